@@ -1,0 +1,54 @@
+/*
+ * http.h - the HTTP engine as the worker sees it. HTTP/1.1 and HTTP/2 on one listener, routes, bodies, answers.
+ *
+ * Plugins see http_table only; ctx->http is the mount that http_mount_new() made for them.
+ */
+#ifndef HTTP_H
+#define HTTP_H
+
+#include "frontend/frontend.h"
+
+struct http_limits { /* limits: of the configuration; times in milliseconds */
+	uint64_t body;        /* of one request */
+	uint32_t header_bytes; /* request line and headers */
+	uint32_t path_bytes;   /* 414 beyond */
+	uint32_t connections;  /* of this worker */
+	uint32_t h2_streams;   /* concurrent requests of one HTTP/2 connection */
+	uint32_t header_timeout, body_timeout, idle_timeout, send_timeout;
+};
+
+/* A request that asks for a WebSocket. The engine forgets the connection when upgrade() returns 0. */
+struct http_upgrade {
+	int fd;
+	sl_slice raw;     /* every byte read from the connection, beginning with the request line */
+	sl_slice path;    /* decoded, with the mount, beginning with '/' */
+	sl_slice query;   /* as sent, without '?' */
+	const struct sluice_header *header;
+	size_t n_header;
+};
+
+struct http_hooks {
+	void *arg;
+	/* 0: taken over, descriptor included. SLUICE_ENOENT: no such endpoint (the engine goes on with its routes). Other errors: 503. */
+	int (*upgrade)(void *arg, const struct http_upgrade *);
+	/* Who asks, from Authorization or (own_auth routes) a query parameter. Never NULL. */
+	const struct sluice_principal *(*principal)(void *arg, sl_slice authorization);
+	int (*authorize)(void *arg, const struct sluice_principal *, const char *action, sl_slice stream);
+	uint64_t *requests, *connections, *answers_5xx; /* metric cells; may be NULL */
+};
+
+struct http_engine *http_engine_new(struct event_base *, const struct http_limits *, const struct http_hooks *,
+                                    struct payload_budget *);
+int http_engine_listen(struct http_engine *, int fd); /* a listening socket; stays the caller's. Accepts a few per turn */
+/* ctx->http is set. Mounts of one engine must differ in plugin or path; equal routes are found by http_engine_ready(). */
+int http_mount_new(struct http_engine *, struct sluice_ctx *);
+/* After every plugin's start(): sorts routes; returns SLUICE_EEXIST and names two equal ones in *why (static buffer). */
+int http_engine_ready(struct http_engine *, const char **why);
+/* Stops accepting; HTTP/1.1 answers say Connection: close, HTTP/2 gets GOAWAY; idle connections stay until their next request.
+ * idle() is called when no connection is left. */
+void http_engine_drain(struct http_engine *, void (*idle)(void *), void *arg);
+void http_engine_free(struct http_engine *);
+
+extern const struct sluice_http http_table;
+
+#endif

@@ -1,0 +1,58 @@
+/*
+ * conf.h - YAML to a positioned tree, checked against option tables. Supervisor, workers, writer. No logging.
+ *
+ * One schema language for core and plugins: struct sluice_option (sluice/plugin.h). Checking fills in defaults, so getters on a
+ * checked tree cannot fail. Every problem is collected with its position; nothing stops at the first one.
+ */
+#ifndef SL_CONF_H
+#define SL_CONF_H
+
+#include "lib/buf.h"
+
+struct sl_conf_error {
+	unsigned line, column; /* from 1 */
+	char *text;            /* "limits.body: expected size such as "64M", got "lots"" */
+};
+
+struct sl_conf_errors {
+	struct sl_conf_error *v;
+	size_t n;
+};
+
+void sl_conf_errors_fini(struct sl_conf_errors *);
+int sl_conf_errors_add(struct sl_conf_errors *, unsigned line, unsigned column, const char *fmt, ...)
+        __attribute__((format(printf, 4, 5)));
+void sl_conf_errors_sort(struct sl_conf_errors *); /* by position */
+
+/* Parses text into a tree. Returns NULL when there is none (errors has at least one entry then). Duplicate keys, anchors with
+ * cycles, too deep nesting (32), more than one document are errors. */
+struct sluice_conf *sl_conf_parse(sl_slice text, struct sl_conf_errors *);
+void sl_conf_free(struct sluice_conf *);
+
+/* Checks a map node against a table: types, ranges, required members, unknown keys (with the nearest known one). Members
+ * named in the NULL-terminated list `ignore` belong to somebody else. Adds defaults for what is absent. Number of errors added. */
+size_t sl_conf_check(struct sluice_conf *map, const struct sluice_option *table, const char *path, const char *const *ignore,
+                     struct sl_conf_errors *);
+/* Adds an error at the position of path below node (or of the node when there is no such path). */
+void sl_conf_error_at(const struct sluice_conf *node, const char *path, struct sl_conf_errors *, const char *fmt, ...)
+        __attribute__((format(printf, 4, 5)));
+
+/* Getters: path is "a.b"; "" is the node itself. */
+const struct sluice_conf *sl_conf_get(const struct sluice_conf *, const char *path); /* NULL: absent */
+bool sl_conf_has(const struct sluice_conf *, const char *path);                      /* written in the file, not a default */
+int64_t sl_conf_int(const struct sluice_conf *, const char *path);                   /* bool, int, size, duration (ms), enum index */
+const char *sl_conf_str(const struct sluice_conf *, const char *path);               /* scalar as text; "" when absent */
+size_t sl_conf_len(const struct sluice_conf *, const char *path);
+const struct sluice_conf *sl_conf_at(const struct sluice_conf *, const char *path, size_t i);
+unsigned sl_conf_line(const struct sluice_conf *);
+unsigned sl_conf_column(const struct sluice_conf *);
+
+/* Prints a checked tree as YAML with every default filled in, secrets masked, indented by `indent`. */
+int sl_conf_print(const struct sluice_conf *map, const struct sluice_option *table, const char *const *ignore, unsigned indent,
+                  struct sl_buf *out);
+
+/* "64M", "30s" ... 0 or SLUICE_EINVAL. */
+int sl_conf_size(const char *text, int64_t *bytes);
+int sl_conf_duration(const char *text, int64_t *ms);
+
+#endif

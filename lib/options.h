@@ -1,0 +1,18 @@
+/*
+ * options.h - the option tables of the core, and what they mean as C. Supervisor, workers, writer.
+ */
+#ifndef SL_OPTIONS_H
+#define SL_OPTIONS_H
+
+#include "lib/conf.h"
+
+extern const struct sluice_option sl_options[];          /* the whole file */
+extern const struct sluice_option sl_plugin_options[];   /* what the core reads of a plugins: entry (plugin, mount, prefix) */
+extern const char *const sl_plugin_core_keys[];          /* the same names, for sl_conf_check's `ignore` */
+
+/* Parses and checks everything but the plugins' own options, cross-checks included (unique frontend names, addresses ...). */
+struct sluice_conf *sl_options_load(sl_slice text, struct sl_conf_errors *);
+/* The frontends: entry of that name, or NULL. */
+const struct sluice_conf *sl_options_frontend(const struct sluice_conf *root, const char *name);
+
+#endif
