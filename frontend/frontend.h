@@ -7,6 +7,7 @@
 #include <event2/event.h>
 
 #include "lib/buf.h"
+#include "lib/link.h"
 
 struct worker;
 struct http_engine;
@@ -28,6 +29,10 @@ struct sluice_ctx {
 	struct ws_mount *ws;     /* owned by the WebSocket engine */
 	const struct sluice_conf *conf;
 	struct sluice_ctx *next;
+	/* Handles the plugin holds, reclaimed after stop(); the host's own. */
+	struct sl_link reqs, subs, watches, timers, defers, rooms;
+	size_t n_handles;
+	bool configured, drained;
 };
 #define CTX_MAGIC 0x43747831u
 
