@@ -107,7 +107,7 @@ enum sluice_type {
 	SLUICE_T_STRING,
 	SLUICE_T_ENUM, /* min = "a|b|c"; read as the index */
 	SLUICE_T_LISTENER,
-	SLUICE_T_LIST, /* sub: one element description (its name is ignored), or MAP members */
+	SLUICE_T_LIST, /* sub: several options = members of MAP elements; one option = the element itself, its name is ignored */
 	SLUICE_T_MAP   /* sub: the members */
 };
 
