@@ -1,0 +1,267 @@
+// Runs a sluiced of a build tree for one test: its own configuration file, data directory and port; waits for states by its
+// log, its exit and /proc, and fails the test for what a test would not look at by itself: sanitizer reports, error lines,
+// an exit code that is not 0, processes left behind.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join, resolve } from 'node:path';
+import { toYaml } from './yaml.mjs';
+import { until, within } from './wait.mjs';
+
+export const BUILD = resolve(process.env.SLUICE_BUILD ?? 'build');
+
+const SANITIZER = /AddressSanitizer|LeakSanitizer|UndefinedBehaviorSanitizer|ThreadSanitizer|runtime error:/;
+const ERROR_LINE = /^<[0-3]>/;
+const running = new Set();
+
+// A test file that dies leaves nothing behind: each daemon leads a process group of its own.
+process.on('exit', () => running.forEach((daemon) => daemon.killAll()));
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
+
+export function baseConfig() {
+	return {
+		data_dir: 'temporary',
+		frontends: [{
+			name: 'streams',
+			listen: ['127.0.0.1:0'],
+			workers: 2,
+			plugins: [{ plugin: 'streams', mount: '/v1/stream', long_poll_timeout: '2s' }],
+		}],
+	};
+}
+
+export const temporary = (name = 'sluice-test') => mkdtempSync(join(tmpdir(), `${name}-`));
+
+// Options: config(object) edits the default configuration; yaml replaces it altogether; dataDir names a directory that
+// outlives the daemon; allow lists error lines that this test provokes; env, args go to the daemon; ready: false = do not wait.
+export async function startSluice({ build = BUILD, config, yaml, dataDir, allow = [], env = {}, args = [], ready = true } = {}) {
+	const daemon = new Daemon(build, allow);
+	daemon.configure({ config, yaml, dataDir });
+	daemon.spawn(env, args);
+	if (!ready) return daemon;
+	try {
+		await daemon.waitReady();
+	} catch (failure) {
+		daemon.killAll();
+		daemon.cleanUp();
+		throw failure;
+	}
+	return daemon;
+}
+
+class Daemon {
+	constructor(build, allow) {
+		this.build = build;
+		this.allow = allow;
+		this.lines = [];
+		this.home = temporary();
+		this.file = join(this.home, 'sluice.yaml');
+		this.listeners = new Set();
+	}
+
+	configure({ config, yaml, dataDir }) {
+		this.settings = baseConfig();
+		if (dataDir) this.settings.data_dir = dataDir;
+		config?.(this.settings);
+		writeFileSync(this.file, yaml ?? toYaml(this.settings));
+	}
+
+	spawn(env, args) {
+		this.process = spawn(join(this.build, 'sluiced'), ['-c', this.file, ...args], {
+			stdio: ['ignore', 'pipe', 'pipe'], detached: true,
+			env: {
+				...process.env, TMPDIR: this.home, NOTIFY_SOCKET: '',
+				ASAN_OPTIONS: 'detect_leaks=1:abort_on_error=0', UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1', ...env,
+			},
+		});
+		this.pid = this.process.pid;
+		running.add(this);
+		for (const stream of [this.process.stdout, this.process.stderr]) this.collect(stream);
+		this.exited = new Promise((done, fail) => {
+			this.process.once('error', fail);
+			this.process.once('close', (code, signal) => {
+				this.gone = { code, signal };
+				this.listeners.forEach((look) => look());
+				done(this.gone);
+			});
+		});
+		this.exited.catch(() => {});
+	}
+
+	collect(stream) {
+		let rest = '';
+		stream.setEncoding('utf8');
+		stream.on('data', (text) => {
+			const parts = (rest + text).split('\n');
+			rest = parts.pop();
+			this.lines.push(...parts);
+			this.listeners.forEach((look) => look());
+		});
+		stream.on('end', () => rest && this.lines.push(rest));
+	}
+
+	// The first line at or behind index `from` that matches; fails when the daemon ends without one.
+	async waitLine(pattern, { from = 0, limit } = {}) {
+		let look;
+		const found = new Promise((done, fail) => {
+			look = () => {
+				const line = this.lines.slice(from).find((text) => pattern.test(text));
+				if (line !== undefined) done(line);
+				else if (this.gone) fail(new Error(`the daemon ended without ${pattern}:\n${this.text()}`));
+			};
+			this.listeners.add(look);
+			look();
+		});
+		try {
+			return await within(`log line ${pattern}`, found, limit);
+		} catch (failure) {
+			failure.message += `\n--- log\n${this.text()}`;
+			throw failure;
+		} finally {
+			this.listeners.delete(look);
+		}
+	}
+
+	// mark() before an action, so that a later waitLine does not find what was there already.
+	mark() {
+		return this.lines.length;
+	}
+
+	async waitReady(from = 0) {
+		const line = await this.waitLine(/\bready\b.*\blisten=/, { from });
+		this.urls = [...line.matchAll(/\blisten=(\S+)/g)].map((match) => match[1]);
+		this.url = this.urls.find((url) => url.startsWith('http://'));
+		return line;
+	}
+
+	text() {
+		return this.lines.join('\n');
+	}
+
+	// Live descendants of the supervisor: [{pid, program, args}].
+	children() {
+		return readdirSync('/proc').filter((name) => /^\d+$/.test(name)).flatMap((name) => {
+			try {
+				const stat = readFileSync(`/proc/${name}/stat`, 'latin1');
+				const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+				if (Number(parent) !== this.pid || state === 'Z') return [];
+				const args = readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0').slice(0, -1);
+				return [{ pid: Number(name), program: basename(readlinkSync(`/proc/${name}/exe`)), args }];
+			} catch {
+				return [];                             // ended while we looked
+			}
+		});
+	}
+
+	writer() {
+		return this.children().find((child) => child.program === 'sluice-store')?.pid;
+	}
+
+	workers() {
+		return this.children().filter((child) => child.program === 'sluice-frontend').map((child) => child.pid);
+	}
+
+	// Kills a child and waits until the supervisor has put another in its place.
+	async killChild(pid, { signal = 'SIGKILL' } = {}) {
+		const program = this.children().find((child) => child.pid === pid)?.program;
+		assert.ok(program, `no child ${pid}`);
+		const count = this.children().filter((child) => child.program === program).length;
+		process.kill(pid, signal);
+		await until(`a successor of ${program} ${pid}`, () => {
+			const now = this.children().filter((child) => child.program === program);
+			return now.length === count && !now.some((child) => child.pid === pid);
+		});
+	}
+
+	// Rewrites the file, sends SIGHUP and waits for the line that says how it ended.
+	async reload({ config, yaml, outcome = /\breloaded\b|\breload (done|failed)\b|\breload.*(failed|refused|kept)/ } = {}) {
+		const from = this.mark();
+		config?.(this.settings);
+		writeFileSync(this.file, yaml ?? toYaml(this.settings));
+		process.kill(this.pid, 'SIGHUP');
+		return this.waitLine(outcome, { from });
+	}
+
+	signal(signal) {
+		process.kill(this.pid, signal);
+	}
+
+	killAll() {
+		try {
+			if (this.pid) process.kill(-this.pid, 'SIGKILL');
+		} catch {
+			// nobody of the group is left
+		}
+		running.delete(this);
+	}
+
+	// What no test may leave in the log. Lines the test provokes on purpose are in `allow`.
+	problems() {
+		return this.lines.filter((line) => SANITIZER.test(line) ||
+			(ERROR_LINE.test(line) && !this.allow.some((pattern) => pattern.test(line))));
+	}
+
+	checkLog() {
+		const bad = this.problems();
+		assert.deepEqual(bad, [], `unexpected lines in the log:\n${bad.join('\n')}\n--- whole log\n${this.text()}`);
+	}
+
+	// SIGTERM, exit code 0, a clean log, nobody left behind.
+	async stop({ code = 0, signal = 'SIGTERM' } = {}) {
+		try {
+			if (!this.gone) this.signal(signal);
+			const end = await within('the end of the daemon', this.exited);
+			assert.equal(end.code, code, `exit ${JSON.stringify(end)}\n${this.text()}`);
+			await until('the end of every child', () => !this.groupAlive());
+			this.checkLog();
+		} catch (failure) {
+			if (!failure.message.includes('--- log')) failure.message += `\n--- log\n${this.text()}`;
+			throw failure;
+		} finally {
+			this.killAll();
+			this.cleanUp();
+		}
+	}
+
+	groupAlive() {
+		try {
+			process.kill(-this.pid, 0);
+			return true;
+		} catch {
+			return false;
+		}
+	}
+
+	// kill -9 of everything at once: the machine's point of view of a crash.
+	async crash() {
+		this.killAll();
+		await this.exited;
+		await until('the end of every process', () => !this.groupAlive());
+		this.checkLog();
+		this.cleanUp();
+	}
+
+	// The data directory is not ours to remove when the test named it.
+	cleanUp() {
+		rmSync(this.home, { recursive: true, force: true });
+	}
+}
+
+// Runs `sluiced` with arguments to its end: for -t, --print-config and refusals.
+export async function runSluiced(args, { build = BUILD, env = {} } = {}) {
+	const child = spawn(join(build, 'sluiced'), args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
+	const output = { out: '', err: '' };
+	child.stdout.setEncoding('utf8').on('data', (text) => (output.out += text));
+	child.stderr.setEncoding('utf8').on('data', (text) => (output.err += text));
+	const end = new Promise((done, fail) => {
+		child.once('error', fail);
+		child.once('close', (code, signal) => done({ code, signal }));
+	});
+	try {
+		return { ...output, ...await within(`the end of sluiced ${args.join(' ')}`, end), ...output };
+	} finally {
+		child.kill('SIGKILL');
+	}
+}
