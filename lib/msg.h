@@ -17,7 +17,6 @@
 
 #define SL_STORE_PROTOCOL 1u
 #define SL_CONTROL_PROTOCOL 1u
-#define SL_BUILD PACKAGE_VERSION /* the build that hello messages carry; peers of another one refuse each other */
 
 enum sl_direction { SL_TO_WRITER, SL_TO_FRONT, SL_TO_CHILD, SL_TO_SUPERVISOR };
 
