@@ -29,7 +29,9 @@ struct http_upgrade {
 
 struct http_hooks {
 	void *arg;
-	/* 0: taken over, descriptor included. SLUICE_ENOENT: no such endpoint (the engine goes on with its routes). Other errors: 503. */
+	/* 0: taken over, descriptor included. Otherwise the descriptor stays the engine's. SLUICE_ENOENT: no such endpoint (the engine
+	 * goes on with its routes). SLUICE_EDENIED: 403. SLUICE_EINVAL: 400. SLUICE_ENOTSUP: 426 with Sec-WebSocket-Version: 13.
+	 * Others: 503. */
 	int (*upgrade)(void *arg, const struct http_upgrade *);
 	/* Who asks, from Authorization or (own_auth routes) a query parameter. Never NULL. */
 	const struct sluice_principal *(*principal)(void *arg, sl_slice authorization);
