@@ -10,7 +10,9 @@ extern const struct sluice_option sl_options[];          /* the whole file */
 extern const struct sluice_option sl_plugin_options[];   /* what the core reads of a plugins: entry (plugin, mount, prefix) */
 extern const char *const sl_plugin_core_keys[];          /* the same names, for sl_conf_check's `ignore` */
 
-/* Parses and checks everything but the plugins' own options, cross-checks included (unique frontend names, addresses ...). */
+/* Parses and checks everything but the plugins' own options, cross-checks included (unique frontend names, addresses ...). Errors
+ * are sorted. NULL when there is no tree at all; a tree that came with errors may be looked at (getters give 0 and "" for what is
+ * absent or wrong), so that plugins can be checked in the same pass. */
 struct sluice_conf *sl_options_load(sl_slice text, struct sl_conf_errors *);
 /* The frontends: entry of that name, or NULL. */
 const struct sluice_conf *sl_options_frontend(const struct sluice_conf *root, const char *name);
