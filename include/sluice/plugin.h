@@ -398,6 +398,7 @@ struct sluice_ws_host {
 	int (*send_buf)(struct sluice_ws *, struct sluice_buf *, int binary);
 	void (*pause)(struct sluice_ws *, int on);                       /* stop or go on reading from the client */
 	void (*close)(struct sluice_ws *, int code, const char *reason); /* closed() follows */
+	struct sluice_slice (*subprotocol)(struct sluice_ws *);          /* the one agreed on; data NULL: none */
 	/* append below this line only */
 };
 
