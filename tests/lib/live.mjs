@@ -58,9 +58,12 @@ export class Live {
 // Reads events by the rules of the EventSource specification; keeps the raw lines for byte-exact assertions.
 export class SseReader {
 	#text = '';
-	#decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+	#decode;
 
-	constructor(live) {
+	// encoding 'latin1': bytes as they are, for streams that end inside a character.
+	constructor(live, encoding = 'utf-8') {
+		const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+		this.#decode = encoding === 'latin1' ? (bytes) => bytes.toString('latin1') : (bytes) => decoder.decode(bytes, { stream: true });
 		this.live = live;
 		this.raw = '';
 	}
@@ -81,7 +84,7 @@ export class SseReader {
 				if (this.#text !== '') throw new Error(`the answer ends inside an event: ${JSON.stringify(this.#text)}`);
 				return null;
 			}
-			const text = this.#decoder.decode(bytes, { stream: true });
+			const text = this.#decode(bytes);
 			this.#text += text;
 			this.raw += text;
 		}
