@@ -81,6 +81,9 @@ int sl_ipc_fill(struct sl_ipc *p)
 
 		if (!io.iov_base)
 			return SLUICE_ENOMEM;
+		/* Frames that wait to be taken hold as many descriptors as there is room for: the rest stays in the socket. */
+		if (p->n_in_fd + SL_IPC_FD_MAX > sizeof p->in_fd / sizeof *p->in_fd)
+			return 0;
 		n = recvmsg(p->fd, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 		if (n < 0 && errno == EINTR)
 			continue;
