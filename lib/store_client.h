@@ -15,7 +15,7 @@
 
 #define SL_CLIENT_REQUESTS 65536u      /* unanswered */
 #define SL_CLIENT_BYTES (8u << 20)     /* of unanswered frames */
-#define SL_CLIENT_WATCHES (1u << 18)
+#define SL_CLIENT_WATCHES (1u << 17)  /* the writer takes more, with room for both ends to differ for a moment */
 #define SL_CLIENT_OPS 4096u            /* of one request */
 #define SL_CLIENT_WAIT_MS 30000u       /* without a writer, then SLUICE_EBUSY */
 #define SL_CLIENT_OUT_MAX (16u << 20)  /* queued bytes beyond which new watches are refused */
@@ -65,6 +65,7 @@ int sl_client_touch(struct sl_client *, uint64_t incarnation, bool renew, sl_cli
                     struct sl_client_req **);
 /* The touched callback of this request will not run. */
 void sl_client_forget(struct sl_client *, struct sl_client_req *);
+bool sl_client_has_room(const struct sl_client *); /* nobody was refused, or there is room again */
 size_t sl_client_pending(const struct sl_client *); /* unanswered requests */
 
 int sl_client_watch(struct sl_client *, sl_slice stream, bool live, void *user, struct sl_client_watch **);

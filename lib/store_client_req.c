@@ -321,9 +321,14 @@ void client_reqs_free(struct sl_client *c)
 		req_free(c, SL_OF(c->reqs.next, struct sl_client_req, order));
 }
 
+bool sl_client_has_room(const struct sl_client *c)
+{
+	return c->bytes <= SL_CLIENT_BYTES / 2 && c->req_slots.used <= SL_CLIENT_REQUESTS / 2;
+}
+
 void client_check_room(struct sl_client *c)
 {
-	if (!c->want_room || c->bytes > SL_CLIENT_BYTES / 2 || c->req_slots.used > SL_CLIENT_REQUESTS / 2)
+	if (!c->want_room || !sl_client_has_room(c))
 		return;
 	c->want_room = false;
 	c->hooks.room(c->arg);

@@ -1,0 +1,324 @@
+/*
+ * worker.h - the inside of sluice-frontend: one worker process, its turn, its plugin instances, their handles, the store.
+ *
+ * frontend.h is what the engines below frontend/ see; this is what the files beside it share.
+ *
+ * A turn: every ready socket and due timer (libevent), then worker_turn(): results the host made itself, events, reads, room
+ * callbacks, deferred calls, one flush to the writer, burial of freed handles. Work that a callback of that phase makes
+ * waits for the next turn, so a turn is bounded by what was there when it began.
+ */
+#ifndef WORKER_H
+#define WORKER_H
+
+#include <pthread.h>
+
+#include "frontend/frontend.h"
+#include "frontend/http/http.h"
+#include "frontend/ws/ws.h"
+#include "lib/conf.h"
+#include "lib/metrics.h"
+#include "lib/msg.h"
+#include "lib/store_client.h"
+#include "lib/store_reader.h"
+
+#define WORKER_MAGIC 0x576f726bu
+#define REQ_MAGIC 0x48527131u
+#define SUB_MAGIC 0x48537562u
+#define WATCH_MAGIC 0x48576174u
+#define TIMER_MAGIC 0x4854696du
+#define PRINCIPAL_MAGIC 0x5072696eu
+
+enum {
+	HANDLES_MAX = 1 << 18, /* of one instance: requests, subscriptions, watches, timers, deferred calls */
+	LISTENERS_MAX = 64,
+	LINGER_MS = 60000,     /* a watch outlives its last subscriber */
+	READS_BIG = 16,        /* reads of READ_BIG bytes or more executed a turn; the rest waits for the next */
+	READ_BIG = 32 * 1024,
+	READS_TURN = 4096,
+	DOWN_MAX_MS = 90000    /* without a writer, then the worker gives up and is restarted */
+};
+
+struct sluice_principal {
+	uint32_t magic;
+	const char *name;
+};
+
+struct sluice_watch {
+	uint32_t magic;
+	struct sl_link in_ctx, grave;
+	struct sluice_ctx *ctx;
+	struct event *event;
+	void (*fn)(void *, int);
+	void *arg;
+	int events;
+};
+
+struct sluice_timer {
+	uint32_t magic;
+	struct sl_link in_ctx, grave;
+	struct sluice_ctx *ctx;
+	struct event *event;
+	void (*fn)(void *);
+	void *arg;
+};
+
+struct host_call { /* a deferred call, or one waiting for room in the writer's queue */
+	struct sl_link in_ctx, queued;
+	struct sluice_ctx *ctx;
+	void (*fn)(void *);
+	void *arg;
+};
+
+enum req_kind { REQ_SUBMIT, REQ_READ, REQ_LIST };
+
+struct sluice_req {
+	uint32_t magic;
+	enum req_kind kind;
+	struct sl_link in_ctx;
+	struct sl_link queued; /* store.reads, store.local; alone while the writer has it */
+	struct sluice_ctx *ctx;
+	void *arg;
+	union {
+		sluice_done_fn *done;
+		sluice_read_fn *read;
+		sluice_list_fn *list;
+	} fn; /* NULL members: cancelled */
+	bool cancelled;
+	uint64_t queued_ms;
+	/* submit */
+	uint32_t n_ops;
+	int32_t status;    /* of a request that is answered here */
+	uint32_t reason;
+	size_t n_payload;
+	struct sluice_payload **payload; /* owned until the writer has answered; behind this struct, like own_fd */
+	int *own_fd;
+	size_t n_own_fd;
+	/* read: stream and the rest with the instance's prefix; list: prefix and after */
+	struct sluice_read rd;
+	sl_slice after;
+	uint32_t limit;
+	uint64_t touched;  /* incarnation whose life the writer has confirmed, or cannot; 0: not asked */
+	struct sl_client_req *touch;
+	/* names follow */
+};
+
+struct sluice_sub {
+	uint32_t magic;
+	struct sl_link in_ctx, in_watch, grave, fresh; /* fresh: waits for its first event on a watch that is already there */
+	struct sluice_ctx *ctx;
+	struct host_watch *watch;   /* NULL: ended */
+	struct prefix_watch *prefix;
+	sluice_event_fn *fn;
+	void *arg;
+	bool live;
+};
+
+struct tail_cache;
+
+struct host_watch { /* one stream watched at the writer for all local subscribers */
+	uint32_t magic;
+	struct host_watch *hash_next;
+	struct sl_link subs, dirty, idle; /* idle: nobody subscribes, gone when LINGER_MS are over */
+	struct sl_client_watch *at_writer; /* NULL: over */
+	struct tail_cache *cache;
+	uint64_t tail, incarnation, idle_since;
+	uint32_t pending;  /* SLUICE_EV_* to be told at the end of the turn */
+	uint32_t closed;   /* SLUICE_EV_CLOSED once known */
+	uint32_t n_live;
+	bool answered;
+	uint32_t hash;
+	size_t len;
+	char name[];
+};
+
+struct life_event {
+	struct sl_link next;
+	uint32_t events;
+	uint64_t incarnation, time_ms;
+	size_t n_stream, n_type;
+	char text[]; /* stream, content type */
+};
+
+struct prefix_watch { /* one per subscription */
+	struct sluice_sub *sub;
+	struct sl_client_watch *at_writer;
+	struct sl_link events, dirty;
+	size_t n_events;
+	bool resync; /* instead of the events */
+};
+
+struct store {
+	struct sl_client *client;
+	struct event *ev_read, *ev_write, *ev_tick;
+	struct sl_reader *reader;
+	uint32_t schema;
+	uint8_t generation[16];
+	bool have_generation;
+	uint64_t down_since;       /* 0: the writer is there */
+	struct sl_link reads, local, rooms;
+	size_t n_reads;
+	bool room;                 /* run the room callbacks in this turn */
+	struct sl_buf names, marks, types; /* scratch of one call */
+	struct sl_buf listing;
+	struct sl_buf memo_name;   /* facts of the stream read last in this transaction */
+	struct sl_facts memo;
+	bool memo_valid;
+	/* watches by name */
+	struct host_watch **bucket;
+	size_t n_bucket, n_watch;
+	struct sl_link dirty, idle, fresh, prefix_dirty;
+	struct sl_link *iterating; /* the subscriber link the delivery goes to next */
+	/* tail caches, least recently used first */
+	struct sl_link caches;
+	size_t cache_bytes;
+	struct sl_buf cache_ends, cache_records;
+	struct sl_store_rule *rules; /* retention of all instances; prefixes owned */
+	uint32_t n_rules;
+	uint64_t *n_submits, *n_reads_done, *n_cache_hits, *n_events, *n_lost;
+};
+
+enum worker_state { WORKER_SETUP, WORKER_STARTING, WORKER_RUNNING, WORKER_DRAINING, WORKER_STOPPED };
+
+struct worker {
+	uint32_t magic;
+	enum worker_state state;
+	pthread_t thread;
+	struct event_base *base;
+	uint64_t now_ms, wall_ms; /* 0: not asked in this turn */
+	/* control.c */
+	struct sl_ipc control;
+	struct event *ev_control, *ev_control_write;
+	char *name, *section, *config_file, *data_dir;
+	uint32_t generation;
+	bool check;
+	struct sl_buf config_text;
+	struct {
+		uint32_t index;
+		char *address;
+		int fd;
+	} listener[LISTENERS_MAX];
+	size_t n_listener;
+	int link; /* store_link that came before setup_done */
+	struct sl_metrics *metrics;
+	/* configuration */
+	struct sluice_conf *conf;
+	struct sl_conf_errors errors;
+	const struct sluice_conf *frontend;
+	/* instances, in the order of the YAML */
+	struct sluice_ctx *instances;
+	size_t n_instances;
+	struct http_engine *http;
+	struct ws_engine *ws;
+	struct payload_budget budget;
+	struct store store;
+	struct sl_link defers;
+	struct sl_link graves_watch, graves_timer, graves_sub;
+	/* draining */
+	uint64_t deadline_ms;
+	struct event *ev_deadline;
+	bool http_idle, ws_idle;
+	char *fail_why; /* somebody asked to leave; done at the end of the turn, since it calls plugins */
+	int exit_code;
+	bool quit;
+};
+
+extern struct worker *worker_the; /* the one of this process: for host calls that name no instance */
+
+/* worker.c */
+struct worker *worker_new(int control_fd); /* NULL: no memory */
+int worker_run(struct worker *);           /* until the end; the exit code */
+void worker_free(struct worker *);
+void worker_begin(struct worker *);        /* setup_done: load, start, listen, ready (or check) */
+void worker_drain(struct worker *, uint64_t ms);
+void worker_fail(struct worker *, const char *why); /* drain, then exit with 1 */
+void worker_check_idle(struct worker *);   /* ends a drain when nothing is left */
+void worker_turn(struct worker *);         /* the end of a turn */
+bool worker_pending(const struct worker *);
+uint64_t worker_now(struct worker *);
+uint64_t worker_wall(struct worker *);
+
+/* control.c */
+int control_open(struct worker *, int fd);
+void control_close(struct worker *);
+void control_ready(struct worker *);
+void control_failed(struct worker *, const char *why, bool final);
+void control_check_error(struct worker *, unsigned line, unsigned column, const char *text);
+void control_checked(struct worker *, uint32_t errors, sl_slice effective);
+void control_flush(struct worker *, bool wait); /* wait: up to a second, before an exit */
+
+/* load.c */
+const struct sluice_plugin *load_plugin(const char *name, uint64_t caps, char *why, size_t size); /* NULL: *why says it */
+const char *load_dir(void);
+
+/* instance.c */
+int instances_configure(struct worker *);          /* loads and configures all; findings go to worker->errors */
+int instances_start(struct worker *, const char **why);
+void instances_drain(struct worker *);
+void instances_stop(struct worker *);
+void instances_free(struct worker *);
+int instances_print(struct worker *, struct sl_buf *);
+
+/* host.c, loop.c */
+extern const struct sluice_host host_table;
+void host_thread_check(void);
+void host_ctx_check(const struct sluice_ctx *);
+const struct sluice_principal *host_principal(void *arg, sl_slice authorization);
+int host_may(void *arg, const struct sluice_principal *, const char *action, sl_slice stream);
+void host_conf_phase(struct sl_conf_errors *); /* where conf_error() goes; NULL: not now */
+void host_metrics_phase(bool open);
+int loop_watch_new(struct sluice_ctx *, int fd, int events, void (*fn)(void *, int), void *arg, struct sluice_watch **);
+int loop_watch_set(struct sluice_watch *, int events);
+void loop_watch_free(struct sluice_watch *);
+int loop_timer_new(struct sluice_ctx *, void (*fn)(void *), void *arg, struct sluice_timer **);
+void loop_timer_set(struct sluice_timer *, int64_t ms);
+void loop_timer_free(struct sluice_timer *);
+int loop_defer(struct sluice_ctx *, void (*fn)(void *), void *arg);
+void loop_run_defers(struct worker *);
+void loop_bury(struct worker *);
+size_t loop_reclaim(struct sluice_ctx *);
+
+/* store.c, submit.c: writes; reads.c; subs.c: watches; cache.c */
+extern const struct sluice_store store_table;
+int store_init(struct worker *);
+void store_fini(struct worker *);
+int store_link(struct worker *, int fd);
+void store_turn(struct worker *);
+void store_flush(struct worker *);
+bool store_pending(const struct worker *);
+bool store_idle(const struct worker *);
+size_t store_reclaim(struct sluice_ctx *);
+struct sluice_req *req_new(struct sluice_ctx *, enum req_kind, size_t extra, void *arg);
+void req_free(struct sluice_req *);
+void req_check(const struct sluice_req *);
+
+int submit_submit(struct sluice_ctx *, const struct sluice_op *, size_t n, sluice_done_fn *, void *arg, struct sluice_req **);
+void submit_cancel(struct sluice_req *);
+void submit_run_local(struct worker *);
+
+int reads_read(struct sluice_ctx *, const struct sluice_read *, sluice_read_fn *, void *arg, struct sluice_req **);
+int reads_list(struct sluice_ctx *, sl_slice prefix, sl_slice after, uint32_t limit, sluice_list_fn *, void *arg,
+               struct sluice_req **);
+void reads_cancel(struct sluice_req *);
+void reads_run(struct worker *);
+void reads_expire(struct worker *);
+
+int subs_subscribe(struct sluice_ctx *, sl_slice stream, int live, sluice_event_fn *, void *arg, struct sluice_sub **);
+int subs_subscribe_prefix(struct sluice_ctx *, sl_slice prefix, sluice_event_fn *, void *arg, struct sluice_sub **);
+void subs_unsubscribe(struct sluice_sub *);
+void subs_event(void *worker, void *user, const struct sl_client_event *);
+void subs_life(void *worker, void *user, const struct sl_store_life *);
+void subs_run(struct worker *);
+void subs_sweep(struct worker *);
+void subs_bury(struct worker *);
+struct host_watch *subs_find(struct worker *, sl_slice name);
+int subs_init(struct worker *);
+void subs_fini(struct worker *);
+
+void cache_fill(struct worker *, struct host_watch *, uint64_t from, sl_slice fill, sl_slice marks);
+void cache_drop(struct worker *, struct host_watch *);
+void cache_drop_all(struct worker *);
+/* Fills in the answer when the cache has all of it: plan and step. Slices stay valid until the next call or fill. */
+bool cache_read(struct worker *, struct host_watch *, const struct sl_facts *, uint64_t from, uint64_t budget,
+                struct sl_plan *, struct sl_step *);
+
+#endif
