@@ -1,0 +1,210 @@
+/*
+ * host.c - the table that plugins get: log, configuration, buffers, payloads, counters, life, who may. Process: sluice-frontend.
+ *
+ * Misuse (another thread, a freed handle, a foreign context) aborts with a message: the process boundary makes that the safe choice.
+ */
+#include "frontend/worker.h"
+#include "lib/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct sl_conf_errors *host_conf_errors; /* not NULL: configure() is running */
+static bool host_metrics_open;
+
+static const struct sluice_principal host_anonymous = {.magic = PRINCIPAL_MAGIC, .name = "anonymous"};
+
+void host_conf_phase(struct sl_conf_errors *errors)
+{
+	host_conf_errors = errors;
+}
+
+void host_metrics_phase(bool open)
+{
+	host_metrics_open = open;
+}
+
+void host_thread_check(void)
+{
+	if (!worker_the || !pthread_equal(worker_the->thread, pthread_self())) {
+		sl_log(SLUICE_LOG_ERR, "misuse what=\"a host call from another thread\"");
+		abort();
+	}
+}
+
+void host_ctx_check(const struct sluice_ctx *ctx)
+{
+	host_thread_check();
+	if (!ctx || ctx->magic != CTX_MAGIC) {
+		sl_log(SLUICE_LOG_ERR, "misuse what=\"a host call with a context that is none\"");
+		abort();
+	}
+}
+
+static void host_log(struct sluice_ctx *ctx, enum sluice_level level, const char *fmt, ...)
+{
+	char prefix[128];
+	va_list ap;
+
+	host_ctx_check(ctx);
+	snprintf(prefix, sizeof prefix, "%s: ", ctx->name);
+	va_start(ap, fmt);
+	sl_log_v(level, prefix, fmt, ap);
+	va_end(ap);
+}
+
+static int host_conf_error(const struct sluice_conf *conf, const char *path, const char *fmt, ...)
+{
+	char *text = NULL;
+	va_list ap;
+	int n;
+
+	host_thread_check();
+	va_start(ap, fmt);
+	n = vasprintf(&text, fmt, ap);
+	va_end(ap);
+	if (n < 0)
+		return SLUICE_EINVAL;
+	if (host_conf_errors)
+		sl_conf_error_at(conf, path, host_conf_errors, "%s", text);
+	else
+		sl_log(SLUICE_LOG_ERR, "misuse what=\"conf_error outside of configure\" text=\"%s\"", text);
+	free(text);
+	return SLUICE_EINVAL;
+}
+
+static int host_listener_fd(struct sluice_ctx *ctx, const char *name)
+{
+	struct worker *w = ctx->worker;
+
+	host_ctx_check(ctx);
+	for (size_t i = 0; i < w->n_listener; i++)
+		if (strcmp(w->listener[i].address, name) == 0)
+			return w->listener[i].fd;
+	return SLUICE_ENOENT;
+}
+
+static uint64_t host_now_ms(struct sluice_ctx *ctx)
+{
+	host_ctx_check(ctx);
+	return worker_now(ctx->worker);
+}
+
+static uint64_t host_wall_ms(struct sluice_ctx *ctx)
+{
+	host_ctx_check(ctx);
+	return worker_wall(ctx->worker);
+}
+
+static struct sluice_buf *host_buf_new(struct sluice_ctx *ctx, struct sluice_slice bytes)
+{
+	host_ctx_check(ctx);
+	return shared_new(bytes);
+}
+
+static void host_drained(struct sluice_ctx *ctx)
+{
+	host_ctx_check(ctx);
+	ctx->drained = true;
+	/* Looked at by worker_turn(): stop() must not run inside this call. */
+}
+
+static void host_fail(struct sluice_ctx *ctx, const char *why)
+{
+	host_ctx_check(ctx);
+	sl_log(SLUICE_LOG_ERR, "plugin_failed plugin=%s why=\"%s\"", ctx->name, why);
+	worker_fail(ctx->worker, why);
+}
+
+static uint64_t *host_cell(struct sluice_ctx *ctx, const char *name, enum sl_metrics_kind kind)
+{
+	char full[SL_METRICS_NAME];
+
+	host_ctx_check(ctx);
+	if (!host_metrics_open)
+		sl_log(SLUICE_LOG_WARN, "late_counter plugin=%s name=%s hint=\"register counters in configure or start\"",
+		       ctx->name, name);
+	snprintf(full, sizeof full, "%s.%s", ctx->name, name);
+	return sl_metrics_get(ctx->worker->metrics, full, kind);
+}
+
+static uint64_t *host_counter(struct sluice_ctx *ctx, const char *name, const char *help)
+{
+	(void)help;
+	return host_cell(ctx, name, SL_METRICS_COUNTER);
+}
+
+static uint64_t *host_gauge(struct sluice_ctx *ctx, const char *name, const char *help)
+{
+	(void)help;
+	return host_cell(ctx, name, SL_METRICS_GAUGE);
+}
+
+/* auth.mode none: everybody is the same principal and may do everything. The calls are those of the other modes. */
+const struct sluice_principal *host_principal(void *arg, sl_slice authorization)
+{
+	(void)arg;
+	(void)authorization;
+	return &host_anonymous;
+}
+
+int host_may(void *arg, const struct sluice_principal *principal, const char *action, sl_slice stream)
+{
+	(void)arg;
+	(void)stream;
+	return principal && principal->magic == PRINCIPAL_MAGIC && action ? 0 : SLUICE_EDENIED;
+}
+
+static int host_authorize(struct sluice_ctx *ctx, const struct sluice_principal *principal, const char *action,
+                          struct sluice_slice stream)
+{
+	host_ctx_check(ctx);
+	return host_may(ctx->worker, principal, action, stream);
+}
+
+static struct sluice_slice host_claim(const struct sluice_principal *principal, const char *name)
+{
+	(void)principal;
+	(void)name;
+	return SL_SLICE(NULL, 0);
+}
+
+const struct sluice_host host_table = {
+        .size = sizeof host_table,
+        .abi_major = SLUICE_ABI_MAJOR,
+        .abi_minor = SLUICE_ABI_MINOR,
+        .caps = SLUICE_CAP_STORE | SLUICE_CAP_HTTP | SLUICE_CAP_WS | SLUICE_CAP_AUTH,
+        .store = &store_table,
+        .http = &http_table,
+        .ws = &ws_table,
+        .log = host_log,
+        .conf_int = sl_conf_int,
+        .conf_str = sl_conf_str,
+        .conf_len = sl_conf_len,
+        .conf_at = sl_conf_at,
+        .conf_error = host_conf_error,
+        .listener_fd = host_listener_fd,
+        .watch_new = loop_watch_new,
+        .watch_set = loop_watch_set,
+        .watch_free = loop_watch_free,
+        .timer_new = loop_timer_new,
+        .timer_set = loop_timer_set,
+        .timer_free = loop_timer_free,
+        .defer = loop_defer,
+        .now_ms = host_now_ms,
+        .wall_ms = host_wall_ms,
+        .buf_new = host_buf_new,
+        .buf_ref = shared_ref,
+        .buf_unref = shared_unref,
+        .payload_len = payload_len,
+        .payload_map = payload_map,
+        .payload_truncate = payload_truncate,
+        .payload_free = payload_free,
+        .drained = host_drained,
+        .fail = host_fail,
+        .counter = host_counter,
+        .gauge = host_gauge,
+        .authorize = host_authorize,
+        .claim = host_claim,
+};
