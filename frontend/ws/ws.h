@@ -16,7 +16,7 @@ struct ws_limits { /* 0 takes the default; times in milliseconds */
 	uint32_t header_bytes; /* of the request head; limits.header_bytes, 64 KiB */
 	uint32_t connections;  /* of this worker: 50000 */
 	uint32_t ping_interval; /* silence after which a client is asked for a sign of life: 30 s; silent as long again: cut */
-	uint32_t close_timeout; /* for what is queued and for the client's answer to a close: 5 s each */
+	uint32_t close_timeout; /* for what is queued before a close: 5 s. The client's answer to it has 5 s, always */
 };
 
 struct ws_hooks {
@@ -39,7 +39,8 @@ size_t ws_engine_connections(const struct ws_engine *);
 /* New upgrades are refused with 503; what is queued is flushed, then every connection is closed with 1001 (going away). idle() runs
  * once from the loop when none is left. */
 void ws_engine_drain(struct ws_engine *, void (*idle)(void *), void *arg);
-/* Cuts what is left: closed() runs for every open connection, then the mounts die. Not from inside a plugin's callback. NULL is fine. */
+/* Cuts what is left: closed() runs for every open connection, then the mounts die. So before plugins are stopped and instances freed, and
+ * not from inside a plugin's callback. NULL is fine. */
 void ws_engine_free(struct ws_engine *);
 
 extern const struct sluice_ws_host ws_table;
