@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { after, before, describe, it as nodeIt } from 'node:test';
+import { after, before, describe, it } from 'node:test';
 import { connect } from './http.mjs';
 import { SseReader } from './live.mjs';
 import { onReference, startServer } from './server.mjs';
@@ -120,7 +120,7 @@ export const producer = (id, epoch, seq) => ({ 'producer-id': id, 'producer-epoc
 export const CLOSE = { 'stream-closed': 'true' };
 export const forkOf = (source, extra) => ({ 'stream-forked-from': source.path, ...extra });
 
-// define(door): door.stream(hint) names a stream, door.client and door.server as they are. Options as for startServer, plus
+// define(door, it): door.stream(hint) names a stream, door.client and door.server as they are. Options as for startServer, plus
 // vias and concurrency.
 export function overBothVersions(title, { vias = ['HTTP/1.1', 'h2c'], concurrency = 6, ...options }, define) {
 	describe(title, () => {
@@ -137,7 +137,7 @@ export function overBothVersions(title, { vias = ['HTTP/1.1', 'h2c'], concurrenc
 				stream(hint) { return new Stream(this.client, freshName(hint)); },
 			};
 			after(() => mine.current?.close());
-			define(mine, (sentence, ...rest) => nodeIt(sentence, ...rest));
+			define(mine, it);
 		});
 	});
 }
