@@ -1,0 +1,442 @@
+/*
+ * engine.c - the HTTP engine itself: listeners, accepting, the end of a turn, timeouts, draining. Worker process.
+ *
+ * Turn: callbacks of sockets and of the store mark requests and connections; engine_turn() is an event activated once, which libevent
+ * runs behind everything that was ready (same priority, end of the queue, no extra system call). What has to go on after it
+ * (an answer that is pulled piece by piece) goes through a zero timeout, so that other sockets are looked at in between.
+ */
+#include "frontend/http/engine.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+
+/* ---- the end of a turn ---- */
+
+static void turn_work(struct http_engine *e)
+{
+	struct req_list batch = TAILQ_HEAD_INITIALIZER(batch);
+	struct sluice_http_req *r;
+
+	/* What is queued meanwhile waits for the next iteration: nobody can keep the loop busy by waking himself. */
+	TAILQ_CONCAT(&batch, &e->work, work_link);
+	while ((r = TAILQ_FIRST(&batch))) {
+		TAILQ_REMOVE(&batch, r, work_link);
+		req_do_work(r);
+	}
+}
+
+static void turn_flush(struct http_engine *e)
+{
+	struct http_conn *c;
+
+	while ((c = TAILQ_FIRST(&e->dirty))) {
+		TAILQ_REMOVE(&e->dirty, c, dirty_link);
+		c->dirty = false;
+		if (!c->dead && c->want_resume) {
+			c->want_resume = false;
+			c->proto->resume(c);
+		}
+		if (c->dead)
+			continue;
+		if (c->proto)
+			c->proto->flush(c);
+		if (!c->dead)
+			conn_write(c);
+	}
+}
+
+static void turn_bury(struct http_engine *e)
+{
+	struct http_conn *c;
+
+	while ((c = TAILQ_FIRST(&e->dead_conns))) {
+		TAILQ_REMOVE(&e->dead_conns, c, link);
+		assert(!c->dirty && TAILQ_EMPTY(&c->reqs));
+		c->magic = 0;
+		free(c);
+	}
+}
+
+static void engine_turn(evutil_socket_t fd, short what, void *arg)
+{
+	struct http_engine *e = arg;
+
+	(void)fd;
+	(void)what;
+	assert(e->magic == ENGINE_MAGIC);
+	e->turn_set = e->again_set = false;
+	event_del(&e->again_event);
+	e->now = clock_ms();
+	e->turn++;
+	turn_work(e);
+	turn_flush(e);
+	turn_bury(e);
+	if (!TAILQ_EMPTY(&e->work) || !TAILQ_EMPTY(&e->dirty))
+		engine_schedule_again(e);
+	if (e->draining && e->n_conns == 0 && !e->idle_told && TAILQ_EMPTY(&e->work)) {
+		e->idle_told = true;
+		if (e->idle)
+			e->idle(e->idle_arg);
+	}
+}
+
+void engine_schedule(struct http_engine *e)
+{
+	if (e->turn_set || e->freeing)
+		return;
+	e->turn_set = true;
+	event_active(&e->turn_event, EV_TIMEOUT, 1);
+}
+
+void engine_schedule_again(struct http_engine *e)
+{
+	static const struct timeval zero = {0, 0};
+
+	if (e->turn_set || e->again_set || e->freeing)
+		return;
+	e->again_set = true;
+	event_add(&e->again_event, &zero);
+}
+
+/* ---- timeouts ---- */
+
+static uint32_t class_limit(const struct http_engine *e, enum timer_class cls)
+{
+	switch (cls) {
+	case T_HEADER:
+		return e->limits.header_timeout;
+	case T_BODY:
+	case T_STREAM_BODY:
+		return e->limits.body_timeout;
+	case T_IDLE:
+		return e->limits.idle_timeout;
+	case T_SEND:
+	case T_STREAM_SEND:
+		return e->limits.send_timeout;
+	case T_LINGER:
+		return LINGER_MS;
+	default:
+		return EOF_MS;
+	}
+}
+
+void timer_enter(struct http_engine *e, struct timer_node *t, enum timer_class cls, bool refresh)
+{
+	if (t->cls == cls && !refresh)
+		return;
+	if (t->cls != T_NONE)
+		TAILQ_REMOVE(&e->timers[t->cls], t, link);
+	t->cls = cls;
+	t->since = e->now;
+	if (cls != T_NONE)
+		TAILQ_INSERT_TAIL(&e->timers[cls], t, link);
+}
+
+static void timer_fire(struct http_engine *e, struct timer_node *t)
+{
+	enum timer_class cls = t->cls;
+
+	timer_enter(e, t, T_NONE, true);
+	if (cls >= T_STREAM_BODY) {
+		struct sluice_http_req *r = (void *)((char *)t - offsetof(struct sluice_http_req, timer));
+
+		assert(r->magic == REQ_MAGIC && r->conn);
+		if (cls == T_STREAM_BODY)
+			req_error(r, r->body_wait ? 503 : 408, r->body_wait ? "There is no memory for the body at the moment."
+			                                                    : "The body did not arrive in time.");
+		else
+			req_reset(r);
+	} else {
+		struct http_conn *c = (void *)((char *)t - offsetof(struct http_conn, timer));
+
+		assert(c->magic == CONN_MAGIC);
+		if (c->proto && cls != T_SEND && cls != T_LINGER)
+			c->proto->timeout(c, cls);
+		else
+			conn_kill(c);
+	}
+}
+
+void engine_sweep(struct http_engine *e, uint64_t now)
+{
+	e->now = now;
+	for (int cls = T_NONE + 1; cls < T_CLASSES; cls++) {
+		uint32_t limit = class_limit(e, (enum timer_class)cls);
+		struct timer_node *t;
+
+		while (limit && (t = TAILQ_FIRST(&e->timers[cls])) && now - t->since >= limit)
+			timer_fire(e, t);
+	}
+}
+
+static void engine_on_sweep(evutil_socket_t fd, short what, void *arg)
+{
+	static const struct timeval second = {1, 0};
+	struct http_engine *e = arg;
+
+	(void)fd;
+	(void)what;
+	e->sweep_set = false;
+	engine_sweep(e, clock_ms());
+	if (e->n_conns > 0 && event_add(&e->sweep_event, &second) == 0)
+		e->sweep_set = true;
+	engine_schedule(e);
+}
+
+/* ---- waiting for body memory ---- */
+
+static void engine_on_wait(evutil_socket_t fd, short what, void *arg)
+{
+	static const struct timeval tick = {0, 20000};
+	struct http_engine *e = arg;
+	struct sluice_http_req *r;
+
+	(void)fd;
+	(void)what;
+	e->wait_set = false;
+	TAILQ_FOREACH(r, &e->waiting, wait_link) {
+		if (e->budget->used >= e->budget->max)
+			break;
+		req_work(r, WORK_BODY);
+	}
+	if (!TAILQ_EMPTY(&e->waiting) && event_add(&e->wait_event, &tick) == 0)
+		e->wait_set = true;
+}
+
+void engine_wait(struct sluice_http_req *r, bool on)
+{
+	static const struct timeval tick = {0, 20000};
+	struct http_engine *e = r->engine;
+
+	if (on == r->body_wait)
+		return;
+	r->body_wait = on;
+	if (!on) {
+		TAILQ_REMOVE(&e->waiting, r, wait_link);
+		return;
+	}
+	TAILQ_INSERT_TAIL(&e->waiting, r, wait_link);
+	if (!e->wait_set && event_add(&e->wait_event, &tick) == 0)
+		e->wait_set = true;
+}
+
+/* ---- accepting ---- */
+
+static void listeners_enable(struct http_engine *e, bool on)
+{
+	for (struct listener *l = e->listeners; l; l = l->next) {
+		if (on && !e->draining)
+			event_add(&l->event, NULL);
+		else
+			event_del(&l->event);
+	}
+}
+
+static void engine_on_accept_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct http_engine *e = arg;
+
+	(void)fd;
+	(void)what;
+	if (e->spare_fd < 0)
+		e->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	listeners_enable(e, true);
+}
+
+/* No descriptor left: the spare one takes a connection and closes it, so that its client hears of it; then a pause. */
+static void accept_exhausted(struct http_engine *e, int fd)
+{
+	static const struct timeval pause = {0, 100000};
+	int error = errno;
+
+	if (e->spare_fd >= 0) {
+		int victim;
+
+		close(e->spare_fd);
+		victim = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+		if (victim >= 0)
+			close(victim);
+		e->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	}
+	if (e->emfile_logged == 0 || e->now - e->emfile_logged >= 60000) {
+		e->emfile_logged = e->now;
+		errno = error;
+		sl_log_errno(SLUICE_LOG_WARN, "accept connections=%u action=\"raise the limit of open files\"", e->n_conns);
+	}
+	listeners_enable(e, false);
+	event_add(&e->accept_event, &pause);
+}
+
+static void accept_one(struct http_engine *e, int fd)
+{
+	static const struct timeval second = {1, 0};
+	struct http_conn *c;
+	int one = 1;
+
+	if (e->n_conns >= e->limits.connections + REFUSED_MAX) {
+		close(fd);
+		return;
+	}
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* fails on Unix sockets, which need none */
+	c = conn_new(e, fd, &transport_plain, NULL);
+	if (!c) {
+		close(fd);
+		return;
+	}
+	if (e->hooks.connections)
+		++*e->hooks.connections;
+	if (!e->sweep_set && event_add(&e->sweep_event, &second) == 0)
+		e->sweep_set = true;
+}
+
+static void engine_on_accept(evutil_socket_t fd, short what, void *arg)
+{
+	struct listener *l = arg;
+	struct http_engine *e = l->engine;
+
+	(void)what;
+	e->now = clock_ms();
+	for (int i = 0; i < ACCEPT_MAX; i++) {
+		int s = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (s >= 0) {
+			accept_one(e, s);
+			continue;
+		}
+		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+			accept_exhausted(e, fd);
+		if (errno != EINTR && errno != ECONNABORTED)
+			break;
+	}
+}
+
+int http_engine_listen(struct http_engine *e, int fd)
+{
+	struct listener *l = calloc(1, sizeof *l);
+
+	if (!l)
+		return SLUICE_ENOMEM;
+	evutil_make_socket_nonblocking(fd);
+	l->engine = e;
+	l->fd = fd;
+	if (event_assign(&l->event, e->base, fd, EV_READ | EV_PERSIST, engine_on_accept, l) != 0 ||
+	    event_add(&l->event, NULL) != 0) {
+		free(l);
+		return SLUICE_EINTERNAL;
+	}
+	l->next = e->listeners;
+	e->listeners = l;
+	return 0;
+}
+
+static void listeners_free(struct http_engine *e)
+{
+	struct listener *l;
+
+	while ((l = e->listeners)) {
+		e->listeners = l->next;
+		event_del(&l->event);
+		free(l);
+	}
+}
+
+/* ---- life ---- */
+
+struct http_engine *http_engine_new(struct event_base *base, const struct http_limits *limits, const struct http_hooks *hooks,
+                                    struct payload_budget *budget)
+{
+	struct http_engine *e = calloc(1, sizeof *e);
+
+	if (!e)
+		return NULL;
+	e->scratch = malloc(READ_SIZE);
+	if (!e->scratch) {
+		free(e);
+		return NULL;
+	}
+	e->magic = ENGINE_MAGIC;
+	e->base = base;
+	e->limits = *limits;
+	e->hooks = *hooks;
+	e->budget = budget;
+	TAILQ_INIT(&e->conns);
+	TAILQ_INIT(&e->dirty);
+	TAILQ_INIT(&e->dead_conns);
+	TAILQ_INIT(&e->work);
+	TAILQ_INIT(&e->waiting);
+	for (int i = 0; i < T_CLASSES; i++)
+		TAILQ_INIT(&e->timers[i]);
+	event_assign(&e->turn_event, base, -1, 0, engine_turn, e);
+	event_assign(&e->again_event, base, -1, 0, engine_turn, e);
+	event_assign(&e->sweep_event, base, -1, 0, engine_on_sweep, e);
+	event_assign(&e->wait_event, base, -1, 0, engine_on_wait, e);
+	event_assign(&e->accept_event, base, -1, 0, engine_on_accept_timer, e);
+	e->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	e->now = clock_ms();
+	return e;
+}
+
+void engine_conn_gone(struct http_engine *e)
+{
+	assert(e->n_conns > 0);
+	e->n_conns--;
+	engine_schedule(e);
+}
+
+void http_engine_drain(struct http_engine *e, void (*idle)(void *), void *arg)
+{
+	struct http_conn *c;
+
+	assert(e->magic == ENGINE_MAGIC);
+	e->draining = true;
+	e->idle = idle;
+	e->idle_arg = arg;
+	listeners_free(e);
+	TAILQ_FOREACH(c, &e->conns, link)
+		if (c->proto && c->proto->drain)
+			c->proto->drain(c);
+	engine_schedule(e);
+}
+
+void http_engine_free(struct http_engine *e)
+{
+	struct http_conn *c;
+	void *p;
+
+	if (!e)
+		return;
+	assert(e->magic == ENGINE_MAGIC);
+	listeners_free(e);
+	while ((c = TAILQ_FIRST(&e->conns)))
+		conn_kill(c);
+	e->freeing = true;
+	while (!TAILQ_EMPTY(&e->work))
+		turn_work(e);
+	turn_flush(e);
+	turn_bury(e);
+	event_del(&e->turn_event);
+	event_del(&e->again_event);
+	event_del(&e->sweep_event);
+	event_del(&e->wait_event);
+	event_del(&e->accept_event);
+	routes_free(e);
+	out_free_lists(e);
+	gzip_free_list(e);
+	while ((p = e->free_reqs)) {
+		e->free_reqs = *(void **)p;
+		free(p);
+	}
+	if (e->spare_fd >= 0)
+		close(e->spare_fd);
+	free(e->scratch);
+	e->magic = 0;
+	free(e);
+}

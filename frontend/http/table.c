@@ -1,0 +1,386 @@
+/*
+ * table.c - struct sluice_http: what plugins call. Worker process.
+ *
+ * A handle is live from request() until end(), reset() or gone(); calls on one whose client has left meanwhile do nothing and say
+ * ECANCELED, so a plugin need not look before each call. Using a dead handle is a plugin's bug and aborts (magic).
+ */
+#include "frontend/http/engine.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+static bool http_live(const struct sluice_http_req *r)
+{
+	assert(r && r->magic == REQ_MAGIC);
+	return r->held && !r->lost && r->conn;
+}
+
+/* ---- start() ---- */
+
+static int http_route(struct sluice_ctx *ctx, const struct sluice_route *route)
+{
+	assert(ctx->magic == CTX_MAGIC);
+	return ctx->http ? route_add(ctx->http, route) : SLUICE_ENOTSUP;
+}
+
+static int http_defaults(struct sluice_ctx *ctx, const struct sluice_header *h, size_t n)
+{
+	assert(ctx->magic == CTX_MAGIC);
+	return ctx->http ? mount_defaults(ctx->http, h, n) : SLUICE_ENOTSUP;
+}
+
+/* ---- the question ---- */
+
+static struct sluice_slice http_method(struct sluice_http_req *r)
+{
+	assert(r->magic == REQ_MAGIC);
+	return r->method;
+}
+
+static struct sluice_slice http_path(struct sluice_http_req *r)
+{
+	assert(r->magic == REQ_MAGIC);
+	return r->path;
+}
+
+static struct sluice_slice http_target(struct sluice_http_req *r)
+{
+	assert(r->magic == REQ_MAGIC);
+	return r->target.raw;
+}
+
+/* A forwarded scheme or host is used only when it could be one: it ends in Location headers. */
+static sl_slice forwarded_first(struct sluice_http_req *r, const char *name, const char *extra)
+{
+	sl_slice v = req_header(r, name, 0);
+	const char *p = v.data;
+	size_t n = 0;
+
+	while (n < v.len && p[n] != ',' && p[n] != ' ')
+		n++;
+	for (size_t i = 0; i < n; i++) {
+		bool alnum = (p[i] >= '0' && p[i] <= '9') || ((p[i] | 0x20) >= 'a' && (p[i] | 0x20) <= 'z');
+
+		if (!alnum && !strchr(extra, p[i]))
+			return SL_SLICE(NULL, 0);
+	}
+	return n > 0 && n <= 255 ? SL_SLICE(p, n) : SL_SLICE(NULL, 0);
+}
+
+static struct sluice_slice http_origin(struct sluice_http_req *r)
+{
+	sl_slice scheme = forwarded_first(r, "x-forwarded-proto", "");
+	sl_slice host = forwarded_first(r, "x-forwarded-host", ".-_:[]");
+	char *p;
+
+	if (!slice_is_nocase(scheme, "http") && !slice_is_nocase(scheme, "https"))
+		scheme = r->conn && r->conn->transport != &transport_plain ? SL_STR("https") : SL_STR("http");
+	if (!host.data)
+		host = r->authority.len ? r->authority : SL_STR("localhost");
+	p = req_alloc(r, scheme.len + 3 + host.len);
+	if (!p)
+		return SL_STR("");
+	memcpy(p, scheme.data, scheme.len);
+	memcpy(p + scheme.len, "://", 3);
+	memcpy(p + scheme.len + 3, host.data, host.len);
+	return SL_SLICE(p, scheme.len + 3 + host.len);
+}
+
+sl_slice req_header(const struct sluice_http_req *r, const char *name, size_t i)
+{
+	sl_slice want = sl_slice_str(name);
+
+	for (size_t k = 0; k < r->n_header; k++)
+		if (sl_slice_eq(r->header[k].name, want) && i-- == 0)
+			return r->header[k].value;
+	return SL_SLICE(NULL, 0);
+}
+
+static struct sluice_slice http_header(struct sluice_http_req *r, const char *name, size_t i)
+{
+	assert(r->magic == REQ_MAGIC);
+	return req_header(r, name, i);
+}
+
+static sl_slice query_part(struct sluice_http_req *r, sl_slice raw)
+{
+	uint8_t *p = req_alloc(r, raw.len + 1);
+
+	return p ? SL_SLICE(p, query_decode(raw, p)) : SL_SLICE(NULL, 0);
+}
+
+/* On first use; how many there are is bounded by the size of the head. */
+static void query_parse(struct sluice_http_req *r)
+{
+	sl_slice rest = r->target.query, name, value;
+	size_t n = 0;
+
+	while (query_next(&rest, &name, &value))
+		n++;
+	r->query = req_alloc(r, (n + 1) * sizeof *r->query);
+	rest = r->target.query;
+	while (r->query && query_next(&rest, &name, &value)) {
+		name = query_part(r, name);
+		value = query_part(r, value);
+		if (name.data && value.data)
+			r->query[r->n_query++] = (struct sluice_header){name, value};
+	}
+}
+
+static struct sluice_slice http_query(struct sluice_http_req *r, const char *name, size_t i)
+{
+	sl_slice want = sl_slice_str(name);
+
+	assert(r->magic == REQ_MAGIC);
+	if (!r->target.query.data)
+		return SL_SLICE(NULL, 0);
+	if (!r->query)
+		query_parse(r);
+	for (size_t k = 0; k < r->n_query; k++)
+		if (sl_slice_eq(r->query[k].name, want) && i-- == 0)
+			return r->query[k].value;
+	return SL_SLICE(NULL, 0);
+}
+
+static struct sluice_payload *http_payload(struct sluice_http_req *r)
+{
+	struct sluice_payload *p = r->payload;
+
+	assert(r->magic == REQ_MAGIC);
+	r->payload = NULL;
+	return p;
+}
+
+static const struct sluice_principal *http_principal(struct sluice_http_req *r)
+{
+	assert(r->magic == REQ_MAGIC);
+	return r->principal;
+}
+
+static void **http_slot(struct sluice_http_req *r)
+{
+	assert(r->magic == REQ_MAGIC);
+	return &r->slot;
+}
+
+/* ---- the answer ---- */
+
+/* Once promised it is kept: the plugin's entity tag says so. */
+static const char *http_compress(struct sluice_http_req *r, int64_t length)
+{
+	if (!http_live(r) || r->responded || (length >= 0 && length < 1024))
+		return "";
+	if (!r->gzip && gzip_accepted(req_header(r, "accept-encoding", 0)))
+		r->gzip = gzip_new(r->engine);
+	return r->gzip ? "gzip" : "";
+}
+
+static bool http_headers_valid(const struct sluice_header *h, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!header_name_valid(h[i].name) || !header_value_valid(h[i].value))
+			return false;
+	return true;
+}
+
+/* wire: length of the body as sent, -1 unknown. fin: no body bytes will follow. */
+static int http_begin(struct sluice_http_req *r, int status, const struct sluice_header *h, size_t n, int64_t wire, bool fin)
+{
+	int e;
+
+	if (!http_live(r))
+		return SLUICE_ECANCELED;
+	if (r->responded || status < 200 || status > 599 || !http_headers_valid(h, n))
+		return SLUICE_EINVAL;
+	r->no_body = r->is_head || status == 204 || status == 304;
+	e = r->proto->respond(r, status, h, n, wire, r->no_body || fin);
+	if (e)
+		return e;
+	r->status = (uint16_t)status;
+	r->responded = true;
+	r->pullable = true;
+	if (r->engine->hooks.answers_5xx && status >= 500)
+		++*r->engine->hooks.answers_5xx;
+	return 0;
+}
+
+static void http_drop_gzip(struct sluice_http_req *r)
+{
+	gzip_free(r->engine, r->gzip);
+	r->gzip = NULL;
+}
+
+static int http_respond(struct sluice_http_req *r, int status, const struct sluice_header *h, size_t n, int64_t length)
+{
+	int e;
+
+	if (http_live(r) && !r->responded) {
+		if (status == 204 || status == 304)
+			http_drop_gzip(r);
+		r->length = length;
+	}
+	e = http_begin(r, status, h, n, r->gzip ? -1 : length, false);
+	if (!e) {
+		r->proto->changed(r);
+		req_want_pull(r);
+	}
+	return e;
+}
+
+/* Nothing beyond the announced length leaves: it would be read as the beginning of the next answer. */
+static int http_account(struct sluice_http_req *r, size_t n)
+{
+	if (!http_live(r))
+		return SLUICE_ECANCELED;
+	if (!r->responded || (r->length >= 0 && !r->no_body && n > (uint64_t)r->length - r->written))
+		return SLUICE_EINVAL;
+	r->written += n;
+	r->pullable = true;
+	return 0;
+}
+
+static int http_write(struct sluice_http_req *r, struct sluice_slice s)
+{
+	int e = http_account(r, s.len);
+
+	if (e || s.len == 0 || r->no_body)
+		return e;
+	e = r->gzip ? gzip_write(r, s) : r->proto->frame(r, s);
+	if (e)
+		req_reset(r); /* a piece is missing: what follows must not look whole */
+	else
+		r->proto->changed(r);
+	return e;
+}
+
+static int http_write_buf(struct sluice_http_req *r, struct sluice_buf *b)
+{
+	int e;
+
+	if (r->gzip)
+		return http_write(r, SL_SLICE(b->data, b->len));
+	e = http_account(r, b->len);
+	if (e || b->len == 0 || r->no_body)
+		return e;
+	e = r->proto->frame_shared(r, b);
+	if (e)
+		req_reset(r);
+	else
+		r->proto->changed(r);
+	return e;
+}
+
+static void http_wake(struct sluice_http_req *r)
+{
+	if (!http_live(r))
+		return;
+	r->pullable = true;
+	req_work(r, WORK_PULL | (r->paused ? WORK_BODY : 0));
+}
+
+static void http_end(struct sluice_http_req *r)
+{
+	assert(r->magic == REQ_MAGIC && r->held);
+	if (!http_live(r)) {
+		r->held = false; /* gone() was on its way; it does not follow an end */
+		req_free_if_done(r);
+		return;
+	}
+	if (!r->responded) {
+		req_error(r, 500, "The request was not answered.");
+		r->held = false;
+		return;
+	}
+	r->held = false;
+	if (r->length >= 0 && !r->no_body && r->written != (uint64_t)r->length) {
+		r->proto->reset(r);
+		return;
+	}
+	req_end(r);
+	if (gzip_busy(r))
+		gzip_step(r);
+}
+
+static void http_reset(struct sluice_http_req *r)
+{
+	if (http_live(r))
+		req_reset(r);
+}
+
+static int reply_zipped(struct sluice_http_req *r, int status, const struct sluice_header *h, size_t n, sl_slice body)
+{
+	sl_slice zipped;
+	int e;
+
+	if (body.len > GZIP_TURN) {
+		r->length = (int64_t)body.len;
+		e = http_begin(r, status, h, n, -1, false);
+		return e ? e : http_write(r, body);
+	}
+	e = gzip_whole(r, body, &zipped);
+	if (e)
+		return e;
+	e = http_begin(r, status, h, n, (int64_t)zipped.len, false);
+	http_drop_gzip(r);
+	if (!e && !r->no_body)
+		e = r->proto->frame(r, zipped);
+	return e;
+}
+
+static int reply_plain(struct sluice_http_req *r, int status, const struct sluice_header *h, size_t n, sl_slice body)
+{
+	int e = http_begin(r, status, h, n, (int64_t)body.len, body.len == 0);
+
+	if (!e && body.len > 0 && !r->no_body)
+		e = r->proto->frame(r, body);
+	return e;
+}
+
+static void http_reply(struct sluice_http_req *r, int status, const struct sluice_header *h, size_t n, struct sluice_slice body)
+{
+	int e = SLUICE_EINVAL;
+
+	if (!http_live(r)) {
+		http_end(r);
+		return;
+	}
+	if (status == 204 || status == 304)
+		http_drop_gzip(r);
+	if (!r->responded)
+		e = r->gzip ? reply_zipped(r, status, h, n, body) : reply_plain(r, status, h, n, body);
+	if (e && !r->responded)
+		req_error(r, 500, "The answer could not be made.");
+	else if (e)
+		req_reset(r);
+	http_end(r);
+}
+
+static size_t http_pending(struct sluice_http_req *r)
+{
+	assert(r->magic == REQ_MAGIC);
+	return r->out.bytes + r->inflight + gzip_pending(r);
+}
+
+const struct sluice_http http_table = {
+        .size = sizeof http_table,
+        .route = http_route,
+        .defaults = http_defaults,
+        .method = http_method,
+        .path = http_path,
+        .target = http_target,
+        .origin = http_origin,
+        .header = http_header,
+        .query = http_query,
+        .payload = http_payload,
+        .principal = http_principal,
+        .slot = http_slot,
+        .compress = http_compress,
+        .respond = http_respond,
+        .write = http_write,
+        .write_buf = http_write_buf,
+        .wake = http_wake,
+        .end = http_end,
+        .reset = http_reset,
+        .reply = http_reply,
+        .pending = http_pending,
+};
