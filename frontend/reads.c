@@ -52,7 +52,7 @@ int reads_read(struct sluice_ctx *ctx, const struct sluice_read *rd, sluice_read
 		return SLUICE_EINVAL;
 	if (ctx->worker->store.n_reads >= QUEUE_MAX)
 		return SLUICE_EAGAIN;
-	r = req_new(ctx, REQ_READ, strlen(ctx->prefix) + copy.stream.len, arg);
+	r = store_req_new(ctx, REQ_READ, strlen(ctx->prefix) + copy.stream.len, arg);
 	if (!r)
 		return SLUICE_ENOMEM;
 	r->fn.read = fn;
@@ -74,7 +74,7 @@ int reads_list(struct sluice_ctx *ctx, sl_slice prefix, sl_slice after, uint32_t
 		return SLUICE_EINVAL;
 	if (ctx->worker->store.n_reads >= QUEUE_MAX)
 		return SLUICE_EAGAIN;
-	r = req_new(ctx, REQ_LIST, 2 * strlen(ctx->prefix) + prefix.len + after.len, arg);
+	r = store_req_new(ctx, REQ_LIST, 2 * strlen(ctx->prefix) + prefix.len + after.len, arg);
 	if (!r)
 		return SLUICE_ENOMEM;
 	r->fn.list = fn;
@@ -93,7 +93,7 @@ void reads_cancel(struct sluice_req *r)
 	if (r->touch)
 		sl_client_forget(r->ctx->worker->store.client, r->touch);
 	read_unqueue(r);
-	req_free(r);
+	store_req_free(r);
 }
 
 /* -- answering -- */
@@ -126,7 +126,7 @@ static void read_answer(struct sluice_req *r, struct sluice_read_result *res)
 	if (s->n_reads_done)
 		++*s->n_reads_done;
 	read_unqueue(r);
-	req_free(r);
+	store_req_free(r);
 	fn(arg, res);
 }
 
@@ -141,7 +141,7 @@ static void read_fail(struct sluice_req *r, int status, uint32_t reason)
 		void *arg = r->arg;
 
 		read_unqueue(r);
-		req_free(r);
+		store_req_free(r);
 		fn(arg, status, NULL, 0, 0);
 	}
 }
@@ -362,7 +362,7 @@ static void list_one(struct worker *w, struct sluice_req *r)
 	rc = l->rc ? l->rc : rc;
 	listing_point(l, strlen(r->ctx->prefix));
 	read_unqueue(r);
-	req_free(r);
+	store_req_free(r);
 	fn(arg, rc, rc ? NULL : l->entry, rc ? 0 : l->n, more);
 	free(l);
 }

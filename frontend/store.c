@@ -14,7 +14,7 @@ enum { RULES_MAX = 4096 };
 
 /* -- requests -- */
 
-struct sluice_req *req_new(struct sluice_ctx *ctx, enum req_kind kind, size_t extra, void *arg)
+struct sluice_req *store_req_new(struct sluice_ctx *ctx, enum req_kind kind, size_t extra, void *arg)
 {
 	struct sluice_req *r;
 
@@ -35,7 +35,7 @@ struct sluice_req *req_new(struct sluice_ctx *ctx, enum req_kind kind, size_t ex
 	return r;
 }
 
-void req_free(struct sluice_req *r)
+void store_req_free(struct sluice_req *r)
 {
 	for (size_t i = 0; i < r->n_payload; i++)
 		payload_free(r->payload[i]);
@@ -48,7 +48,7 @@ void req_free(struct sluice_req *r)
 	free(r);
 }
 
-void req_check(const struct sluice_req *r)
+void store_req_check(const struct sluice_req *r)
 {
 	host_thread_check();
 	assert(r && r->magic == REQ_MAGIC);
@@ -59,7 +59,7 @@ static void store_cancel(struct sluice_req *r)
 {
 	if (!r)
 		return;
-	req_check(r);
+	store_req_check(r);
 	if (r->kind == REQ_SUBMIT)
 		submit_cancel(r);
 	else
@@ -312,7 +312,7 @@ void store_fini(struct worker *w)
 	/* Writes that were never answered; nobody waits for them any more. */
 	for (struct sluice_ctx *ctx = w->instances; ctx; ctx = ctx->next)
 		while (!sl_link_alone(&ctx->reqs))
-			req_free(SL_OF(ctx->reqs.next, struct sluice_req, in_ctx));
+			store_req_free(SL_OF(ctx->reqs.next, struct sluice_req, in_ctx));
 	sl_reader_close(s->reader);
 	for (uint32_t i = 0; i < s->n_rules; i++)
 		free((void *)(uintptr_t)s->rules[i].prefix.data);

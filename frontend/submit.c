@@ -179,7 +179,7 @@ static void submit_done(void *arg, const struct sluice_result *results, size_t n
 		*s->n_lost += results[i].status == SLUICE_ELOST;
 	if (r->cancelled)
 		done = NULL;
-	req_free(r);
+	store_req_free(r);
 	if (done)
 		done(done_arg, results, n);
 }
@@ -251,7 +251,7 @@ static void submit_keep(struct submission *sub, struct sluice_req *r)
 static int submit_send(struct submission *sub, sluice_done_fn *done, void *arg, struct sluice_req **out)
 {
 	size_t extra = sub->n * sizeof(struct sluice_payload *) + sub->n_own * sizeof(int);
-	struct sluice_req *r = req_new(sub->ctx, REQ_SUBMIT, extra, arg);
+	struct sluice_req *r = store_req_new(sub->ctx, REQ_SUBMIT, extra, arg);
 	bool allowed = true;
 	int rc = 0;
 
@@ -266,7 +266,7 @@ static int submit_send(struct submission *sub, sluice_done_fn *done, void *arg, 
 	else
 		submit_refuse(r, SLUICE_EDENIED, SLUICE_WHY_RESERVED);
 	if (rc) {
-		req_free(r);
+		store_req_free(r);
 		return rc;
 	}
 	submit_keep(sub, r);

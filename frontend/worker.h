@@ -287,9 +287,9 @@ void store_flush(struct worker *);
 bool store_pending(const struct worker *);
 bool store_idle(const struct worker *);
 size_t store_reclaim(struct sluice_ctx *);
-struct sluice_req *req_new(struct sluice_ctx *, enum req_kind, size_t extra, void *arg);
-void req_free(struct sluice_req *);
-void req_check(const struct sluice_req *);
+struct sluice_req *store_req_new(struct sluice_ctx *, enum req_kind, size_t extra, void *arg);
+void store_req_free(struct sluice_req *);
+void store_req_check(const struct sluice_req *);
 
 int submit_submit(struct sluice_ctx *, const struct sluice_op *, size_t n, sluice_done_fn *, void *arg, struct sluice_req **);
 void submit_cancel(struct sluice_req *);
