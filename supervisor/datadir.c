@@ -1,0 +1,97 @@
+/*
+ * datadir.c - the data directory: found, made, or temporary. Supervisor.
+ *
+ * What is inside belongs to the store-writer alone.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "supervisor/supervisor.h"
+
+static int datadir_temporary(struct datadir *d)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	if (!tmp || *tmp != '/')
+		tmp = "/tmp";
+	if (asprintf(&d->path, "%s/sluice-XXXXXX", tmp) < 0)
+		d->path = NULL;
+	if (!d->path || !mkdtemp(d->path)) {
+		sl_log_errno(SLUICE_LOG_ERR, "data_dir dir=%s", tmp);
+		return SLUICE_EINVAL;
+	}
+	d->temporary = true;
+	sl_log(SLUICE_LOG_WARN, "temporary_data dir=%s action=\"everything is removed at the end; set data_dir to keep it\"", d->path);
+	return 0;
+}
+
+/* Makes the directory and the missing ones above it. path is absolute and is put back as it was. */
+static int make_path(char *path)
+{
+	for (char *p = path + 1; *p; p++) {
+		if (*p != '/')
+			continue;
+		*p = '\0';
+		if (mkdir(path, 0755) && errno != EEXIST) {
+			*p = '/';
+			return -1;
+		}
+		*p = '/';
+	}
+	return mkdir(path, 0700) && errno != EEXIST ? -1 : 0;
+}
+
+int datadir_open(const char *configured, struct datadir *d)
+{
+	char cwd[4096];
+	struct stat st;
+
+	*d = (struct datadir){0};
+	if (strcmp(configured, "temporary") == 0)
+		return datadir_temporary(d);
+	if (*configured == '/')
+		d->path = strdup(configured);
+	else if (!getcwd(cwd, sizeof cwd) || asprintf(&d->path, "%s/%s", cwd, configured) < 0)
+		d->path = NULL;
+	if (!d->path) {
+		sl_log_errno(SLUICE_LOG_ERR, "data_dir dir=%s", configured);
+		return SLUICE_EINVAL;
+	}
+	if (make_path(d->path)) {
+		sl_log_errno(SLUICE_LOG_ERR, "data_dir dir=%s action=\"make it, or set data_dir\"", d->path);
+		return SLUICE_EINVAL;
+	}
+	if (stat(d->path, &st) || !S_ISDIR(st.st_mode)) {
+		sl_log(SLUICE_LOG_ERR, "data_dir dir=%s error=\"not a directory\"", d->path);
+		return SLUICE_EINVAL;
+	}
+	if (access(d->path, R_OK | W_OK | X_OK)) {
+		sl_log_errno(SLUICE_LOG_ERR, "data_dir dir=%s action=\"the user of sluiced must be able to write there\"", d->path);
+		return SLUICE_EINVAL;
+	}
+	return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	if (remove(path) && errno != ENOENT)
+		sl_log_errno(SLUICE_LOG_WARN, "temporary_data path=%s", path);
+	return 0;
+}
+
+void datadir_close(struct datadir *d)
+{
+	if (d->path && d->temporary)
+		nftw(d->path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	free(d->path);
+	*d = (struct datadir){0};
+}

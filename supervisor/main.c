@@ -1,0 +1,117 @@
+/*
+ * main.c - sluiced: command line and the state every child inherits. Supervisor.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "supervisor/supervisor.h"
+
+static const char main_usage[] =
+        "usage: sluiced -c FILE [-t | --print-config] [-v]\n"
+        "  -c, --config FILE   configuration (default " SL_SYSCONFDIR "/sluice/sluice.yaml)\n"
+        "  -t, --test          check the configuration, plugins included, and exit\n"
+        "      --print-config  print the effective configuration, defaults included, and exit\n"
+        "  -v, --verbose       log everything, whatever log.level says\n"
+        "      --version       print the version and exit\n"
+        "SIGHUP reloads the configuration, SIGTERM and SIGINT stop in order.\n";
+
+struct main_options {
+	const char *file;
+	bool test, print, verbose;
+};
+
+/* -1: go on; otherwise the exit code. */
+static int main_parse(int argc, char **argv, struct main_options *o)
+{
+	enum { OPT_PRINT = 256, OPT_VERSION, OPT_HELP };
+	static const struct option longs[] = {
+	        {"config", required_argument, NULL, 'c'}, {"test", no_argument, NULL, 't'},
+	        {"print-config", no_argument, NULL, OPT_PRINT}, {"verbose", no_argument, NULL, 'v'},
+	        {"version", no_argument, NULL, OPT_VERSION}, {"help", no_argument, NULL, OPT_HELP}, {NULL, 0, NULL, 0},
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "c:tvh", longs, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			o->file = optarg;
+			break;
+		case 't':
+			o->test = true;
+			break;
+		case 'v':
+			o->verbose = true;
+			break;
+		case OPT_PRINT:
+			o->print = true;
+			break;
+		case OPT_VERSION:
+			printf("sluiced %s\n", PACKAGE_VERSION);
+			return 0;
+		case 'h':
+		case OPT_HELP:
+			fputs(main_usage, stdout);
+			return 0;
+		default:
+			fputs(main_usage, stderr);
+			return 2;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "sluiced: unexpected argument \"%s\"\n%s", argv[optind], main_usage);
+		return 2;
+	}
+	return -1;
+}
+
+/* Descriptors 0 to 2 exist, and nothing that was left open by our parent reaches the children. */
+static void main_descriptors(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR);
+	} while (fd >= 0 && fd < 3);
+	if (fd >= 0)
+		close(fd);
+	(void)close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+}
+
+/* A worker may have tens of thousands of connections; children inherit the limit. */
+static void main_limits(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) || r.rlim_cur == r.rlim_max)
+		return;
+	r.rlim_cur = r.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &r))
+		sl_log_errno(SLUICE_LOG_WARN, "limit descriptors=%llu", (unsigned long long)r.rlim_max);
+}
+
+int main(int argc, char **argv)
+{
+	struct main_options o = {.file = SL_SYSCONFDIR "/sluice/sluice.yaml"};
+	char programs[PATH_MAX];
+	struct supervisor s;
+	int rc = main_parse(argc, argv, &o);
+
+	if (rc >= 0)
+		return rc;
+	main_descriptors();
+	sl_log_init("sluiced", o.verbose ? SLUICE_LOG_DEBUG : SLUICE_LOG_INFO);
+	main_limits();
+	if (spawn_dir(programs, sizeof programs))
+		sl_fatal("the path of the programs is too long");
+	if (super_init(&s, o.file, programs, o.verbose))
+		sl_fatal("out of memory");
+	rc = o.test || o.print ? super_check(&s, o.print) : super_run(&s);
+	super_fini(&s);
+	return rc;
+}

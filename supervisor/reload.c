@@ -1,0 +1,150 @@
+/*
+ * reload.c - SIGHUP: a new configuration takes over without a refused request. Supervisor.
+ *
+ * Read and check everything; bind what is new; start a new generation of workers; when all of them are ready the old ones drain. Until
+ * then nothing that runs has been touched, so a failure at any step leaves the old configuration in force. The writer owns state and is
+ * not replaced: it is told the new settings, and is restarted when one of them needs that.
+ */
+#include "lib/log.h"
+#include "supervisor/supervisor.h"
+
+static void reload_end(struct supervisor *s, bool good)
+{
+	s->reloading = false;
+	check_free(s->check);
+	s->check = NULL;
+	if (!good)
+		sl_log(SLUICE_LOG_ERR, "reload_failed action=\"the old configuration stays in force\"");
+	notify_send(&s->notify, "READY=1\nSTATUS=%s", good ? "Running" : "Running; the last reload failed, see the log");
+	super_poke(s);
+}
+
+static void reload_begin(struct supervisor *s)
+{
+	struct sl_conf_errors errors = {0};
+	struct config *config;
+
+	s->reloading = true;
+	s->reload_again = false;
+	sl_log(SLUICE_LOG_INFO, "reload file=%s", s->file);
+	notify_send(&s->notify, "RELOADING=1\nMONOTONIC_USEC=%lld\nSTATUS=Reloading", (long long)super_now() * 1000);
+	config = config_load(s->file, &errors);
+	if (!config) {
+		sl_log_errno(SLUICE_LOG_ERR, "config_error %s", s->file);
+		reload_end(s, false);
+		return;
+	}
+	if (config->root && strcmp(sl_conf_str(config->root, "data_dir"), sl_conf_str(s->config->root, "data_dir")) != 0)
+		sl_conf_error_at(config->root, "data_dir", &errors, "a reload cannot move the data; restart sluiced");
+	s->check = check_start(s, config, &errors);
+	config_unref(config);
+	sl_conf_errors_fini(&errors);
+	if (!s->check)
+		reload_end(s, false);
+}
+
+void reload_request(struct supervisor *s)
+{
+	if (s->phase > SUPER_RUNNING)
+		return;
+	/* Old generations that drain hold memory and connections: their number is bounded. */
+	if (s->phase < SUPER_RUNNING || s->reloading || s->n_old >= OLD_MAX)
+		s->reload_again = true;
+	else
+		reload_begin(s);
+}
+
+/* The configuration is good: bind and start. */
+static void reload_start(struct supervisor *s)
+{
+	struct sl_conf_errors errors = {0};
+	struct config *config = config_ref((struct config *)(uintptr_t)check_config(s->check));
+	bool bound;
+
+	listeners_open(s, config, &errors);
+	bound = errors.n == 0;
+	if (bound)
+		s->next = generation_new(s, config, ++s->generations);
+	config_log_errors(config, &errors);
+	sl_conf_errors_fini(&errors);
+	config_unref(config);
+	check_free(s->check);
+	s->check = NULL;
+	if (s->next) {
+		generation_start(s->next);
+		return;
+	}
+	listeners_sweep(s);
+	reload_end(s, false);
+}
+
+static void reload_tell_store(struct supervisor *s, bool restart)
+{
+	struct child *store = s->store;
+	struct sl_control_log_level level = {.level = (uint8_t)sl_log_level_get()};
+	struct sl_control_settings settings = {.config = sl_buf_slice(&s->config->text)};
+
+	if (!store || store->state != CHILD_READY)
+		return; /* the next one starts with them */
+	if (sl_put_control_log_level(&store->channel.ipc, &level) || sl_put_control_settings(&store->channel.ipc, &settings))
+		restart = true;
+	channel_flush(&store->channel);
+	if (restart)
+		child_replace(store, STORE_DRAIN_MS, "a changed setting needs it");
+}
+
+static void reload_switch(struct supervisor *s)
+{
+	struct generation *old = s->gen;
+	bool restart = config_needs_restart(s->config, s->next->config);
+	struct sl_buf shown;
+
+	s->gen = s->next;
+	s->next = NULL;
+	config_unref(s->config);
+	s->config = config_ref(s->gen->config);
+	if (!s->verbose)
+		sl_log_level(config_log_level(s->config));
+	sl_link_add(&s->old, &old->link);
+	s->n_old++;
+	generation_stop(old, super_drain_ms(s), "a new generation took over");
+	reload_tell_store(s, restart);
+	sl_buf_init(&shown);
+	listeners_show(s, s->config, &shown);
+	sl_log(SLUICE_LOG_INFO, "reloaded generation=%u%.*s", s->gen->number, (int)shown.len,
+	       (const char *)sl_buf_slice(&shown).data);
+	sl_buf_fini(&shown);
+	reload_end(s, true);
+}
+
+static void reload_give_up(struct supervisor *s, const struct child *failed)
+{
+	struct generation *g = s->next;
+
+	sl_log(SLUICE_LOG_ERR, "reload_worker name=%s why=\"%s\"", failed->name, failed->why ? failed->why : "it died before it was ready");
+	s->next = NULL;
+	sl_link_add(&s->old, &g->link);
+	s->n_old++;
+	generation_stop(g, 0, "the reload failed");
+	reload_end(s, false);
+}
+
+void reload_progress(struct supervisor *s)
+{
+	struct child *failed = s->next ? generation_failed(s->next, false) : NULL;
+
+	if (s->check && check_done(s->check)) {
+		if (check_errors(s->check)->n == 0) {
+			reload_start(s);
+		} else {
+			config_log_errors(check_config(s->check), check_errors(s->check));
+			reload_end(s, false);
+		}
+	} else if (failed) {
+		reload_give_up(s, failed);
+	} else if (s->next && generation_ready(s->next)) {
+		reload_switch(s);
+	} else if (s->reload_again && !s->reloading && s->n_old < OLD_MAX) {
+		reload_begin(s);
+	}
+}

@@ -1,0 +1,151 @@
+/*
+ * spawn.c - a child process: its program, its three standard descriptors, its control channel at descriptor 3. Supervisor.
+ *
+ * Every descriptor of ours is close-on-exec; between fork and exec only async-signal-safe calls are made.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "supervisor/supervisor.h"
+
+enum { CONTROL_FD = 3, LOG_INFO_PRIORITY = 6, LOG_WARN_PRIORITY = 4 };
+
+int spawn_dir(char *out, size_t size)
+{
+	char self[PATH_MAX], probe[PATH_MAX + 32];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+	char *slash;
+
+	if (n > 0) {
+		self[n] = '\0';
+		slash = strrchr(self, '/');
+		if (slash)
+			*slash = '\0';
+		/* In a build tree the children's programs lie beside this one. */
+		snprintf(probe, sizeof probe, "%s/config.status", self);
+		if (access(probe, F_OK) == 0)
+			return snprintf(out, size, "%s", self) < (int)size ? 0 : SLUICE_EINVAL;
+	}
+	return snprintf(out, size, "%s", SL_LIBEXECDIR) < (int)size ? 0 : SLUICE_EINVAL;
+}
+
+struct spawn_fds {
+	int control[2], out[2], err[2], null;
+};
+
+static void close_pair(int pair[2])
+{
+	for (int i = 0; i < 2; i++) {
+		if (pair[i] >= 0)
+			close(pair[i]);
+		pair[i] = -1;
+	}
+}
+
+static void spawn_close(struct spawn_fds *f)
+{
+	int saved = errno;
+
+	close_pair(f->control);
+	close_pair(f->out);
+	close_pair(f->err);
+	if (f->null >= 0)
+		close(f->null);
+	f->null = -1;
+	errno = saved;
+}
+
+static int spawn_fds(struct spawn_fds *f)
+{
+	*f = (struct spawn_fds){{-1, -1}, {-1, -1}, {-1, -1}, -1};
+	f->null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (f->null < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, f->control) ||
+	    pipe2(f->out, O_CLOEXEC) || pipe2(f->err, O_CLOEXEC) || fcntl(f->out[0], F_SETFL, O_NONBLOCK) ||
+	    fcntl(f->err[0], F_SETFL, O_NONBLOCK)) {
+		spawn_close(f);
+		return SLUICE_EBUSY;
+	}
+	return 0;
+}
+
+/* Puts fd at number `at`, inherited. The source may be that number already. */
+static int place(int fd, int at)
+{
+	return fd == at ? fcntl(fd, F_SETFD, 0) : dup2(fd, at) < 0 ? -1 : 0;
+}
+
+static _Noreturn void spawn_exec(const struct spawn_fds *f, char *program, char *name)
+{
+	char *argv[] = {program, name, NULL};
+	/* Out of the way first: descriptor 3 may be any of the others, when ours began with few open ones. */
+	int control = fcntl(f->control[1], F_DUPFD_CLOEXEC, 16), out = fcntl(f->out[1], F_DUPFD_CLOEXEC, 16);
+	int err = fcntl(f->err[1], F_DUPFD_CLOEXEC, 16), null = fcntl(f->null, F_DUPFD_CLOEXEC, 16);
+	sigset_t none;
+
+	if (control < 0 || out < 0 || err < 0 || null < 0 || place(null, STDIN_FILENO) || place(out, STDOUT_FILENO) ||
+	    place(err, STDERR_FILENO) || place(control, CONTROL_FD))
+		_exit(126);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	/* A session of its own: ^C at the terminal is for the supervisor, which then drains the children. */
+	setsid();
+	execv(program, argv);
+	dprintf(STDERR_FILENO, "<3>%s cannot start %s: %s\n", name, program, strerror(errno));
+	_exit(errno == ENOENT || errno == EACCES ? EXIT_FINAL : 126);
+}
+
+static const char *spawn_program(const struct child *c)
+{
+	return c->kind == CHILD_STORE ? "sluice-store" : "sluice-frontend";
+}
+
+/* The process runs, but nobody could listen to it. */
+static void spawn_undo(struct child *c)
+{
+	kill(c->pid, SIGKILL);
+	while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	c->pid = -1;
+	channel_close(&c->channel);
+	output_close(&c->out);
+	output_close(&c->err);
+}
+
+int spawn_process(struct child *c)
+{
+	char program[PATH_MAX];
+	struct spawn_fds f;
+	int rc;
+
+	if (snprintf(program, sizeof program, "%s/%s", c->super->programs, spawn_program(c)) >= (int)sizeof program) {
+		errno = ENAMETOOLONG;
+		return SLUICE_EINVAL;
+	}
+	if (spawn_fds(&f))
+		return SLUICE_EBUSY;
+	c->pid = fork();
+	if (c->pid < 0) {
+		spawn_close(&f);
+		return SLUICE_EBUSY;
+	}
+	if (c->pid == 0)
+		spawn_exec(&f, program, c->name);
+	rc = channel_open(&c->channel, c->super->base, f.control[0], c->channel.handlers, c->channel.lost, c);
+	if (output_open(&c->out, c->super->base, f.out[0], LOG_INFO_PRIORITY, c->name, c->pid))
+		rc = SLUICE_ENOMEM;
+	if (output_open(&c->err, c->super->base, f.err[0], LOG_WARN_PRIORITY, c->name, c->pid))
+		rc = SLUICE_ENOMEM;
+	f.control[0] = f.out[0] = f.err[0] = -1; /* taken over */
+	spawn_close(&f);
+	if (rc) {
+		spawn_undo(c);
+		errno = ENOMEM;
+	}
+	return rc;
+}
