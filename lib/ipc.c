@@ -225,7 +225,8 @@ static ssize_t ipc_send_some(struct sl_ipc *p)
 	for (size_t i = 0; i < n_fd; i++)
 		close(p->out_fd[i].fd);
 	p->n_out_fd -= n_fd;
-	memmove(p->out_fd, p->out_fd + n_fd, p->n_out_fd * sizeof *p->out_fd);
+	if (n_fd > 0)
+		memmove(p->out_fd, p->out_fd + n_fd, p->n_out_fd * sizeof *p->out_fd);
 	return n;
 }
 
