@@ -225,6 +225,8 @@ void out_drain(struct http_engine *e, struct out_queue *q, size_t n)
 		seg->len -= k;
 		q->bytes -= k;
 		n -= k;
+		if (r)
+			req_want_pull(r);
 		if (seg->len > 0)
 			break;
 		queue_shift(q);
