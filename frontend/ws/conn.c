@@ -116,7 +116,8 @@ int ws_conn_peer_closes(struct sluice_ws *ws, sl_slice payload)
 		ws->code = answer ? answer : payload.len ? p[0] << 8 | p[1] : 1005;
 	if (ws->state < WS_ENDING) {
 		ws->state = WS_ENDING;
-		ws->deadline = ws_now() + 2 * WS_LWS_ACK_MS;
+		/* libwebsockets would wait for an answer to ours, which the client has given beforehand. */
+		ws->deadline = ws_now() + (answer ? WS_LAST_WORD_MS : 2 * WS_LWS_ACK_MS);
 		sl_link_del(&ws->work);
 		sl_link_add(&ws->engine->closing, &ws->work);
 	}

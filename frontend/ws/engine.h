@@ -29,6 +29,7 @@ enum {
 	WS_SEGMENTS_MAX = 32,     /* of a pattern with its mount */
 	WS_REASON_MAX = 123,      /* RFC 6455 5.5 */
 	WS_KEY_LEN = 24,          /* 16 bytes in base64 */
+	WS_LAST_WORD_MS = 250,    /* for our close frame to get away when the client's was malformed */
 	WS_LWS_ACK_MS = 5000      /* how long libwebsockets waits for the answer to a close */
 };
 
@@ -172,7 +173,7 @@ void ws_lws_want_write(struct sluice_ws *);
 void ws_lws_pause(struct sluice_ws *, bool on);
 void ws_lws_close(struct sluice_ws *, int code, const char *reason); /* begins the closing handshake; not from callbacks */
 void ws_lws_cut(struct sluice_ws *);                    /* the connection dies in the next turn, without a word */
-void ws_lws_settle(struct ws_lws *);                    /* after closes and cuts: its timers are looked at */
+void ws_lws_settle(struct ws_lws *);                    /* after ws_lws_close(): its timers are looked at */
 /* In ws_conn_writable() only. */
 bool ws_lws_choked(const struct sluice_ws *);           /* the socket took less than was given: wait */
 int ws_lws_write(struct sluice_ws *, sl_slice piece, bool first, bool last, bool binary); /* at most WS_FRAGMENT */

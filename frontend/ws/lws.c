@@ -266,6 +266,7 @@ void ws_lws_cut(struct sluice_ws *ws)
 		return;
 	ws->cutting = true;
 	lws_set_timeout(ws->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+	ws_lws_settle(ws->engine->lws);
 }
 
 bool ws_lws_choked(const struct sluice_ws *ws)

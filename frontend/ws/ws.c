@@ -52,7 +52,6 @@ static void sweep_run(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	ws_conn_sweep(engine, ws_now(), (size_t)((n * sweep_ms(engine) + engine->limits.ping_interval - 1) / engine->limits.ping_interval));
-	ws_lws_settle(engine->lws);
 	sweep_arm(engine);
 	ws_engine_turn(engine);
 }
