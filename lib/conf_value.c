@@ -215,8 +215,8 @@ size_t conf_nearest(const char *word, size_t n, const char *(*known)(void *, siz
 		const char *k = known(arg, i);
 		size_t d = word_distance(word, k);
 
-		/* A word that shares nothing but its length with a known one was not meant to be it. */
-		if (d < least && d < strlen(k)) {
+		/* Half of the word must be right, or a short one would be near to everything. */
+		if (d < least && 2 * d <= strlen(word)) {
 			least = d;
 			found = i;
 		}

@@ -70,7 +70,7 @@ static int main_parse(int argc, char **argv, struct main_options *o)
 	return -1;
 }
 
-/* Descriptors 0 to 2 exist, and nothing that was left open by our parent reaches the children. */
+/* Descriptors 0 to 2 exist, so that no socket of ours becomes one of them. */
 static void main_descriptors(void)
 {
 	int fd;
@@ -80,7 +80,6 @@ static void main_descriptors(void)
 	} while (fd >= 0 && fd < 3);
 	if (fd >= 0)
 		close(fd);
-	(void)close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
 }
 
 /* A worker may have tens of thousands of connections; children inherit the limit. */

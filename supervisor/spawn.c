@@ -91,6 +91,8 @@ static _Noreturn void spawn_exec(const struct spawn_fds *f, char *program, char 
 	if (control < 0 || out < 0 || err < 0 || null < 0 || place(null, STDIN_FILENO) || place(out, STDOUT_FILENO) ||
 	    place(err, STDERR_FILENO) || place(control, CONTROL_FD))
 		_exit(126);
+	/* Ours are close-on-exec already; what our own parent left open may not be. */
+	(void)close_range(CONTROL_FD + 1, ~0U, CLOSE_RANGE_CLOEXEC);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	/* A session of its own: ^C at the terminal is for the supervisor, which then drains the children. */

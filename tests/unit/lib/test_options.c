@@ -1,0 +1,142 @@
+/* The core's option tables: their defaults are good, what contradicts itself is refused, and the sample file shows all of it. */
+#include "lib/options.h"
+
+#include "tests/unit/tap.h"
+
+#define ONE "frontends: [{name: a, listen: ['127.0.0.1:1'], plugins: [{plugin: streams}]}]\n"
+
+static const char *load(const char *yaml)
+{
+	static char text[4096];
+	struct sl_conf_errors e = {0};
+	size_t at = 0;
+
+	text[0] = '\0';
+	sl_conf_free(sl_options_load(sl_slice_str(yaml), &e));
+	for (size_t i = 0; i < e.n; i++)
+		at += (size_t)snprintf(text + at, sizeof text - at, "%s%u:%u: %s", i ? "\n" : "", e.v[i].line, e.v[i].column,
+		                       e.v[i].text);
+	sl_conf_errors_fini(&e);
+	return text;
+}
+
+static void test_minimal(void)
+{
+	struct sl_conf_errors e = {0};
+	struct sluice_conf *c = sl_options_load(SL_STR(ONE), &e);
+
+	is_int(e.n, 0, "frontends are all that is required");
+	is_str(sl_conf_str(c, "data_dir"), "/var/lib/sluice", "data_dir");
+	is_int(sl_conf_int(c, "limits.body"), 64 << 20, "limits.body");
+	is_int(sl_conf_int(c, "store.reap_delay"), 60000, "store.reap_delay");
+	ok(sl_options_frontend(c, "a") != NULL && sl_options_frontend(c, "b") == NULL, "a frontend is found by its name");
+	is_int(sl_conf_int(sl_options_frontend(c, "a"), "workers"), 2, "workers");
+	sl_conf_free(c);
+	is_str(load("data_dir: x\n"), "1:1: frontends: required, but missing", "without frontends");
+}
+
+static void test_across(void)
+{
+	static const struct {
+		const char *yaml, *want;
+	} cases[] = {
+	        {"auth: {mode: jwt}\n" ONE, "1:14: auth.mode: \"jwt\" is not available in this version"},
+	        {"frontends: [{name: a, listen: ['*:1', 'unix:/x'], plugins: [{plugin: s}]}]",
+	         "1:32: frontends[0].listen[0]: other machines can reach *:1 and auth.mode is none; listen on 127.0.0.1, or set "
+	         "auth.insecure: true if everybody may read and write"},
+	        {"auth: {insecure: true}\nfrontends: [{name: a, listen: ['*:1'], plugins: [{plugin: s}]}]", ""},
+	        {"frontends: [{name: a, listen: ['127.0.0.1:1'], plugins: [{plugin: s}]}, {name: a, listen: ['127.0.0.1:1'], "
+	         "plugins: [{plugin: s}]}]",
+	         "1:80: frontends[1].name: another frontend in line 1 has the name \"a\"\n"
+	         "1:92: frontends[1].listen[0]: 127.0.0.1:1 is listened on in line 1 already"},
+	        {"frontends: [{name: a, listen: ['127.0.0.1:0', '127.0.0.1:0'], plugins: [{plugin: s}]}]", ""},
+	        {"frontends: [{name: 'a b', listen: ['127.0.0.1:0'], plugins: [{plugin: s}]}]",
+	         "1:20: frontends[0].name: only letters, digits, \"_\" and \"-\" may be in a name, got \"a b\""},
+	        {"frontends: [{name: store, listen: ['127.0.0.1:0'], plugins: [{plugin: s}]}]",
+	         "1:20: frontends[0].name: \"store\" is the name of the store-writer"},
+	        {"frontends: [{name: a, listen: ['127.0.0.1:0'], plugins: [{plugin: s, mount: x, mine: 3}, {mine: 1}, {plugin: a/b}]}]",
+	         "1:77: frontends[0].plugins[0].mount: expected a path such as \"/v1/stream\", got \"x\"\n"
+	         "1:90: frontends[0].plugins[1].plugin: required, but missing\n"
+	         "1:110: frontends[0].plugins[2].plugin: expected a name or an absolute path, got \"a/b\""},
+	        {"frontends: [{name: a, listen: ['127.0.0.1:0'], plugins: [{plugin: s, mount: /a/../b}, {plugin: s, prefix: /x}]}]",
+	         "1:77: frontends[0].plugins[0].mount: expected a path such as \"/v1/stream\", got \"/a/../b\"\n"
+	         "1:107: frontends[0].plugins[1].prefix: expected a name such as \"team/a\", got \"/x\""},
+	        {"frontends: [{name: a, listen: [], workers: 65, plugins: [x]}]",
+	         "1:31: frontends[0].listen: needs at least 1 elements\n"
+	         "1:44: frontends[0].workers: must be at most 64, got \"65\"\n"
+	         "1:58: frontends[0].plugins[0]: expected a map, got \"x\""},
+	        {"store: {large_payload: 512K, max_payload: 1M, max_batch_ops: 0}\n" ONE,
+	         "1:62: store.max_batch_ops: must be at least 1, got \"0\""},
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+		is_str(load(cases[i].yaml), cases[i].want, "what contradicts itself");
+}
+
+static char *read_text(const char *name)
+{
+	const char *top = getenv("top_srcdir");
+	char path[512], *text = calloc(1, 1 << 18);
+	FILE *f;
+
+	snprintf(path, sizeof path, "%s/%s", top ? top : ".", name);
+	f = fopen(path, "re");
+	if (!f || !text || fread(text, 1, (1 << 18) - 1, f) == 0)
+		abort();
+	fclose(f);
+	return text;
+}
+
+/* Whether a line is "key: value", perhaps commented out, perhaps the first of a list element, indented as its depth wants. */
+static bool shows(const char *text, const char *key, const char *value)
+{
+	for (const char *line = text; line; line = strchr(line, '\n')) {
+		size_t n = strlen(key);
+
+		line += strspn(line, "\n #-");
+		if (strncmp(line, key, n) != 0 || line[n] != ':')
+			continue;
+		if (!value)
+			return true;
+		line += n + 1;
+		line += strspn(line, " ");
+		n = strlen(value);
+		if (strncmp(line, value, n) == 0 && (line[n] == '\0' || line[n] == '\n' || line[n] == ' '))
+			return true;
+	}
+	return false;
+}
+
+static void test_sample_table(const char *text, const struct sluice_option *o)
+{
+	char name[128];
+
+	for (; o->name; o++) {
+		bool scalar = o->type != SLUICE_T_MAP && o->type != SLUICE_T_LIST;
+
+		if (!*o->name)
+			continue;
+		snprintf(name, sizeof name, "%s%s%s", o->name, scalar && o->def && *o->def ? ": " : "",
+		         scalar && o->def ? o->def : "");
+		ok(shows(text, o->name, scalar && o->def && *o->def ? o->def : NULL), "the sample shows an option");
+		printf("#   %s\n", name);
+		ok(o->doc && *o->doc, "which is documented");
+		if (o->sub)
+			test_sample_table(text, o->sub);
+	}
+}
+
+int main(void)
+{
+	char *sample = read_text("etc/sluice.yaml"), *dev = read_text("etc/dev.yaml");
+
+	test_minimal();
+	test_across();
+	is_str(load(sample), "", "the sample file is good");
+	is_str(load(dev), "", "so is the one of ./dev run");
+	test_sample_table(sample, sl_options);
+	test_sample_table(sample, sl_plugin_options);
+	free(sample);
+	free(dev);
+	return tap_done();
+}
