@@ -32,6 +32,14 @@ export function baseConfig() {
 	};
 }
 
+export const sanitized = (() => {
+	try {
+		return /-fsanitize=/.test(readFileSync(join(BUILD, 'Makefile'), 'utf8'));
+	} catch {
+		return false;
+	}
+})();
+
 export const temporary = (name = 'sluice-test') => mkdtempSync(join(tmpdir(), `${name}-`));
 
 // Options: config(object) edits the default configuration; yaml replaces it altogether; dataDir names a directory that
@@ -176,12 +184,33 @@ class Daemon {
 	}
 
 	// Rewrites the file, sends SIGHUP and waits for the line that says how it ended.
-	async reload({ config, yaml, outcome = /\breloaded\b|\breload (done|failed)\b|\breload.*(failed|refused|kept)/ } = {}) {
+	async reload({ config, yaml, outcome = /\breloaded generation=|\breload_failed\b/ } = {}) {
 		const from = this.mark();
 		config?.(this.settings);
 		writeFileSync(this.file, yaml ?? toYaml(this.settings));
 		process.kill(this.pid, 'SIGHUP');
 		return this.waitLine(outcome, { from });
+	}
+
+	// The worker that holds the server's end of this client socket, by way of /proc, or undefined.
+	workerOf(socket) {
+		const local = socket.localPort.toString(16).toUpperCase().padStart(4, '0');
+		const remote = socket.remotePort.toString(16).toUpperCase().padStart(4, '0');
+		const line = readFileSync('/proc/net/tcp', 'latin1').split('\n').map((text) => text.trim().split(/\s+/))
+			.find((columns) => columns[1]?.endsWith(`:${remote}`) && columns[2]?.endsWith(`:${local}`));
+		const inode = line?.[9];
+		return this.workers().find((pid) => {
+			try {
+				return readdirSync(`/proc/${pid}/fd`).some((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`) === `socket:[${inode}]`);
+			} catch {
+				return false;
+			}
+		});
+	}
+
+	// Memory of a process that is its own (not files it maps), in bytes.
+	memory(pid) {
+		return Number(/RssAnon:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) * 1024;
 	}
 
 	signal(signal) {

@@ -1,0 +1,183 @@
+// A daemon's start and end, and what keeps it from starting.
+
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { connect } from '../lib/http.mjs';
+import { startSluice, temporary } from '../lib/sluice.mjs';
+import { JSON_TYPE, Stream, freshName } from '../lib/streams.mjs';
+import { until, within } from '../lib/wait.mjs';
+
+// Starts a daemon that must refuse: exit code, and what it must say.
+async function refuses(options, pattern, code = 1) {
+	const daemon = await startSluice({ ...options, allow: [/./], ready: false });
+	try {
+		const end = await within('the refusal', daemon.exited);
+		assert.equal(end.code, code, `${JSON.stringify(end)}\n${daemon.text()}`);
+		assert.match(daemon.text(), pattern);
+		assert.doesNotMatch(daemon.text(), /\bready pid=/);
+		await until('no process left', () => !daemon.groupAlive());
+	} finally {
+		daemon.killAll();
+		daemon.cleanUp();
+	}
+}
+
+describe('start and end', { concurrency: 3 }, () => {
+	it('ready means that requests are answered: the log names the port that was taken', async () => {
+		const daemon = await startSluice();
+		const client = connect('HTTP/1.1', daemon.url);
+		assert.equal((await new Stream(client, freshName()).put()).status, 201);
+		assert.equal(daemon.workers().length, 2);
+		assert.ok(daemon.writer());
+		client.close();
+		await daemon.stop();
+	});
+
+	it('SIGINT ends it like SIGTERM', async () => {
+		await (await startSluice()).stop({ signal: 'SIGINT' });
+	});
+
+	it('a temporary data directory is announced, and gone at the end', async () => {
+		const daemon = await startSluice();
+		const directory = /data_dir=(\S+)/.exec(await daemon.waitLine(/\bready\b/))[1];
+		assert.ok(existsSync(directory));
+		assert.match(daemon.text(), /temporary_data/);
+		const home = daemon.home;
+		await daemon.stop();
+		assert.ok(!existsSync(directory));
+		assert.ok(!existsSync(home));
+	});
+
+	it('a missing data directory is made, private to its user, and its data is there at the next start', async () => {
+		const dataDir = join(temporary(), 'a', 'b');
+		const name = freshName();
+		for (const [round, expected] of [[0, '[0]'], [1, '[0,1]'], [2, '[0,1,2]']]) {
+			const daemon = await startSluice({ dataDir });
+			const client = connect('HTTP/1.1', daemon.url);
+			const s = new Stream(client, name);
+			assert.equal((await s.put({ type: JSON_TYPE })).status, round ? 200 : 201);
+			await s.append(String(round), { type: JSON_TYPE });
+			assert.equal((await s.get()).text, expected);
+			client.close();
+			await daemon.stop();
+		}
+		assert.equal(statSync(dataDir).mode & 0o077, 0);
+		rmSync(dataDir, { recursive: true });
+	});
+
+	it('two frontends, three addresses, a Unix socket: all are bound and named', async () => {
+		const socket = join(temporary(), 'socket');
+		const daemon = await startSluice({
+			config: (config) => {
+				config.frontends[0].listen.push('127.0.0.1:0', `unix:${socket}`);
+				config.frontends.push({ name: 'other', listen: ['[::1]:0'], workers: 1, plugins: [{ plugin: 'streams' }] });
+			},
+		});
+		assert.equal(daemon.urls.length, 4);
+		const name = freshName();
+		const made = connect('HTTP/1.1', daemon.urls[0]);
+		await new Stream(made, name).create({ body: 'x' });
+		for (const url of daemon.urls.filter((text) => text.startsWith('http'))) {
+			const client = connect('HTTP/1.1', url.replace('[::1]', 'localhost'));
+			if (!url.includes('::1')) assert.equal((await new Stream(client, name).get()).text, 'x', url);
+			client.close();
+		}
+		const raw = net.connect(socket);
+		raw.write(`GET /v1/stream/${name} HTTP/1.0\r\n\r\n`);
+		let text = '';
+		for await (const part of raw) text += part;
+		assert.match(text, /^HTTP\/1\.1 200 [^]*x$/);
+		made.close();
+		await daemon.stop();
+		assert.ok(!existsSync(socket), 'the socket is removed');
+	});
+
+	it('a Unix socket left behind by a crash does not hinder the next start; a living one does', async () => {
+		const socket = join(temporary(), 'socket');
+		const config = (settings) => (settings.frontends[0].listen = [`unix:${socket}`]);
+		const dead = await startSluice({ config });
+		await dead.crash();
+		assert.ok(existsSync(socket));
+		const alive = await startSluice({ config });
+		await refuses({ config }, /socket.*(in use|already)/i);
+		await alive.stop();
+	});
+
+	it('children get the descriptors they need and no others', async () => {
+		const daemon = await startSluice();
+		for (const { pid, program } of daemon.children()) {
+			const open = readdirSync(`/proc/${pid}/fd`).length;
+			assert.ok(open < 40, `${program}: ${open} descriptors`);
+		}
+		await daemon.stop();
+	});
+});
+
+describe('refusals at the start', { concurrency: 3 }, () => {
+	it('a port in use: one line that names the address', async () => {
+		const taken = net.createServer();
+		await new Promise((done) => taken.listen(0, '127.0.0.1', done));
+		const address = `127.0.0.1:${taken.address().port}`;
+		await refuses({ config: (config) => (config.frontends[0].listen = [address]) }, new RegExp(`cannot listen on ${address}.*in use`, 'i'));
+		taken.close();
+	});
+
+	it('a data directory that cannot be made, is a file, or cannot be written', async () => {
+		const file = join(temporary(), 'file');
+		writeFileSync(file, 'x');
+		await refuses({ dataDir: file }, /data_dir.*(not a directory|File exists)/i);
+		await refuses({ dataDir: join(file, 'below') }, /data_dir.*Not a directory/);
+		await refuses({ dataDir: '/proc/sluice' }, /data_dir.*error=/);
+		if (process.getuid() !== 0) {
+			const locked = mkdtempSync(join(temporary(), 'ro-'));
+			mkdirSync(join(locked, 'data'), { mode: 0o500 });
+			await refuses({ dataDir: join(locked, 'data') }, /data_dir.*Permission denied/);
+		}
+		assert.equal(readFileSync(file, 'utf8'), 'x');
+	});
+
+	it('a second daemon on the same data directory waits for the first, then refuses; the first is not disturbed', async () => {
+		const dataDir = temporary();
+		const first = await startSluice({ dataDir });
+		const client = connect('HTTP/1.1', first.url);
+		const s = await new Stream(client, freshName()).create({ body: 'x' });
+		await refuses({ dataDir }, /lock|in use|another/i);
+		await s.append('y');
+		assert.equal((await s.get()).text, 'xy');
+		client.close();
+		await first.stop();
+		rmSync(dataDir, { recursive: true });
+	});
+
+	it('a successor waits for the lock of a daemon that is still finishing', async () => {
+		const dataDir = temporary();
+		const first = await startSluice({ dataDir });
+		const second = await startSluice({ dataDir, ready: false });
+		await first.stop();
+		await second.waitReady();
+		await second.stop();
+		rmSync(dataDir, { recursive: true });
+	});
+
+	it('an unknown plugin, a file that is none, a file of another ABI', async () => {
+		const folder = temporary();
+		const file = join(folder, 'bogus.so');
+		writeFileSync(file, 'no shared object');
+		const withPlugin = (plugin) => ({ config: (config) => (config.frontends[0].plugins = [{ plugin }]) });
+		await refuses(withPlugin('nonesuch'), /sluice\.yaml:\d+:\d+: .*nonesuch/);
+		await refuses(withPlugin(join(folder, 'missing.so')), /sluice\.yaml:\d+:\d+: .*missing\.so/);
+		await refuses(withPlugin(file), /sluice\.yaml:\d+:\d+: .*bogus\.so/);
+	});
+
+	it('a missing configuration file', async () => {
+		const daemon = await startSluice({ args: ['-c', '/nonexistent/sluice.yaml'], allow: [/./], ready: false });
+		const end = await within('the refusal', daemon.exited);
+		assert.equal(end.code, 1);
+		assert.match(daemon.text(), /\/nonexistent\/sluice\.yaml.*No such file/);
+		daemon.killAll();
+		daemon.cleanUp();
+	});
+});
