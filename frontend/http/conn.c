@@ -180,6 +180,8 @@ void conn_write(struct http_conn *c)
 		}
 	}
 	conn_want_write(c, c->out.bytes > 0);
+	if (c->more && c->out.bytes < OUT_LOW)
+		conn_dirty(c);
 	conn_finish(c);
 }
 

@@ -140,6 +140,18 @@ void timer_enter(struct http_engine *e, struct timer_node *t, enum timer_class c
 		TAILQ_INSERT_TAIL(&e->timers[cls], t, link);
 }
 
+static void stream_timeout(struct sluice_http_req *r)
+{
+	if (!r->begun && !r->ended)
+		conn_kill(r->conn); /* its head never ended: nothing else can be said on this connection */
+	else if (r->ended)
+		req_reset(r);
+	else if (r->body_wait)
+		req_error(r, 503, "There is no memory for the body at the moment.");
+	else if (!r->paused)
+		req_error(r, 408, "The body did not arrive in time.");
+}
+
 static void timer_fire(struct http_engine *e, struct timer_node *t)
 {
 	enum timer_class cls = t->cls;
@@ -150,8 +162,7 @@ static void timer_fire(struct http_engine *e, struct timer_node *t)
 
 		assert(r->magic == REQ_MAGIC && r->conn);
 		if (cls == T_STREAM_BODY)
-			req_error(r, r->body_wait ? 503 : 408, r->body_wait ? "There is no memory for the body at the moment."
-			                                                    : "The body did not arrive in time.");
+			stream_timeout(r);
 		else
 			req_reset(r);
 	} else {
@@ -165,6 +176,15 @@ static void timer_fire(struct http_engine *e, struct timer_node *t)
 	}
 }
 
+static void conns_drain(struct http_engine *e)
+{
+	struct http_conn *c;
+
+	TAILQ_FOREACH(c, &e->conns, link)
+		if (c->proto && c->proto->drain)
+			c->proto->drain(c);
+}
+
 void engine_sweep(struct http_engine *e, uint64_t now)
 {
 	e->now = now;
@@ -175,6 +195,8 @@ void engine_sweep(struct http_engine *e, uint64_t now)
 		while (limit && (t = TAILQ_FIRST(&e->timers[cls])) && now - t->since >= limit)
 			timer_fire(e, t);
 	}
+	if (e->draining)
+		conns_drain(e);
 }
 
 static void engine_on_sweep(evutil_socket_t fd, short what, void *arg)
@@ -393,16 +415,12 @@ void engine_conn_gone(struct http_engine *e)
 
 void http_engine_drain(struct http_engine *e, void (*idle)(void *), void *arg)
 {
-	struct http_conn *c;
-
 	assert(e->magic == ENGINE_MAGIC);
 	e->draining = true;
 	e->idle = idle;
 	e->idle_arg = arg;
 	listeners_free(e);
-	TAILQ_FOREACH(c, &e->conns, link)
-		if (c->proto && c->proto->drain)
-			c->proto->drain(c);
+	conns_drain(e);
 	engine_schedule(e);
 }
 

@@ -260,6 +260,8 @@ struct http_conn {
 	bool lingering : 1;     /* our side is shut down, the rest of the input is swallowed */
 	bool blocked : 1;       /* input waits for requests in flight */
 	bool want_resume : 1;
+	bool drain_noticed : 1;
+	bool more : 1;          /* HTTP/2: frames wait for room in conn->out */
 	bool progress : 1;      /* the socket took bytes since the last retime */
 };
 
@@ -315,6 +317,7 @@ struct sluice_http_req {
 	struct timer_node timer; /* HTTP/2 */
 	int32_t stream_id;
 	uint32_t head_bytes; /* HTTP/2: size of the header list so far */
+	uint32_t body_mark;  /* HTTP/2: body bytes since the timer was set */
 	uint16_t status;
 	bool is_head : 1, http10 : 1, keep_alive : 1, listed : 1;
 	bool begun : 1;       /* route found, admitted */
@@ -337,7 +340,7 @@ struct sluice_http_req {
 	bool was_reset : 1;   /* by the plugin */
 	bool lost : 1;        /* the plugin's part is over, gone() is on its way */
 	bool pullable : 1;    /* not parked */
-	bool h2_started : 1, h2_deferred : 1, h2_closed : 1;
+	bool h2_deferred : 1, h2_closed : 1;
 	bool bad_head : 1;    /* HTTP/2: the header list broke a limit */
 	/* arena: memory as long as the request */
 	uint8_t *arena, *arena_end;

@@ -81,6 +81,25 @@ static int h1_copy_headers(struct sluice_http_req *r, const struct h1_head *head
 	return 0;
 }
 
+/* What a refused upgrade is answered with; see struct http_hooks. */
+static int h1_upgrade_status(int e, const char **why)
+{
+	switch (e) {
+	case SLUICE_EDENIED:
+		*why = "You are not allowed to open this WebSocket.";
+		return 403;
+	case SLUICE_EINVAL:
+		*why = "The WebSocket handshake is malformed.";
+		return 400;
+	case SLUICE_ENOTSUP:
+		*why = "Only version 13 of the WebSocket protocol is spoken.";
+		return 426;
+	default:
+		*why = "The connection could not be handed over.";
+		return 503;
+	}
+}
+
 /* 1: handed over. 0: no such endpoint. Otherwise an HTTP status. */
 static int h1_upgrade(struct http_conn *c, struct sluice_http_req *r, sl_slice raw, const char **why)
 {
@@ -99,8 +118,9 @@ static int h1_upgrade(struct http_conn *c, struct sluice_http_req *r, sl_slice r
 	e = h->upgrade(h->arg, &u);
 	if (e == SLUICE_ENOENT)
 		return 0;
-	*why = "The connection could not be handed over.";
-	return e ? 503 : 1;
+	if (e == 0)
+		return 1;
+	return h1_upgrade_status(e, why);
 }
 
 static void h1_frame_body(struct http_conn *c, const struct h1_head *head)

@@ -395,11 +395,14 @@ void req_error(struct sluice_http_req *r, int status, const char *why)
 {
 	static const struct sluice_header bearer = {{"www-authenticate", 16}, {"Bearer", 6}};
 	static const struct sluice_header retry = {{"retry-after", 11}, {"1", 1}};
+	static const struct sluice_header version = {{"sec-websocket-version", 21}, {"13", 2}}; /* RFC 6455 4.4 */
 
 	if (status == 401)
 		req_error_with(r, status, why, &bearer, 1);
 	else if (status == 503)
 		req_error_with(r, status, why, &retry, 1);
+	else if (status == 426)
+		req_error_with(r, status, why, &version, 1);
 	else
 		req_error_with(r, status, why, NULL, 0);
 }
