@@ -330,9 +330,11 @@ struct sluice_route {
 	const char *action;  /* read, append, create, delete, admin: what the policy is asked for */
 	uint64_t max_body;   /* 0 = limits.body */
 	void (*request)(void *self, struct sluice_http_req *);
-	/* Not COLLECT: pieces of the body; last != 0 with the final (perhaps empty) one; SLUICE_EAGAIN pauses until wake. */
+	/* Not COLLECT: pieces of the body; last != 0 with the final (perhaps empty) one. SLUICE_EAGAIN: not taken, the same
+	 * piece comes again after wake. */
 	int (*body)(void *self, struct sluice_http_req *, struct sluice_slice, int last);
-	/* The answer has room: write at most about `room` bytes, or return without writing (park until wake). */
+	/* The answer has room: write at most about `room` bytes, or return without writing (park until the next write or
+	 * wake). Before respond only wake leads here. */
 	void (*pull)(void *self, struct sluice_http_req *, size_t room);
 	/* The client left or the answer was reset; last call for this request, also the place to free what slot holds.
 	 * Not called for a request that was answered to its end. */
@@ -364,7 +366,7 @@ struct sluice_http {
 	void (*wake)(struct sluice_http_req *);                          /* parked: pull me again */
 	/* The request ends here: neither gone() nor pull() follow, the handle is dead. */
 	void (*end)(struct sluice_http_req *);
-	void (*reset)(struct sluice_http_req *); /* cut the answer off so that the client notices */
+	void (*reset)(struct sluice_http_req *); /* cut the answer off so that the client notices; gone() follows */
 	/* respond + write + end in one step. */
 	void (*reply)(struct sluice_http_req *, int status, const struct sluice_header *, size_t n, struct sluice_slice body);
 	size_t (*pending)(struct sluice_http_req *); /* bytes written and not yet taken by the client */
