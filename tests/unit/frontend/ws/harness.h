@@ -153,6 +153,7 @@ static inline int hook_authorize(void *arg, const struct sluice_principal *p, co
 
 static inline void world_open(struct world *w, const char *mount, const struct ws_limits *limits)
 {
+	static char name[] = "test", prefix[] = "p/";
 	struct ws_hooks hooks = {.arg = w, .principal = hook_principal, .authorize = hook_authorize};
 
 	memset(w, 0, sizeof *w);
@@ -162,7 +163,7 @@ static inline void world_open(struct world *w, const char *mount, const struct w
 		printf("Bail out! no engine\n");
 		exit(1);
 	}
-	w->ctx = (struct sluice_ctx){.magic = CTX_MAGIC, .self = &w->plugin, .name = "test", .mount = strdup(mount), .prefix = "p/"};
+	w->ctx = (struct sluice_ctx){.magic = CTX_MAGIC, .self = &w->plugin, .name = name, .mount = strdup(mount), .prefix = prefix};
 	if (ws_mount_new(w->engine, &w->ctx))
 		exit(1);
 }
