@@ -10,7 +10,7 @@ import { basename, join, resolve } from 'node:path';
 import { toYaml } from './yaml.mjs';
 import { until, within } from './wait.mjs';
 
-export const BUILD = resolve(process.env.SLUICE_BUILD ?? 'build');
+export const BUILD = resolve(process.env.SLUICE_BUILD ?? join(import.meta.dirname, '..', '..', 'build'));
 
 const SANITIZER = /AddressSanitizer|LeakSanitizer|UndefinedBehaviorSanitizer|ThreadSanitizer|runtime error:/;
 const ERROR_LINE = /^<[0-3]>/;

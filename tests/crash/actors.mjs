@@ -1,0 +1,310 @@
+// Clients of the crash test. Each keeps a model of what it was told: an operation was acknowledged, refused, or its outcome is
+// unknown (no answer, or 504). verify() compares the model with what the server has after a crash.
+//
+// A request of unknown outcome may still be applied a moment later, so no actor relies on one: what is retried is retried with a
+// producer triple, and a name with an unknown delete or create is not used again.
+
+import assert from 'node:assert/strict';
+import { connect } from '../lib/http.mjs';
+import { SseReader, valuesOf } from '../lib/live.mjs';
+import { CLOSE, JSON_TYPE, Stream, forkOf, freshName, producer } from '../lib/streams.mjs';
+
+const OCTETS = 'application/octet-stream';
+const DOORS = [['HTTP/1.1', {}], ['h2c', {}], ['HTTP/1.1', { keepAlive: false }]];
+
+// mulberry32: small, seedable, good enough to choose what to do next.
+export function random(seed) {
+	let state = seed >>> 0;
+	const next = () => {
+		state = (state + 0x6d2b79f5) >>> 0;
+		let t = state;
+		t = Math.imul(t ^ (t >>> 15), t | 1);
+		t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+		return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+	};
+	return { below: (n) => Math.floor(next() * n), pick: (list) => list[Math.floor(next() * list.length)] };
+}
+
+// world: {url} of the daemon of the moment; it changes when everything was killed.
+class Actor {
+	constructor(world, dice, door) {
+		Object.assign(this, { world, dice, via: DOORS[door % DOORS.length], ops: 0 });
+	}
+
+	get client() {
+		if (this.at !== this.world.url) {
+			this.current?.close();
+			this.current = connect(this.via[0], this.world.url, this.via[1]);
+			this.at = this.world.url;
+		}
+		return this.current;
+	}
+
+	stream(name) {
+		return new Stream(this.client, name);
+	}
+
+	// The answer, or {status: 0} when the outcome is unknown. 503 and connection refusals had no effect.
+	async try(work) {
+		this.ops++;
+		try {
+			const answer = await work();
+			return answer.status === 504 ? { status: 0 } : answer;
+		} catch (error) {
+			if (/in vain/.test(error.message)) throw error;
+			await new Promise((done) => setTimeout(done, 10));
+			return { status: error.code === 'ECONNREFUSED' ? 503 : 0 };
+		}
+	}
+
+	// Repeats what may be repeated until the server says something definite.
+	async insist(work, accepted) {
+		for (;;) {
+			const answer = await this.try(work);
+			if (accepted.includes(answer.status)) return answer;
+			assert.ok([0, 503].includes(answer.status), `${this.constructor.name}: ${answer.status} ${answer.text}`);
+		}
+	}
+
+	// A stream of a new name, surely there.
+	async fresh(type) {
+		const name = freshName('crash');
+		await this.insist(() => this.stream(name).put({ type }), [200, 201]);
+		return name;
+	}
+
+	values(url, name) {
+		const client = connect('HTTP/1.1', url);
+		return new Stream(client, name).readAll().then((all) => all.values()).finally(() => client.close());
+	}
+
+	close() {
+		this.current?.close();
+	}
+}
+
+// Numbered batches of an idempotent producer: each once, in order, in one piece.
+export class ProducerActor extends Actor {
+	async setUp() {
+		this.name = await this.fresh(JSON_TYPE);
+		this.seq = 0;
+		this.sizes = [];
+		this.offsets = [];
+	}
+
+	async step() {
+		const size = 1 + this.dice.below(4);
+		const from = this.sizes.reduce((sum, each) => sum + each, 0);
+		const body = JSON.stringify(Array.from({ length: size }, (_, n) => from + n));
+		this.sizes.push(size);                       // from now on it may be there
+		const answer = await this.insist(() => this.stream(this.name).post(body, { type: JSON_TYPE, headers: producer('p', 0, this.seq) }), [200, 204]);
+		this.seq++;
+		if (answer.status === 200) this.offsets.push([answer.headers['stream-next-offset'], from + size]);
+	}
+
+	async verify(url) {
+		const total = this.sizes.reduce((sum, each) => sum + each, 0);
+		assert.deepEqual(await this.values(url, this.name), Array.from({ length: total }, (_, n) => n));
+	}
+}
+
+// Plain appends of several lanes on one stream: acknowledged ones once and in the order of their lane, refused ones never.
+export class PlainActor extends Actor {
+	async setUp() {
+		this.name = await this.fresh(JSON_TYPE);
+		this.lanes = Array.from({ length: 4 }, () => ({ sent: 0, acked: [], unknown: new Set() }));
+	}
+
+	async step() {
+		await Promise.all(this.lanes.map(async (lane, n) => {
+			const id = lane.sent++;
+			const { status } = await this.try(() => this.stream(this.name).post(JSON.stringify({ n, id }), { type: JSON_TYPE }));
+			if (status === 204) lane.acked.push(id);
+			else if (status === 0) lane.unknown.add(id);
+			else assert.equal(status, 503);
+		}));
+	}
+
+	async verify(url) {
+		const values = await this.values(url, this.name);
+		this.lanes.forEach((lane, n) => {
+			const there = values.filter((value) => value.n === n).map((value) => value.id);
+			assert.equal(new Set(there).size, there.length, 'nothing twice');
+			assert.deepEqual(there.filter((id) => !lane.unknown.has(id)), lane.acked, `lane ${n}`);
+		});
+	}
+}
+
+// Bodies that travel as descriptors and live in segment files.
+export class LargeActor extends Actor {
+	async setUp() {
+		this.name = await this.fresh(OCTETS);
+		this.blocks = [];
+	}
+
+	async step() {
+		const block = { size: 140_000 + this.dice.below(400_000), fill: this.dice.below(256) };
+		const seq = this.blocks.push(block) - 1;
+		await this.insist(() => this.stream(this.name).post(Buffer.alloc(block.size, block.fill), { type: OCTETS, headers: producer('p', 0, seq) }), [200, 204]);
+	}
+
+	async verify(url) {
+		const client = connect('HTTP/1.1', url);
+		const { body } = await new Stream(client, this.name).readAll();
+		client.close();
+		let at = 0;
+		for (const { size, fill } of this.blocks) {
+			assert.ok(body.subarray(at, at + size).equals(Buffer.alloc(size, fill)), `block at ${at}`);
+			at += size;
+		}
+		assert.equal(body.length, at);
+	}
+}
+
+// Short lives: create, append, close in one of three ways; a close that was acknowledged is for ever.
+export class CloseActor extends Actor {
+	async setUp() {
+		this.past = [];
+	}
+
+	async step() {
+		const name = await this.fresh(JSON_TYPE);
+		const s = () => this.stream(name);
+		const expected = [0];
+		await this.insist(() => s().post('0', { type: JSON_TYPE, headers: producer('p', 0, 0) }), [200, 204]);
+		if (this.dice.below(2)) {
+			await this.insist(() => s().post('1', { type: JSON_TYPE, headers: { ...producer('p', 0, 1), ...CLOSE } }), [200, 204]);
+			expected.push(1);
+		} else {
+			await this.insist(() => s().post('', { headers: CLOSE }), [204]);
+		}
+		const refused = await this.insist(() => s().post('9', { type: JSON_TYPE }), [409]);
+		assert.equal(refused.headers['stream-closed'], 'true');
+		this.past.push({ name, expected });
+		if (this.past.length > 40) this.past.splice(this.dice.below(40), 1);
+	}
+
+	async verify(url) {
+		const client = connect('HTTP/1.1', url);
+		for (const { name, expected } of this.past) {
+			const all = await new Stream(client, name).readAll();
+			assert.deepEqual(all.values(), expected);
+			assert.ok(all.closed, name);
+		}
+		client.close();
+	}
+}
+
+// Deleted stays deleted; a name made anew has the new content only.
+export class DeleteActor extends Actor {
+	async setUp() {
+		this.past = [];
+	}
+
+	async step() {
+		const name = freshName('crash');
+		const made = await this.try(() => this.stream(name).put({ type: JSON_TYPE, body: '"old"' }));
+		if (made.status !== 201) return;
+		const removed = await this.try(() => this.stream(name).remove());
+		if (removed.status !== 204) return;
+		const again = this.dice.below(2) ? await this.try(() => this.stream(name).put({ type: JSON_TYPE, body: '"new"' })) : null;
+		if (again && again.status !== 201) return;
+		this.past.push({ name, expected: again ? ['new'] : null });
+		if (this.past.length > 40) this.past.splice(this.dice.below(40), 1);
+	}
+
+	async verify(url) {
+		const client = connect('HTTP/1.1', url);
+		for (const { name, expected } of this.past) {
+			const s = new Stream(client, name);
+			if (expected) assert.deepEqual((await s.get()).json(), expected);
+			else assert.equal((await s.head()).status, 404, name);
+		}
+		client.close();
+	}
+}
+
+// Forks of a producer's stream at offsets it was given; the source may be deleted, the forks stay whole.
+export class ForkActor extends Actor {
+	constructor(world, dice, door, source) {
+		super(world, dice, door);
+		this.source = source;
+	}
+
+	async setUp() {
+		this.past = [];
+	}
+
+	async step() {
+		if (!this.source.offsets.length) return void await this.try(() => this.stream('none').head());
+		const [offset, values] = this.dice.pick(this.source.offsets);
+		const [name, source] = [freshName('crash'), this.stream(this.source.name)];
+		const made = await this.try(() => this.stream(name).put({ type: null, headers: forkOf(source, { 'stream-fork-offset': offset }) }));
+		if (made.status !== 201) return;
+		const middle = this.dice.below(3) === 0 ? freshName('crash') : null;
+		if (middle) {
+			const parent = { path: this.stream(name).path };
+			if ((await this.try(() => this.stream(middle).put({ type: null, headers: forkOf(parent) }))).status !== 201) return;
+			if ((await this.try(() => this.stream(name).remove())).status !== 204) return;
+		}
+		const leaf = middle ?? name;
+		await this.insist(() => this.stream(leaf).post('"own"', { type: JSON_TYPE, headers: producer('f', 0, 0) }), [200, 204]);
+		this.past.push({ leaf, values, removed: middle ? name : null });
+		if (this.past.length > 40) this.past.splice(this.dice.below(40), 1);
+	}
+
+	async verify(url) {
+		const client = connect('HTTP/1.1', url);
+		for (const { leaf, values, removed } of this.past) {
+			const all = await new Stream(client, leaf).readAll();
+			assert.deepEqual(all.values(), [...Array.from({ length: values }, (_, n) => n), 'own']);
+			if (removed) assert.equal((await new Stream(client, removed).head()).status, 410);
+		}
+		client.close();
+	}
+}
+
+// Follows a producer's stream live through everything: never a value twice, never one missing.
+export class FollowActor extends Actor {
+	constructor(world, dice, door, source) {
+		super(world, dice, door);
+		Object.assign(this, { source, seen: [], offset: '-1' });
+	}
+
+	async setUp() {}
+
+	async step() {
+		await this.try(async () => {
+			const live = await this.stream(this.source.name).open({ offset: this.offset, live: this.dice.below(2) ? 'sse' : 'long-poll' });
+			if (live.headers['content-type'] !== 'text/event-stream') return this.take(live);
+			const reader = new SseReader(live);
+			let pending = [];
+			for (let event, left = 5; left > 0 && (event = await reader.next()) !== null;) {
+				if (event.type === 'data') pending.push(...valuesOf([event]));
+				if (!event.control) continue;
+				this.seen.push(...pending);
+				pending = [];
+				this.offset = event.control.streamNextOffset;
+				left--;
+			}
+			reader.close();
+			return { status: 200 };
+		});
+	}
+
+	async take(live) {
+		const body = await live.body();
+		if (live.status === 200) this.seen.push(...JSON.parse(body.toString()));
+		if ([200, 204].includes(live.status)) this.offset = live.headers['stream-next-offset'];
+		return { status: live.status };
+	}
+
+	async verify(url) {
+		assert.deepEqual(this.seen, Array.from({ length: this.seen.length }, (_, n) => n), 'what was followed');
+		const client = connect('HTTP/1.1', url);
+		const rest = (await new Stream(client, this.source.name).readAll(this.offset)).values();
+		client.close();
+		const total = this.source.sizes.reduce((sum, each) => sum + each, 0);
+		assert.deepEqual(rest, Array.from({ length: total - this.seen.length }, (_, n) => n + this.seen.length), 'what is left to follow');
+	}
+}
