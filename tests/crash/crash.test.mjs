@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { it } from 'node:test';
-import { startSluice, temporary } from '../lib/sluice.mjs';
+import { keepTemporary, startSluice, temporary } from '../lib/sluice.mjs';
 import { until } from '../lib/wait.mjs';
 import { CloseActor, DeleteActor, FollowActor, ForkActor, LargeActor, PlainActor, ProducerActor, random } from './actors.mjs';
 
@@ -61,7 +61,7 @@ const KILLS = {
 	async supervisor(world) {
 		const old = world.daemon;
 		process.kill(old.pid, 'SIGKILL');
-		await old.exited;
+		await old.died;
 		await world.start();
 		await until('the orphans to leave', () => !old.groupAlive());
 		old.checkLog();
@@ -113,6 +113,7 @@ it(`acknowledged is kept, refused is not: seed ${SEED}, ${ROUNDS} kills`, async 
 	} catch (failure) {
 		failure.message += `\nseed ${SEED}, kills: ${killed.join(', ')}; data kept in ${dataDir}`;
 		world.daemon.killAll();
+		keepTemporary(dataDir);
 		throw failure;
 	} finally {
 		actors.forEach((actor) => actor.close());

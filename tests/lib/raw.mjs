@@ -11,6 +11,7 @@ export class Raw {
 		this.text = '';
 		this.socket = net.connect({ host: hostname, port, allowHalfOpen: true, ...options });
 		this.socket.setEncoding('latin1');
+		this.socket.unref();                       // a test that failed with it open must still end
 		this.socket.on('data', (text) => {
 			this.text += text;
 			this.#wake?.();

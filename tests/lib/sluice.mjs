@@ -7,6 +7,7 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
+import { after } from 'node:test';
 import { toYaml } from './yaml.mjs';
 import { until, within } from './wait.mjs';
 
@@ -15,9 +16,16 @@ export const BUILD = resolve(process.env.SLUICE_BUILD ?? join(import.meta.dirnam
 const SANITIZER = /AddressSanitizer|LeakSanitizer|UndefinedBehaviorSanitizer|ThreadSanitizer|runtime error:/;
 const ERROR_LINE = /^<[0-3]>/;
 const running = new Set();
+const temporaries = new Set();
 
-// A test file that dies leaves nothing behind: each daemon leads a process group of its own.
-process.on('exit', () => running.forEach((daemon) => daemon.killAll()));
+// A test file that fails or dies leaves nothing behind, and does not wait for a daemon that its test forgot: each daemon leads a
+// process group of its own.
+const sweep = () => {
+	running.forEach((daemon) => daemon.killAll());
+	temporaries.forEach((path) => rmSync(path, { recursive: true, force: true }));
+};
+after(sweep);
+process.on('exit', sweep);
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
 
 export function baseConfig() {
@@ -40,7 +48,13 @@ export const sanitized = (() => {
 	}
 })();
 
-export const temporary = (name = 'sluice-test') => mkdtempSync(join(tmpdir(), `${name}-`));
+// A directory that is removed when the test file ends, unless keepTemporary() is told otherwise.
+export function temporary(name = 'sluice-test') {
+	const path = mkdtempSync(join(tmpdir(), `${name}-`));
+	temporaries.add(path);
+	return path;
+}
+export const keepTemporary = (path) => temporaries.delete(path);
 
 // Options: config(object) edits the default configuration; yaml replaces it altogether; dataDir names a directory that
 // outlives the daemon; allow lists error lines that this test provokes; env, args go to the daemon; ready: false = do not wait.
@@ -87,6 +101,7 @@ class Daemon {
 		this.pid = this.process.pid;
 		running.add(this);
 		for (const stream of [this.process.stdout, this.process.stderr]) this.collect(stream);
+		this.died = new Promise((done) => this.process.once('exit', done));      // its children may hold its pipes a little longer
 		this.exited = new Promise((done, fail) => {
 			this.process.once('error', fail);
 			this.process.once('close', (code, signal) => {

@@ -195,7 +195,7 @@ describe('kill -9', { concurrency: 2 }, () => {
 		const children = first.children().map((child) => child.pid);
 		assert.equal(children.length, 3);
 		process.kill(first.pid, 'SIGKILL');
-		await first.exited;
+		await first.died;
 		const takeOver = (config) => (config.frontends[0].listen = [`127.0.0.1:${port}`]);
 		const second = await until('a successor', () => startSluice({ dataDir, config: takeOver, allow: MOURNING }).catch((error) => {
 			if (!/in use/i.test(error.message)) throw error;       // the workers have not heard of it yet

@@ -223,6 +223,19 @@ overBothVersions('SSE lifetime', { config: lifetime }, (door, it) => {
 	});
 });
 
+overBothVersions('SSE at rest', {}, (door, it) => {
+	it('an idle connection repeats its control event with the same offset', { skip: !process.env.SLUICE_TEST_SLOW && 'takes half a minute: --slow' }, async () => {
+		const s = await door.stream().create({ body: 'x' });
+		const reader = await s.sse('-1');
+		const first = (await reader.upTo()).at(-1).control;
+		const again = await reader.next(60_000);
+		reader.close();
+		assert.equal(again.control.streamNextOffset, first.streamNextOffset);
+		assert.equal(again.control.upToDate, true);
+		assert.match(again.control.streamCursor, /^\d+$/);
+	});
+});
+
 overBothVersions('SSE of a follower under load', {}, (door, it) => {
 	it('a reader that joins at any moment misses nothing between history and live', async () => {
 		const s = await door.stream().create({ type: JSON_TYPE });
