@@ -5,7 +5,6 @@
 
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
-import { rmSync } from 'node:fs';
 import { it } from 'node:test';
 import { keepTemporary, startSluice, temporary } from '../lib/sluice.mjs';
 import { until } from '../lib/wait.mjs';
@@ -119,5 +118,4 @@ it(`acknowledged is kept, refused is not: seed ${SEED}, ${ROUNDS} kills`, async 
 		actors.forEach((actor) => actor.close());
 	}
 	await world.daemon.stop();
-	rmSync(dataDir, { recursive: true });
 });

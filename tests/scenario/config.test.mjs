@@ -2,9 +2,9 @@
 // and can be printed.
 
 import assert from 'node:assert/strict';
-import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { before, describe, it } from 'node:test';
 import { baseConfig, runSluiced, temporary } from '../lib/sluice.mjs';
 import { toYaml } from '../lib/yaml.mjs';
 
@@ -14,7 +14,6 @@ const PLUGINS = '    plugins: [{ plugin: streams }]\n';
 
 let folder, counter = 0;
 before(() => (folder = temporary()));
-after(() => rmSync(folder, { recursive: true }));
 
 async function check(text) {
 	const file = join(folder, `${++counter}.yaml`);

@@ -1,7 +1,6 @@
 // SIGTERM: what was begun is finished, what waits is released in order, and everything is gone within the deadline.
 
 import assert from 'node:assert/strict';
-import { rmSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { connect } from '../lib/http.mjs';
 import { Raw } from '../lib/raw.mjs';
@@ -58,7 +57,6 @@ describe('drain', { concurrency: 3 }, () => {
 		assert.equal((await s.on(again).get()).text, 'helloworld');
 		again.close();
 		await next.stop();
-		rmSync(dataDir, { recursive: true });
 	});
 
 	it('idle connections, half-sent requests and readers that do not read do not keep it from ending', async () => {

@@ -1,7 +1,6 @@
 // kill -9 of a worker, the writer, the supervisor: nobody else falls, nothing acknowledged is lost, live readers miss nothing.
 
 import assert from 'node:assert/strict';
-import { rmSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { connect } from '../lib/http.mjs';
 import { valuesOf } from '../lib/live.mjs';
@@ -209,7 +208,6 @@ describe('kill -9', { concurrency: 2 }, () => {
 		first.checkLog();
 		first.killAll();
 		first.cleanUp();
-		rmSync(dataDir, { recursive: true });
 	});
 
 	it('a worker that hangs is noticed, killed and replaced', async () => {

@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { rmSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { before, describe, it } from 'node:test';
 import { runSluiced, temporary } from '../lib/sluice.mjs';
 import { toYaml } from '../lib/yaml.mjs';
 
@@ -33,7 +33,6 @@ const CASES = {
 describe('plugins that must not be loaded', { concurrency: 2 }, () => {
 	let folder;
 	before(() => (folder = temporary()));
-	after(() => rmSync(folder, { recursive: true }));
 
 	for (const [name, [source, says]] of Object.entries(CASES))
 		it(name, async () => {
