@@ -1,0 +1,171 @@
+/*
+ * answer.c - every response of the plugin is built here. Plugin streams, worker process.
+ *
+ * What is the same for all (CORS, nosniff) are the default headers that start() gave to the engine.
+ */
+#include "streams.h"
+
+void answer_init(struct answer *a)
+{
+	a->n = a->used = 0;
+}
+
+void answer_put(struct answer *a, slice name, slice value)
+{
+	if (a->n < sizeof a->header / sizeof *a->header)
+		a->header[a->n++] = (struct sluice_header){.name = name, .value = value};
+}
+
+void answer_copy(struct answer *a, slice name, slice value)
+{
+	char *to = a->text + a->used;
+
+	/* The callers' values are bounded (numbers, tokens, tags); what does not fit is left out rather than cut. */
+	if (value.len > sizeof a->text - a->used)
+		return;
+	memcpy(to, value.data, value.len);
+	a->used += value.len;
+	answer_put(a, name, SLICE(to, value.len));
+}
+
+void answer_u64(struct answer *a, slice name, uint64_t v)
+{
+	char text[20];
+
+	answer_copy(a, name, SLICE(text, u64_format(v, text)));
+}
+
+void answer_offset(struct answer *a, slice name, uint64_t offset)
+{
+	char text[OFFSET_LEN];
+
+	offset_format(offset, text);
+	answer_copy(a, name, SLICE(text, OFFSET_LEN));
+}
+
+void answer_tail(struct answer *a, uint64_t offset)
+{
+	answer_offset(a, STR("stream-next-offset"), offset);
+}
+
+void answer_closed(struct answer *a)
+{
+	PUT(a, "stream-closed", STR("true"));
+}
+
+void answer_no_store(struct answer *a)
+{
+	PUT(a, "cache-control", STR("no-store"));
+}
+
+void answer_send(struct call *c, const struct answer *a, int status, slice body)
+{
+	*c->p->http->slot(c->http) = NULL;
+	c->p->http->reply(c->http, status, a->header, a->n, body);
+	call_free(c);
+}
+
+static void answer_error_headers(struct answer *a, int status)
+{
+	answer_no_store(a);
+	PUT(a, "content-type", STR("text/plain; charset=utf-8"));
+	if (status == 503)
+		PUT(a, "retry-after", STR("1"));
+}
+
+void answer_error(struct call *c, struct answer *a, int status, const char *why)
+{
+	struct answer own;
+
+	if (!a) {
+		answer_init(&own);
+		a = &own;
+	}
+	answer_error_headers(a, status);
+	++*c->p->count.refused;
+	answer_send(c, a, status, SLICE(why, strlen(why)));
+}
+
+void answer_refuse(struct streams *p, struct sluice_http_req *http, int status, const char *why)
+{
+	struct answer a;
+
+	answer_init(&a);
+	answer_error_headers(&a, status);
+	++*p->count.refused;
+	p->http->reply(http, status, a.header, a.n, SLICE(why, strlen(why)));
+}
+
+void answer_json_error(struct streams *p, struct sluice_http_req *http, int status, const char *code, const char *why)
+{
+	struct bytes *out = &p->scratch;
+	struct answer a;
+
+	bytes_reset(out);
+	BYTES_LIT(out, "{\"error\":{\"code\":");
+	bytes_add_json(out, SLICE(code, strlen(code)));
+	BYTES_LIT(out, ",\"message\":");
+	bytes_add_json(out, SLICE(why, strlen(why)));
+	BYTES_LIT(out, "}}");
+	answer_init(&a);
+	answer_no_store(&a);
+	PUT(&a, "content-type", STR("application/json"));
+	if (status == 503)
+		PUT(&a, "retry-after", STR("1"));
+	++*p->count.refused;
+	p->http->reply(http, status, a.header, a.n, out->failed ? STR("{\"error\":{}}") : bytes_slice(out));
+	bytes_reset(out);
+}
+
+static const struct trouble {
+	int status, http;
+	const char *why;
+} trouble_table[] = {
+	{SLUICE_ENOMEM, 503, "out of memory"},
+	{SLUICE_EINVAL, 400, "the request is malformed"},
+	{SLUICE_ENOTSUP, 501, "not supported"},
+	{SLUICE_EDENIED, 403, "not allowed"},
+	{SLUICE_EAGAIN, 503, "overloaded"},
+	{SLUICE_ENOENT, 404, "no such stream"},
+	{SLUICE_EEXIST, 409, "the name is taken"},
+	{SLUICE_ECLOSED, 409, "the stream is closed"},
+	{SLUICE_ETOOBIG, 413, "too large"},
+	{SLUICE_ECONFLICT, 409, "conflict"},
+	{SLUICE_ELOST, 504, "the outcome is unknown: the store went away after it was asked"},
+	{SLUICE_EGONE, 410, "the stream is gone"},
+	{SLUICE_EFULL, 507, "no space left"},
+	{SLUICE_EBUSY, 503, "the store is not available, try again"},
+};
+
+void answer_trouble(struct call *c, int status, const char *message)
+{
+	for (size_t i = 0; i < sizeof trouble_table / sizeof *trouble_table; i++)
+		if (trouble_table[i].status == status) {
+			answer_error(c, NULL, trouble_table[i].http, message && *message ? message : trouble_table[i].why);
+			return;
+		}
+	answer_error(c, NULL, 500, "internal error");
+}
+
+void answer_gone(struct call *c, bool soft)
+{
+	if (soft)
+		answer_error(c, NULL, 410, "the stream was deleted");
+	else
+		answer_error(c, NULL, 404, "no such stream");
+}
+
+void answer_unreadable(struct call *c, const struct sluice_read_result *r)
+{
+	struct answer a;
+
+	if (r->status == SLUICE_EGONE && r->reason == SLUICE_WHY_TRIMMED) {
+		answer_init(&a);
+		answer_offset(&a, STR("stream-earliest-offset"), r->earliest);
+		answer_error(c, &a, 410, "the offset is before what is kept of the stream");
+	} else if (r->status == SLUICE_EGONE || r->status == SLUICE_ENOENT) {
+		answer_gone(c, r->status == SLUICE_EGONE);
+	} else {
+		answer_trouble(c, r->status, r->message);
+	}
+}

@@ -1,0 +1,43 @@
+/*
+ * head.c - HEAD: facts of a stream; renews nothing (protocol section 10). Plugin streams, worker process.
+ */
+#include "streams.h"
+
+static void head_done(void *arg, const struct sluice_read_result *r)
+{
+	struct call *c = arg;
+	char expires[TIME_LEN];
+	struct answer a;
+
+	c->store = NULL;
+	if (r->status != SLUICE_OK) {
+		answer_unreadable(c, r);
+		return;
+	}
+	answer_init(&a);
+	PUT(&a, "content-type", r->content_type);
+	answer_tail(&a, r->tail);
+	if (r->flags & SLUICE_R_TTL)
+		answer_u64(&a, STR("stream-ttl"), r->ttl_s);
+	if (r->flags & SLUICE_R_EXPIRES) {
+		time_format(r->expires_ms, expires);
+		answer_copy(&a, STR("stream-expires-at"), SLICE(expires, TIME_LEN));
+	}
+	if (r->flags & SLUICE_R_CLOSED)
+		answer_closed(&a);
+	answer_no_store(&a);
+	if (c->p->http->respond(c->http, 200, a.header, a.n, -1) < 0)
+		call_cut(c);
+	else
+		call_end(c);
+}
+
+void head_request(void *self, struct sluice_http_req *http)
+{
+	struct streams *p = self;
+	struct call *c = call_new(p, http, CALL_HEAD);
+
+	/* NOW lies within what is kept, whatever retention has dropped. */
+	if (c)
+		read_start(c, SLUICE_OFFSET_NOW, 0, 0, head_done);
+}

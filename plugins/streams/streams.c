@@ -1,0 +1,467 @@
+/*
+ * streams.c - the Durable Streams protocol as a plugin: options, routes, life of calls, the descriptor. Process: sluice-frontend.
+ *
+ * One file per kind of request (create, append, remove, head, read, list); live readers are longpoll.c, sse.c and hub.c.
+ */
+#include "streams.h"
+
+#include <stdlib.h>
+#include <sys/random.h>
+
+static const struct sluice_option retention_options[] = {
+	{.name = "prefix", .type = SLUICE_T_STRING, .doc = "Stream names that begin with it; the longest match decides."},
+	{.name = "max_age", .type = SLUICE_T_DURATION, .def = "0s", .doc = "Records older than this go; 0 keeps them."},
+	{.name = "max_bytes", .type = SLUICE_T_SIZE, .def = "0", .doc = "The oldest records beyond this size go; 0 keeps them."},
+	{.name = NULL},
+};
+
+static const struct sluice_option streams_options[] = {
+	{.name = "long_poll_timeout", .type = SLUICE_T_DURATION, .def = "30s", .min = "100ms", .max = "1h",
+	 .doc = "How long a long-poll at the tail waits before it is answered with 204."},
+	{.name = "sse_lifetime", .type = SLUICE_T_DURATION, .def = "60s", .min = "1s", .max = "1d",
+	 .doc = "After about this time, give or take a fifth, an event stream ends behind a control event."},
+	{.name = "max_body", .type = SLUICE_T_SIZE, .def = "64M", .min = "1M", .max = "512M",
+	 .doc = "Largest body of a create or append; beyond it the answer is 413."},
+	{.name = "read_chunk", .type = SLUICE_T_SIZE, .def = "1M", .min = "4K", .max = "64M",
+	 .doc = "Payload of one read at most, unless a single record is larger."},
+	{.name = "compression", .type = SLUICE_T_BOOL, .def = "true", .doc = "Offer gzip for finite answers of 1 KiB or more."},
+	{.name = "cache_control", .type = SLUICE_T_STRING, .def = "public, max-age=60, stale-while-revalidate=300",
+	 .doc = "Cache-Control of answers with data; lifetimes in it are shortened for streams that expire sooner."},
+	{.name = "retention", .type = SLUICE_T_LIST, .def = "", .sub = retention_options,
+	 .doc = "What is kept of streams; without an entry everything is."},
+	{.name = NULL},
+};
+
+/* ---- calls ---- */
+
+uint64_t streams_random(struct streams *p)
+{
+	/* splitmix64: spreads reconnects and cursors, nothing secret */
+	uint64_t z = p->random += UINT64_C(0x9e3779b97f4a7c15);
+
+	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+	return z ^ z >> 31;
+}
+
+uint64_t streams_now(struct streams *p)
+{
+	return p->host->now_ms(p->ctx);
+}
+
+uint64_t streams_wall(struct streams *p)
+{
+	return p->host->wall_ms(p->ctx);
+}
+
+struct call *call_new(struct streams *p, struct sluice_http_req *http, enum call_kind kind)
+{
+	struct call *c = p->spare;
+
+	if (c) {
+		p->spare = c->link.tqe_next;
+		p->n_spare--;
+	} else {
+		c = malloc(sizeof *c);
+		if (!c) {
+			answer_refuse(p, http, 503, "out of memory");
+			return NULL;
+		}
+	}
+	memset(c, 0, sizeof *c);
+	c->magic = CALL_MAGIC;
+	c->kind = kind;
+	c->p = p;
+	c->http = http;
+	TAILQ_INSERT_TAIL(&p->calls, c, link);
+	*p->http->slot(http) = c;
+	return c;
+}
+
+static void call_release_write(struct call *c)
+{
+	if (c->w.payload)
+		c->p->host->payload_free(c->w.payload);
+	free(c->w.lens);
+	free(c->w.fork_name);
+	free(c->w.fork_type);
+}
+
+static void call_release_read(struct call *c)
+{
+	struct streams *p = c->p;
+
+	if (c->r.hub) {
+		--*(c->kind == CALL_SSE ? p->count.sse : p->count.polls);
+		hub_leave(c);
+	}
+	wheel_unset(&p->wheel, &c->r.timer);
+}
+
+static void streams_drained(struct streams *p)
+{
+	if (!p->draining || p->drained || !TAILQ_EMPTY(&p->calls))
+		return;
+	p->drained = true;
+	p->host->drained(p->ctx);
+}
+
+void call_free(struct call *c)
+{
+	struct streams *p = c->p;
+
+	if (c->store)
+		p->store->cancel(c->store);
+	if (c->again) {
+		TAILQ_REMOVE(&p->room, c, room_link);
+		p->n_room--;
+	}
+	if (c->kind == CALL_WRITE)
+		call_release_write(c);
+	else if (c->kind != CALL_LIST)
+		call_release_read(c);
+	TAILQ_REMOVE(&p->calls, c, link);
+	c->magic = 0;
+	if (p->n_spare < CALLS_SPARE) {
+		c->link.tqe_next = p->spare;
+		p->spare = c;
+		p->n_spare++;
+	} else {
+		free(c);
+	}
+	streams_drained(p);
+}
+
+void call_end(struct call *c)
+{
+	*c->p->http->slot(c->http) = NULL;
+	c->p->http->end(c->http);
+	call_free(c);
+}
+
+void call_cut(struct call *c)
+{
+	/* gone() may follow: the empty slot tells it that nothing is left to do. */
+	*c->p->http->slot(c->http) = NULL;
+	c->p->http->reset(c->http);
+	call_free(c);
+}
+
+void call_gone(void *self, struct sluice_http_req *http)
+{
+	struct streams *p = self;
+	struct call *c = *p->http->slot(http);
+
+	if (!c || c->magic != CALL_MAGIC)
+		return;
+	*p->http->slot(http) = NULL;
+	call_free(c);
+}
+
+slice call_name(const struct call *c)
+{
+	return c->p->http->path(c->http);
+}
+
+/* ---- waiting for room in the store's queue ---- */
+
+static void streams_room(void *arg)
+{
+	struct streams *p = arg;
+	struct call *c;
+
+	p->room_armed = false;
+	p->retrying = true;
+	/* A call that is refused again goes back to the front and arms the next round. */
+	while (!p->room_armed && (c = TAILQ_FIRST(&p->room))) {
+		void (*again)(struct call *) = c->again;
+
+		TAILQ_REMOVE(&p->room, c, room_link);
+		p->n_room--;
+		c->again = NULL;
+		again(c);
+	}
+	p->retrying = false;
+}
+
+bool call_retry(struct call *c, void (*fn)(struct call *))
+{
+	struct streams *p = c->p;
+
+	if (p->n_room >= ROOM_MAX)
+		return false;
+	if (!p->room_armed) {
+		if (p->store->on_room(p->ctx, streams_room, p) < 0)
+			return false;
+		p->room_armed = true;
+	}
+	c->again = fn;
+	p->n_room++;
+	if (p->retrying)
+		TAILQ_INSERT_HEAD(&p->room, c, room_link);
+	else
+		TAILQ_INSERT_TAIL(&p->room, c, room_link);
+	return true;
+}
+
+/* ---- time ---- */
+
+struct call *call_of_timer(struct wheel_node *node)
+{
+	return (struct call *)(void *)((char *)node - offsetof(struct call, r.timer));
+}
+
+static void streams_due(void *arg, struct wheel_node *node)
+{
+	struct streams *p = arg;
+	struct call *c = call_of_timer(node);
+
+	if (c->kind == CALL_SSE)
+		sse_timer(c, streams_now(p));
+	else
+		poll_timer(c, streams_now(p));
+}
+
+static void streams_timer_arm(struct streams *p, uint64_t now)
+{
+	int64_t ms = wheel_next(&p->wheel, now);
+
+	p->timer_at = ms < 0 ? 0 : now + (uint64_t)ms;
+	p->host->timer_set(p->timer, ms);
+}
+
+static void streams_timer(void *arg)
+{
+	struct streams *p = arg;
+	uint64_t now = streams_now(p);
+
+	p->timer_at = 0;
+	wheel_run(&p->wheel, now, streams_due, p);
+	streams_timer_arm(p, now);
+}
+
+void streams_timer_set(struct streams *p, struct wheel_node *node, uint64_t at)
+{
+	uint64_t now = streams_now(p);
+
+	/* An empty wheel stands still: its first entry must not be sorted by an old position. */
+	if (p->wheel.n == 0)
+		p->wheel.tick = now / WHEEL_TICK_MS;
+	wheel_set(&p->wheel, node, at);
+	if (p->timer_at == 0 || at < p->timer_at)
+		streams_timer_arm(p, now);
+}
+
+/* ---- life ---- */
+
+static uint64_t *streams_cell(struct streams *p, const char *name, const char *help, bool gauge)
+{
+	static uint64_t nowhere;
+	uint64_t *cell = (gauge ? p->host->gauge : p->host->counter)(p->ctx, name, help);
+
+	return cell ? cell : &nowhere;
+}
+
+static void streams_metrics(struct streams *p)
+{
+	struct streams_counters *n = &p->count;
+
+	n->appends = streams_cell(p, "appends", "Appends and closes that were acknowledged.", false);
+	n->append_bytes = streams_cell(p, "append_bytes", "Payload bytes of acknowledged appends and creates.", false);
+	n->creates = streams_cell(p, "creates", "Streams created.", false);
+	n->reads = streams_cell(p, "reads", "Reads answered with 200 or 304.", false);
+	n->read_bytes = streams_cell(p, "read_bytes", "Payload bytes of reads, before coding.", false);
+	n->refused = streams_cell(p, "refused", "Requests answered with an error.", false);
+	n->polls = streams_cell(p, "long_polls", "Long-polls that wait.", true);
+	n->sse = streams_cell(p, "sse_readers", "Open event streams.", true);
+	n->events = streams_cell(p, "sse_events", "Data events written to event streams.", false);
+}
+
+static int streams_configure_retention(struct streams *p, const struct sluice_conf *conf)
+{
+	const struct sluice_host *host = p->host;
+	size_t n = host->conf_len(conf, "retention");
+
+	if (n == 0)
+		return 0;
+	p->rules = calloc(n, sizeof *p->rules);
+	if (!p->rules)
+		return SLUICE_ENOMEM;
+	p->n_rules = n;
+	for (size_t i = 0; i < n; i++) {
+		const struct sluice_conf *rule = host->conf_at(conf, "retention", i);
+		const char *prefix = host->conf_str(rule, "prefix");
+
+		p->rules[i] = (struct sluice_retention_rule){
+			.prefix = SLICE(prefix, strlen(prefix)),
+			.max_age_ms = (uint64_t)host->conf_int(rule, "max_age"),
+			.max_bytes = (uint64_t)host->conf_int(rule, "max_bytes"),
+		};
+		if (p->rules[i].max_age_ms == 0 && p->rules[i].max_bytes == 0)
+			return host->conf_error(rule, "", "retention without max_age or max_bytes keeps everything: leave it out");
+	}
+	return 0;
+}
+
+static void streams_free(struct streams *p)
+{
+	while (p->spare) {
+		struct call *c = p->spare;
+
+		p->spare = c->link.tqe_next;
+		free(c);
+	}
+	bytes_fini(&p->scratch);
+	free(p->lens.len);
+	free(p->rules);
+	p->magic = 0;
+	free(p);
+}
+
+static int streams_configure(struct sluice_ctx *ctx, const struct sluice_host *host, const struct sluice_conf *conf,
+                             void **self)
+{
+	struct streams *p = calloc(1, sizeof *p);
+	int err;
+
+	if (!p)
+		return SLUICE_ENOMEM;
+	p->magic = STREAMS_MAGIC;
+	p->ctx = ctx;
+	p->host = host;
+	p->http = host->http;
+	p->store = host->store;
+	TAILQ_INIT(&p->calls);
+	TAILQ_INIT(&p->room);
+	p->long_poll_ms = (uint64_t)host->conf_int(conf, "long_poll_timeout");
+	p->sse_ms = (uint64_t)host->conf_int(conf, "sse_lifetime");
+	p->max_body = (uint64_t)host->conf_int(conf, "max_body");
+	p->read_chunk = (uint64_t)host->conf_int(conf, "read_chunk");
+	p->compression = host->conf_int(conf, "compression") != 0;
+	p->cache_control = host->conf_str(conf, "cache_control");
+	err = streams_configure_retention(p, conf);
+	for (const char *s = p->cache_control; *s && err == 0; s++)
+		if (*s < 0x20 || *s > 0x7e || s - p->cache_control > 200)
+			err = host->conf_error(conf, "cache_control", "not a header value of at most 200 characters");
+	if (err < 0) {
+		streams_free(p);
+		return err;
+	}
+	streams_metrics(p);
+	*self = p;
+	return 0;
+}
+
+#define DEFAULT(n, v) {.name = {n, sizeof n - 1}, .value = {v, sizeof v - 1}}
+static const struct sluice_header streams_defaults[] = {
+	DEFAULT("access-control-allow-origin", "*"),
+	DEFAULT("access-control-allow-methods", "GET, POST, PUT, DELETE, HEAD, OPTIONS"),
+	DEFAULT("access-control-allow-headers",
+	        "content-type, authorization, If-None-Match, Stream-Seq, Stream-TTL, Stream-Expires-At, Stream-Closed, "
+	        "Producer-Id, Producer-Epoch, Producer-Seq, Stream-Forked-From, Stream-Fork-Offset, Stream-Fork-Sub-Offset"),
+	DEFAULT("access-control-expose-headers",
+	        "Stream-Next-Offset, Stream-Cursor, Stream-Up-To-Date, Stream-Closed, Stream-SSE-Data-Encoding, Stream-TTL, "
+	        "Stream-Expires-At, Producer-Epoch, Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, ETag, "
+	        "Location, Content-Type, Content-Encoding, Vary, Retry-After, Stream-Earliest-Offset"),
+	DEFAULT("x-content-type-options", "nosniff"),
+	DEFAULT("cross-origin-resource-policy", "cross-origin"),
+};
+
+static int streams_routes(struct streams *p)
+{
+	const struct sluice_route routes[] = {
+		{.methods = "PUT", .pattern = "/*", .action = "create", .flags = SLUICE_RT_COLLECT, .max_body = p->max_body,
+	         .request = create_request, .gone = call_gone},
+		{.methods = "POST", .pattern = "/*", .action = "append", .flags = SLUICE_RT_COLLECT, .max_body = p->max_body,
+	         .request = append_request, .gone = call_gone},
+		{.methods = "GET", .pattern = "/*", .action = "read", .request = read_request, .pull = read_pull,
+	         .gone = call_gone},
+		{.methods = "HEAD", .pattern = "/*", .action = "read", .request = head_request, .gone = call_gone},
+		{.methods = "DELETE", .pattern = "/*", .action = "delete", .request = remove_request, .gone = call_gone},
+		/* A preflight never carries credentials. */
+		{.methods = "OPTIONS", .pattern = "/*", .action = "read", .flags = SLUICE_RT_OWN_AUTH,
+	         .request = options_request},
+		{.methods = "GET", .pattern = "/__ds/streams", .action = "read", .flags = SLUICE_RT_OWN_AUTH,
+	         .request = list_request, .gone = call_gone},
+		{.methods = "OPTIONS", .pattern = "/__ds/*", .action = "read", .flags = SLUICE_RT_OWN_AUTH,
+	         .request = options_request},
+		{.methods = "GET|HEAD|PUT|POST|DELETE", .pattern = "/__ds/*", .action = "read", .flags = SLUICE_RT_OWN_AUTH,
+	         .request = reserved_request},
+		{.methods = "GET|HEAD|PUT|POST|DELETE|OPTIONS", .pattern = "/__ds", .action = "read",
+	         .flags = SLUICE_RT_OWN_AUTH, .request = reserved_request},
+	};
+
+	for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
+		struct sluice_route route = routes[i];
+		int err;
+
+		route.size = sizeof route;
+		err = p->http->route(p->ctx, &route);
+		if (err < 0)
+			return err;
+	}
+	return p->http->defaults(p->ctx, streams_defaults, sizeof streams_defaults / sizeof *streams_defaults);
+}
+
+static int streams_start(void *self)
+{
+	struct streams *p = self;
+	int err;
+
+	if (getrandom(&p->random, sizeof p->random, GRND_NONBLOCK) != sizeof p->random)
+		p->random = streams_wall(p) ^ (uint64_t)(uintptr_t)p;
+	p->seed = streams_random(p);
+	wheel_init(&p->wheel, streams_now(p));
+	err = p->host->timer_new(p->ctx, streams_timer, p, &p->timer);
+	if (err == 0)
+		err = streams_routes(p);
+	if (err == 0 && p->n_rules > 0)
+		err = p->store->retention(p->ctx, p->rules, p->n_rules);
+	return err;
+}
+
+/* Ends what would wait for ever; what is under way finishes by itself. */
+static void streams_drain(void *self, uint64_t deadline_ms)
+{
+	struct streams *p = self;
+	struct call *c, *next;
+
+	(void)deadline_ms;
+	p->draining = true;
+	for (c = TAILQ_FIRST(&p->calls); c; c = next) {
+		next = TAILQ_NEXT(c, link);
+		if (c->kind == CALL_POLL && c->r.parked)
+			poll_finish(c);
+		else if (c->kind == CALL_SSE && c->r.parked)
+			sse_finish(c);
+		else if (c->kind == CALL_SSE)
+			c->r.expiring = true;
+	}
+	streams_drained(p);
+}
+
+static void streams_stop(void *self)
+{
+	struct streams *p = self;
+
+	p->drained = true;
+	while (!TAILQ_EMPTY(&p->calls))
+		call_free(TAILQ_FIRST(&p->calls));
+	hubs_fini(p);
+	if (p->timer)
+		p->host->timer_free(p->timer);
+	streams_free(p);
+}
+
+SLUICE_PLUGIN = {
+	SLUICE_HEAD,
+	.needs = SLUICE_CAP_STORE | SLUICE_CAP_HTTP,
+	.name = "streams",
+	.version = PACKAGE_VERSION,
+	.default_mount = "/v1/stream",
+	.options = streams_options,
+	.configure = streams_configure,
+	.start = streams_start,
+	.drain = streams_drain,
+	.stop = streams_stop,
+};
