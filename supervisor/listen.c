@@ -322,6 +322,9 @@ void listeners_sweep(struct supervisor *s)
 		next = l->next;
 		if (one->used)
 			continue;
+		/* Closed before it is said: who reads the line may count on it. */
+		close(one->fd);
+		one->fd = -1;
 		sl_log(SLUICE_LOG_INFO, "listener_closed listen=%s", one->shown);
 		listener_free(one);
 	}
