@@ -72,8 +72,9 @@ static void engine_turn(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	assert(e->magic == ENGINE_MAGIC);
+	if (e->again_set)
+		event_del(&e->again_event);
 	e->turn_set = e->again_set = false;
-	event_del(&e->again_event);
 	e->now = clock_ms();
 	e->turn++;
 	turn_work(e);

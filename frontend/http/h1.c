@@ -60,13 +60,21 @@ static bool h1_may_begin(struct http_conn *c)
 
 	if (!last)
 		return true;
-	if (c->n_reqs >= PIPELINE_MAX || c->closing)
+	if (c->n_reqs >= PIPELINE_MAX || c->closing || (last->http10 && !last->ended))
 		return false;
 	if (!last->ended && (last->large || last->responded || !(last->route->pub.flags & SLUICE_RT_COLLECT)))
 		return false;
 	TAILQ_FOREACH(r, &c->reqs, link)
 		queued += r->out.bytes;
 	return queued < OUT_HIGH;
+}
+
+/* Nothing that follows will be answered, so nothing that follows may be acted upon. */
+static bool h1_is_last(struct http_conn *c)
+{
+	struct sluice_http_req *last = h1_current(c);
+
+	return last && (last->close || !last->keep_alive);
 }
 
 /* ---- heads ---- */
@@ -226,6 +234,10 @@ static size_t h1_take_head(struct http_conn *c, const uint8_t *p, size_t n)
 		skip++; /* RFC 9112 2.2: empty lines before a request are ignored */
 	if (skip)
 		return skip;
+	if (h1_is_last(c)) {
+		c->h1_state = H1_STOP;
+		return n;
+	}
 	if (!h1_may_begin(c)) {
 		c->blocked = true;
 		return 0;
@@ -418,8 +430,12 @@ static void h1_retime(struct http_conn *c, bool progress)
 	enum timer_class cls = T_NONE;
 	bool refresh = progress;
 
-	if (c->lingering || c->timer.cls == T_EOF)
+	if (c->lingering)
 		return;
+	if (c->eof) {
+		timer_enter(c->engine, &c->timer, T_EOF, false);
+		return;
+	}
 	if (h1_body_missing(c)) {
 		struct sluice_http_req *r = h1_current(c);
 

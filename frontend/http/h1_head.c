@@ -233,7 +233,7 @@ int h1_head_check(struct h1_head *h, const char **why)
 
 	if (h->major != 1) {
 		*why = "The HTTP version is not supported.";
-		return 505;
+		return h->major ? 505 : 400;
 	}
 	for (size_t i = 0; i < h->n_header; i++) {
 		struct sluice_header *x = &h->header[i];

@@ -184,7 +184,10 @@ static bool answer_closes(const struct sluice_http_req *r)
 {
 	const struct http_conn *c = r->conn;
 
-	if (!r->keep_alive || c->refuse || r->engine->draining || c->eof)
+	if (!r->keep_alive)
+		return true;
+	/* Requests behind it that have been dispatched must get their answers. */
+	if ((c->refuse || r->engine->draining) && !TAILQ_NEXT(r, link))
 		return true;
 	if (r->body_end)
 		return false;

@@ -190,6 +190,8 @@ static int req_decode_path(struct sluice_http_req *r, const char **why)
 	size_t n;
 	int e;
 
+	/* Until the path is decoded, the part of it that is plain tells whose default headers a refusal gets. */
+	r->mount = mount_find(r->engine, r->target.raw);
 	if (r->target.raw.len > r->engine->limits.path_bytes) {
 		*why = "The path is too long.";
 		return 414;
@@ -200,11 +202,8 @@ static int req_decode_path(struct sluice_http_req *r, const char **why)
 		return 503;
 	}
 	e = target_decode(r->target.raw, out, &n, why);
-	if (e) {
-		/* Its mount can still be told from the part that is plain, for the default headers. */
-		r->mount = mount_find(r->engine, r->target.raw);
+	if (e)
 		return e;
-	}
 	r->full_path = SL_SLICE(out, n);
 	return 0;
 }

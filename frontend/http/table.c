@@ -49,10 +49,9 @@ static struct sluice_slice http_target(struct sluice_http_req *r)
 	return r->target.raw;
 }
 
-/* A forwarded scheme or host is used only when it could be one: it ends in Location headers. */
-static sl_slice forwarded_first(struct sluice_http_req *r, const char *name, const char *extra)
+/* The part of v before a comma, if it could be a scheme or a host: it ends in Location headers. */
+static sl_slice origin_part(sl_slice v)
 {
-	sl_slice v = req_header(r, name, 0);
 	const char *p = v.data;
 	size_t n = 0;
 
@@ -61,7 +60,7 @@ static sl_slice forwarded_first(struct sluice_http_req *r, const char *name, con
 	for (size_t i = 0; i < n; i++) {
 		bool alnum = (p[i] >= '0' && p[i] <= '9') || ((p[i] | 0x20) >= 'a' && (p[i] | 0x20) <= 'z');
 
-		if (!alnum && !strchr(extra, p[i]))
+		if (!alnum && (p[i] == '\0' || !strchr(".-_:[]", p[i])))
 			return SL_SLICE(NULL, 0);
 	}
 	return n > 0 && n <= 255 ? SL_SLICE(p, n) : SL_SLICE(NULL, 0);
@@ -69,14 +68,16 @@ static sl_slice forwarded_first(struct sluice_http_req *r, const char *name, con
 
 static struct sluice_slice http_origin(struct sluice_http_req *r)
 {
-	sl_slice scheme = forwarded_first(r, "x-forwarded-proto", "");
-	sl_slice host = forwarded_first(r, "x-forwarded-host", ".-_:[]");
+	sl_slice scheme = origin_part(req_header(r, "x-forwarded-proto", 0));
+	sl_slice host = origin_part(req_header(r, "x-forwarded-host", 0));
 	char *p;
 
 	if (!slice_is_nocase(scheme, "http") && !slice_is_nocase(scheme, "https"))
 		scheme = r->conn && r->conn->transport != &transport_plain ? SL_STR("https") : SL_STR("http");
 	if (!host.data)
-		host = r->authority.len ? r->authority : SL_STR("localhost");
+		host = origin_part(r->authority);
+	if (!host.data)
+		host = SL_STR("localhost");
 	p = req_alloc(r, scheme.len + 3 + host.len);
 	if (!p)
 		return SL_STR("");
@@ -243,24 +244,28 @@ static int http_write(struct sluice_http_req *r, struct sluice_slice s)
 {
 	int e = http_account(r, s.len);
 
-	if (e || s.len == 0 || r->no_body)
+	if (e || s.len == 0)
 		return e;
-	e = r->gzip ? gzip_write(r, s) : r->proto->frame(r, s);
-	if (e)
+	if (!r->no_body)
+		e = r->gzip ? gzip_write(r, s) : r->proto->frame(r, s);
+	if (e) {
 		req_reset(r); /* a piece is missing: what follows must not look whole */
-	else
-		r->proto->changed(r);
-	return e;
+		return e;
+	}
+	r->proto->changed(r);
+	if (r->no_body || r->gzip)
+		req_want_pull(r); /* perhaps nothing reached the queue whose draining would ask for more */
+	return 0;
 }
 
 static int http_write_buf(struct sluice_http_req *r, struct sluice_buf *b)
 {
 	int e;
 
-	if (r->gzip)
+	if (r->gzip || r->no_body)
 		return http_write(r, SL_SLICE(b->data, b->len));
 	e = http_account(r, b->len);
-	if (e || b->len == 0 || r->no_body)
+	if (e || b->len == 0)
 		return e;
 	e = r->proto->frame_shared(r, b);
 	if (e)

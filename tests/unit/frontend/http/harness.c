@@ -217,7 +217,7 @@ static void fx_routes(struct fx *f)
 	ROUTE(f, "POST", "/tiny", .flags = SLUICE_RT_COLLECT, .request = on_echo, .max_body = 10);
 	ROUTE(f, "GET|POST", "/wait/:id", .flags = SLUICE_RT_COLLECT, .request = on_wait, .pull = on_pull);
 	ROUTE(f, "GET|HEAD", "/live/:id", .flags = SLUICE_RT_COLLECT, .request = on_live, .pull = on_pull);
-	ROUTE(f, "GET", "/big", .flags = SLUICE_RT_COLLECT, .request = on_big, .pull = on_big_pull);
+	ROUTE(f, "GET|HEAD", "/big", .flags = SLUICE_RT_COLLECT, .request = on_big, .pull = on_big_pull);
 	ROUTE(f, "POST", "/pieces", .request = on_wait, .body = on_pieces_body);
 	ROUTE(f, "GET", "/show/*", .flags = SLUICE_RT_COLLECT, .request = on_show);
 	ROUTE(f, "GET|HEAD", "/gzip", .flags = SLUICE_RT_COLLECT, .request = on_gzip);

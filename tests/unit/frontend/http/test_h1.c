@@ -225,6 +225,8 @@ static void test_big(void)
 	fx_send(f, fd, GET("/t/big?n=200000&unknown"));
 	a = fx_recv(f, fd, &n, NULL);
 	ok(n > 200000 && strcmp(a + n - 5, "0\r\n\r\n") == 0, "chunked when the length is not known");
+	a = fx_ask(f, fd, "HEAD /t/big?n=3000000 HTTP/1.1\r\nHost: h\r\n\r\n" GET("/t/hello"));
+	ok(has(a, "content-length: 3000000\r\n") && has(a, "\r\n\r\nHTTP/1.1 200") && has(a, "hello"), "HEAD of a pulled answer ends too");
 	close(fd);
 	fx_free(f);
 }

@@ -50,6 +50,11 @@ static void test_bodies(void)
 	client_run(c);
 	ok(stream_of(c, a)->status == 200 && stream_of(c, a)->body.len == sizeof big, "a large body both ways");
 	is_int(stream_of(c, b)->body.len, 2000000, "a pulled answer");
+	a = ask(c, "HEAD", "/t/big?n=2000000");
+	b = ask_more(c, "GET", "/t/big?n=2000000&gzip", "accept-encoding", "gzip", NULL, 0, 0);
+	client_run(c);
+	ok(stream_of(c, a)->closed && stream_of(c, a)->data_frames == 0, "HEAD of a pulled answer ends too");
+	ok(stream_of(c, b)->closed && stream_of(c, b)->code == 0 && stream_of(c, b)->body.len > 100, "a pulled answer, compressed");
 	a = ask_body(c, "POST", "/t/tiny", big, 11);
 	client_run(c);
 	is_int(stream_of(c, a)->status, 413, "413");

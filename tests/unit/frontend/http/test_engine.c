@@ -1,0 +1,387 @@
+/*
+ * test_engine.c - the engine around the protocols: upgrade, access, limits, body memory, timeouts, compression, draining. Unit test.
+ */
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "tests/unit/frontend/http/harness.h"
+
+static const struct sluice_http *H = &http_table;
+
+#define GET(path) "GET " path " HTTP/1.1\r\nHost: h\r\n\r\n"
+#define WS(path) "GET " path " HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\r\n"
+
+static void test_upgrade(void)
+{
+	struct fx *f = fx_new();
+	int fd = fx_connect(f);
+	const char *a = fx_ask(f, fd, WS("/t/hello"));
+
+	is_str(body_of(a), "hello", "without an endpoint it is a request like any other");
+	f->upgrade_result = 0;
+	a = fx_ask(f, fd, GET("/t/wait/1") WS("/t/w%73/1?a=b") "early");
+	is_int(f->upgrade_fd, -1, "the request before it is answered first");
+	H->reply(f->held[0], 200, NULL, 0, SL_STR("first"));
+	f->n_held = 0;
+	a = fx_recv(f, fd, NULL, NULL);
+	is_str(body_of(a), "first", "then");
+	ok(f->upgrade_fd >= 0, "handed over");
+	is_str(f->upgrade_path, "/t/ws/1?a=b", "path decoded, query as sent");
+	f->upgrade_raw[f->upgrade_len] = '\0';
+	is_str(f->upgrade_raw, WS("/t/w%73/1?a=b") "early", "with every byte that was read");
+	is_int(f->engine->n_conns, 0, "the engine has forgotten it");
+	is_int(send(f->upgrade_fd, "x", 1, 0), 1, "but not closed it");
+	close(f->upgrade_fd);
+	close(fd);
+	f->upgrade_result = SLUICE_EBUSY;
+	is_int(status_of(fx_once(f, WS("/t/x"))), 503, "a failure is a 503");
+	f->upgrade_fd = -1;
+	f->upgrade_result = 0;
+	is_int(status_of(fx_once(f, WS("/t/%zz"))), 400, "a bad path is a 400");
+	is_int(f->upgrade_fd, -1, "and not handed over");
+	fx_free(f);
+}
+
+static void with_prefix(struct fx *f)
+{
+	f->ctx.prefix = (char *)(uintptr_t)"team/";
+}
+
+static void test_access(void)
+{
+	struct fx *f = fx_new_with(with_prefix);
+	const char *a;
+
+	fx_once(f, GET("/t/show/a%20b"));
+	is_str(f->asked, "read team/show/a b", "action and stream name with the prefix");
+	f->deny = SLUICE_EDENIED;
+	a = fx_once(f, GET("/t/hello"));
+	ok(status_of(a) == 401 && has(a, "www-authenticate: Bearer"), "401 for somebody who has not said who he is");
+	a = fx_once(f, "GET /t/hello HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer x\r\n\r\n");
+	is_int(status_of(a), 403, "403 for somebody who has");
+	a = fx_once(f, "POST /t/echo HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
+	is_int(status_of(a), 401, "before the body");
+	is_int(f->requests, 1, "the plugin was not asked");
+	fx_free(f);
+}
+
+static void few_connections(struct fx *f)
+{
+	f->limits.connections = 2;
+}
+
+static void test_connections(void)
+{
+	struct fx *f = fx_new_with(few_connections);
+	int a = fx_connect(f), b = fx_connect(f), c = fx_connect(f);
+	const char *answer;
+	bool eof;
+
+	is_int(status_of(fx_ask(f, a, GET("/t/hello"))), 200, "within the limit");
+	fx_send(f, c, GET("/t/hello"));
+	answer = fx_recv(f, c, NULL, &eof);
+	ok(status_of(answer) == 503 && has(answer, "retry-after: 1") && eof, "above it: 503");
+	close(a);
+	close(c);
+	fx_run(f);
+	c = fx_connect(f);
+	is_int(status_of(fx_ask(f, c, GET("/t/hello"))), 200, "room again");
+	close(b);
+	close(c);
+	fx_free(f);
+}
+
+static void test_listen(void)
+{
+	struct fx *f = fx_new();
+	struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof addr;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), c[40];
+	unsigned good = 0;
+
+	if (bind(fd, (struct sockaddr *)&addr, sizeof addr) || listen(fd, 64) || getsockname(fd, (struct sockaddr *)&addr, &len))
+		abort();
+	is_int(http_engine_listen(f->engine, fd), 0, "listening");
+	for (int i = 0; i < 40; i++) {
+		c[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		if (connect(c[i], (struct sockaddr *)&addr, sizeof addr))
+			abort();
+	}
+	event_base_loop(f->base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+	is_int(f->engine->n_conns, ACCEPT_MAX, "a few a turn");
+	fx_run(f);
+	is_int(f->engine->n_conns, 40, "then the rest");
+	is_int(f->cell_connections, 40, "counted");
+	for (int i = 0; i < 40; i++) {
+		evutil_make_socket_nonblocking(c[i]);
+		good += status_of(fx_ask(f, c[i], GET("/t/hello"))) == 200;
+		close(c[i]);
+	}
+	is_int(good, 40, "all served");
+	fx_free(f);
+	close(fd);
+}
+
+/* Out of descriptors: the client is told, the engine pauses, and goes on when there are some again. */
+static void test_exhausted(void)
+{
+	struct fx *f = fx_new();
+	struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof addr;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), a, b, hoard[64], n = 0;
+	struct rlimit old, low;
+	char byte;
+
+	if (bind(fd, (struct sockaddr *)&addr, sizeof addr) || listen(fd, 8) || getsockname(fd, (struct sockaddr *)&addr, &len))
+		abort();
+	http_engine_listen(f->engine, fd);
+	a = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	b = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	getrlimit(RLIMIT_NOFILE, &old);
+	low = old;
+	low.rlim_cur = 32;
+	setrlimit(RLIMIT_NOFILE, &low);
+	while (n < 64 && (hoard[n] = dup(fd)) >= 0)
+		n++;
+	if (connect(a, (struct sockaddr *)&addr, sizeof addr))
+		abort();
+	event_base_loop(f->base, EVLOOP_ONCE);
+	is_int(recv(a, &byte, 1, 0), 0, "the client is closed, not left hanging");
+	while (n > 0)
+		close(hoard[--n]);
+	setrlimit(RLIMIT_NOFILE, &old);
+	if (connect(b, (struct sockaddr *)&addr, sizeof addr))
+		abort();
+	while (f->engine->n_conns == 0)
+		event_base_loop(f->base, EVLOOP_ONCE); /* the pause ends by its own timer */
+	ok(f->engine->spare_fd >= 0, "the next one is accepted");
+	close(a);
+	close(b);
+	fx_free(f);
+	close(fd);
+}
+
+static void small_budget(struct fx *f)
+{
+	f->budget.max = 100000;
+	f->limits.body = 90000;
+}
+
+static void test_budget(void)
+{
+	static char body[80000];
+	static const char head[] = "POST /t/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 80000\r\n\r\n";
+	struct fx *f = fx_new_with(small_budget);
+	int a = fx_connect(f), b = fx_connect(f);
+	const char *answer;
+	size_t n;
+
+	memset(body, 'b', sizeof body);
+	fx_send(f, a, head);
+	fx_send_bytes(f, a, body, 70000);
+	is_int(f->budget.used, 70000, "charged as it comes");
+	fx_send(f, b, head);
+	fx_send_bytes(f, b, body, sizeof body);
+	ok(f->budget.used <= 100000 && f->requests == 0, "the second has to wait");
+	ok(!TAILQ_EMPTY(&f->engine->waiting), "for memory");
+	fx_send_bytes(f, a, body, 10000);
+	answer = fx_recv(f, a, &n, NULL);
+	ok(status_of(answer) == 200 && n > 80000, "the first goes on");
+	while (!TAILQ_EMPTY(&f->engine->waiting) || f->requests < 2)
+		event_base_loop(f->base, EVLOOP_ONCE); /* the engine's own tick looks again */
+	answer = fx_recv(f, b, &n, NULL);
+	ok(status_of(answer) == 200 && n > 80000, "then the second");
+	is_int(f->budget.used, 0, "given back");
+	fx_send(f, a, head);
+	fx_send_bytes(f, a, body, 70000);
+	fx_send(f, b, head);
+	fx_send_bytes(f, b, body, sizeof body);
+	fx_sweep(f, f->limits.body_timeout + 1);
+	is_int(status_of(fx_recv(f, b, NULL, NULL)), 503, "waiting in vain ends with 503");
+	is_int(status_of(fx_recv(f, a, NULL, NULL)), 408, "sending nothing with 408");
+	close(a);
+	close(b);
+	fx_free(f);
+}
+
+static void test_timeouts(void)
+{
+	struct fx *f = fx_new();
+	int a = fx_connect(f), b = fx_connect(f), c = fx_connect(f);
+	const char *answer;
+	bool eof;
+
+	fx_send(f, a, "GET /t/hel");
+	fx_sweep(f, f->limits.header_timeout - 1);
+	fx_send(f, a, "lo HT");
+	fx_sweep(f, f->limits.header_timeout + 1);
+	answer = fx_recv(f, a, NULL, &eof);
+	ok(status_of(answer) == 408 && eof, "a head that trickles: 408");
+	answer = fx_recv(f, b, NULL, &eof);
+	ok(!*answer && eof, "a connection that says nothing is closed without a word");
+	close(a);
+	close(b);
+	close(c);
+	fx_run(f);
+	a = fx_connect(f);
+	fx_ask(f, a, GET("/t/hello"));
+	fx_sweep(f, f->limits.header_timeout + 1);
+	is_int(f->engine->n_conns, 1, "an idle one has longer");
+	fx_sweep(f, f->limits.idle_timeout + 1);
+	answer = fx_recv(f, a, NULL, &eof);
+	ok(!*answer && eof, "but not for ever");
+	close(a);
+	a = fx_connect(f);
+	fx_send(f, a, GET("/t/wait/1"));
+	fx_sweep(f, 10 * f->limits.idle_timeout);
+	is_int(f->gone, 0, "a request that is being worked on has no timeout");
+	H->reply(f->held[0], 200, NULL, 0, SL_STR("x"));
+	f->n_held = 0;
+	fx_send(f, a, GET("/t/big?n=5000000"));
+	fx_sweep(f, f->limits.send_timeout + 1);
+	ok(f->gone == 1 && f->engine->n_conns == 0, "a client that does not read is cut");
+	close(a);
+	fx_free(f);
+}
+
+static size_t gunzip(const char *p, size_t n, char *out, size_t max)
+{
+	z_stream z = {.next_in = (Bytef *)(uintptr_t)p, .avail_in = (uInt)n, .next_out = (Bytef *)out, .avail_out = (uInt)max};
+	int e;
+
+	inflateInit2(&z, 15 + 16);
+	e = inflate(&z, Z_FINISH);
+	inflateEnd(&z);
+	return e == Z_STREAM_END ? max - z.avail_out : 0;
+}
+
+/* Takes chunk framing off in place. */
+static size_t dechunk(char *p, size_t n)
+{
+	struct chunk_dec d = {0};
+	sl_slice piece;
+	size_t used = 0, len = 0;
+
+	while (chunk_feed(&d, (uint8_t *)p, n, &used, &piece) == CHUNK_DATA) {
+		memmove(p + len, piece.data, piece.len);
+		len += piece.len;
+	}
+	return len;
+}
+
+#define GZIP(path) "GET " path " HTTP/1.1\r\nHost: h\r\nAccept-Encoding: gzip\r\n\r\n"
+
+static void test_gzip(void)
+{
+	static char out[300000];
+	struct fx *f = fx_new();
+	int fd = fx_connect(f);
+	const char *a;
+	char *body;
+	size_t n, len;
+
+	a = fx_ask(f, fd, GET("/t/gzip?n=5000"));
+	ok(!has(a, "content-encoding") && has(a, "x-coding: \r\n") && strlen(body_of(a)) == 5000, "not without being asked");
+	a = fx_ask(f, fd, GZIP("/t/gzip?n=1000"));
+	ok(!has(a, "content-encoding") && strlen(body_of(a)) == 1000, "not when it is short");
+	fx_send(f, fd, GZIP("/t/gzip?n=5000"));
+	a = fx_recv(f, fd, &n, NULL);
+	body = (char *)(uintptr_t)body_of(a);
+	len = gunzip(body, n - (size_t)(body - a), out, sizeof out);
+	ok(has(a, "content-encoding: gzip\r\n") && has(a, "x-coding: gzip\r\n") && has(a, "content-length: "), "gzip");
+	ok(len == 5000 && out[0] == 'a' && out[4999] == (char)('a' + 4999 / 7 % 20), "round trip, known length");
+	fx_send(f, fd, GZIP("/t/gzip?n=200000"));
+	a = fx_recv(f, fd, &n, NULL);
+	body = (char *)(uintptr_t)body_of(a);
+	ok(has(a, "transfer-encoding: chunked\r\n") && !has(a, "content-length"), "large ones are streamed");
+	len = dechunk(body, n - (size_t)(body - a));
+	len = gunzip(body, len, out, sizeof out);
+	ok(len == 200000 && out[199999] == (char)('a' + 199999 / 7 % 20), "round trip in steps");
+	fx_send(f, fd, GZIP("/t/big?n=250000&gzip"));
+	a = fx_recv(f, fd, &n, NULL);
+	body = (char *)(uintptr_t)body_of(a);
+	len = dechunk(body, n - (size_t)(body - a));
+	is_int(gunzip(body, len, out, sizeof out), 250000, "a pulled answer");
+	a = fx_ask(f, fd, "HEAD /t/gzip?n=5000 HTTP/1.1\r\nHost: h\r\nAccept-Encoding: gzip\r\n\r\n");
+	ok(has(a, "content-encoding: gzip\r\n") && !*body_of(a), "HEAD says the same");
+	is_int(f->engine->n_gzip, 0, "all given back");
+	close(fd);
+	fx_free(f);
+}
+
+static void on_idle(void *arg)
+{
+	((struct fx *)arg)->idle = true;
+}
+
+static void test_drain(void)
+{
+	struct fx *f = fx_new();
+	int idle = fx_connect(f), busy = fx_connect(f);
+	const char *a;
+	bool eof;
+
+	fx_ask(f, idle, GET("/t/hello"));
+	fx_send(f, busy, GET("/t/wait/1"));
+	http_engine_drain(f->engine, on_idle, f);
+	fx_run(f);
+	is_int(f->engine->n_conns, 2, "nobody is cut");
+	fx_send(f, idle, GET("/t/hello"));
+	a = fx_recv(f, idle, NULL, &eof);
+	ok(status_of(a) == 200 && has(a, "connection: close\r\n") && eof, "an idle connection has one more request");
+	H->reply(f->held[0], 200, NULL, 0, SL_STR("done"));
+	f->n_held = 0;
+	ok(!f->idle, "not idle yet");
+	a = fx_recv(f, busy, NULL, &eof);
+	ok(has(a, "done") && has(a, "connection: close\r\n") && eof, "a busy one is finished");
+	ok(f->idle, "idle when none is left");
+	close(idle);
+	close(busy);
+	fx_free(f);
+}
+
+static void test_free(void)
+{
+	struct fx *f = fx_new();
+	int a = fx_connect(f), b = fx_connect(f);
+
+	fx_send(f, a, GET("/t/live/1"));
+	fx_send(f, b, GET("/t/wait/2") GET("/t/wait/3"));
+	is_int(f->n_held, 3, "three open requests");
+	fx_free(f); /* bails out unless each was gone() */
+	ok(true, "freeing the engine says gone() to all");
+	close(a);
+	close(b);
+}
+
+static void test_origin(void)
+{
+	struct fx *f = fx_new();
+	const char *a = fx_once(f, GET("/t/show/x"));
+
+	is_str(body_of(a), "show/x|/t/show/x|http://h|none|one", "Host");
+	a = fx_once(f, "GET /t/show/x HTTP/1.1\r\nHost: h\r\nX-Forwarded-Proto: https, http\r\nX-Forwarded-Host: a.example:8443\r\n\r\n");
+	is_str(body_of(a), "show/x|/t/show/x|https://a.example:8443|none|one", "as forwarded");
+	a = fx_once(f, "GET /t/show/x HTTP/1.1\r\nHost: h\r\nX-Forwarded-Proto: javascript\r\nX-Forwarded-Host: a/b\r\n\r\n");
+	is_str(body_of(a), "show/x|/t/show/x|http://h|none|one", "nonsense is not forwarded");
+	fx_free(f);
+}
+
+int main(void)
+{
+	test_upgrade();
+	test_access();
+	test_connections();
+	test_listen();
+	test_exhausted();
+	test_budget();
+	test_timeouts();
+	test_gzip();
+	test_drain();
+	test_free();
+	test_origin();
+	return tap_done();
+}
