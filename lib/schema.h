@@ -1,0 +1,18 @@
+/*
+ * schema.h - what writer and readers must agree on about a data directory. Writer, workers, sluicectl.
+ */
+#ifndef SL_SCHEMA_H
+#define SL_SCHEMA_H
+
+#define SL_APP_ID 0x736c7563u /* PRAGMA application_id: "sluc" */
+#define SL_SCHEMA 1u          /* PRAGMA user_version */
+
+#define SL_VOLUME_FILE "volume0.db"
+#define SL_SEGMENT_DIR "segments"
+#define SL_LOCK_FILE "lock"
+
+#define SL_NAME_MAX 4096u
+
+enum sl_stream_state { SL_LIVE = 0, SL_SOFT = 1, SL_DEAD = 2 }; /* stream.state; dead: about to be reaped */
+
+#endif

@@ -1,0 +1,382 @@
+/*
+ * store_range.c - records of a stream between two offsets, out of chunk rows, ancestors and segment files. Workers, sluicectl.
+ *
+ * A stream sees an ancestor's records below the lowest fork point on the way there; offsets are common to the whole chain
+ * (durable-streams 15). The rows of one stream follow each other without a gap, so a gap means that they were reaped meanwhile.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "lib/marks.h"
+#include "lib/schema.h"
+#include "lib/segment.h"
+#include "lib/store_reader_internal.h"
+
+/* Rows that one plan sums up at most: an answer over very many small commits is shorter, not slower. */
+enum { PLAN_ROWS = 8192 };
+
+struct row {
+	uint64_t start, stop, bytes, records, messages, segment, seg_off;
+	sl_slice marks, data; /* inside the statement */
+};
+
+/* Walks rows from an offset on, through the chain of ancestors. */
+struct rows {
+	struct sl_reader *r;
+	struct reader_stream top;
+	uint64_t at;  /* offset wanted next */
+	uint64_t cap; /* the row's stream counts below this offset only */
+	bool open;
+};
+
+/* One record of a row. */
+struct piece {
+	uint64_t start, stop; /* offsets */
+	uint64_t off;         /* of its bytes inside the row's payload */
+	struct sl_mark mark;
+};
+
+static void rows_close(struct rows *w)
+{
+	if (w->open)
+		sqlite3_reset(w->r->stmt[R_CHUNKS]);
+	w->open = false;
+}
+
+static int rows_open(struct rows *w)
+{
+	struct reader_stream s = w->top;
+	sqlite3_stmt *q = w->r->stmt[R_CHUNKS];
+
+	w->cap = UINT64_MAX;
+	while (w->at < s.base && s.fork_of) {
+		bool found;
+		int rc;
+
+		if (s.base < w->cap)
+			w->cap = s.base;
+		rc = reader_by_id(w->r, s.fork_of, &s, &found);
+		if (rc)
+			return rc;
+		if (!found)
+			return SLUICE_EGONE;
+	}
+	sqlite3_bind_int64(q, 1, (sqlite3_int64)s.id);
+	sqlite3_bind_int64(q, 2, (sqlite3_int64)w->at);
+	w->open = true;
+	return 0;
+}
+
+static void rows_take(sqlite3_stmt *q, struct row *row)
+{
+	uint64_t *const field[] = {&row->start, &row->stop, &row->bytes, &row->records, &row->messages, &row->segment, &row->seg_off};
+
+	for (int i = 0; i < 7; i++)
+		*field[i] = (uint64_t)sqlite3_column_int64(q, i);
+	row->marks = SL_SLICE(sqlite3_column_blob(q, 7), (size_t)sqlite3_column_bytes(q, 7));
+}
+
+/* The row that contains w->at: 1; 0: there is none behind it. The caller moves w->at to where the next row begins. */
+static int rows_next(struct rows *w, struct row *row)
+{
+	for (;;) {
+		sqlite3_stmt *q = w->r->stmt[R_CHUNKS];
+		int rc = w->open ? 0 : rows_open(w);
+
+		if (rc)
+			return rc;
+		if (w->at < w->cap) {
+			rc = sqlite3_step(q);
+			if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+				return SLUICE_EINTERNAL;
+			if (rc == SQLITE_ROW) {
+				rows_take(q, row);
+				if (row->start > w->at)
+					return SLUICE_EGONE;
+				return 1;
+			}
+			if (w->cap == UINT64_MAX)
+				return 0;
+			return SLUICE_EGONE; /* an ancestor must reach up to the fork point */
+		}
+		rows_close(w); /* on in the descendants of that ancestor */
+	}
+}
+
+/* Next record of a row below cap: 1, 0, or SLUICE_EINTERNAL for damaged marks. piece->stop and ->off must be those of the one before. */
+static int piece_next(struct sl_cur *marks, uint64_t cap, struct piece *p)
+{
+	int rc;
+
+	p->off += p->mark.bytes;
+	p->start = p->stop;
+	if (p->start >= cap)
+		return 0;
+	rc = sl_marks_next(marks, &p->mark);
+	if (rc != 1)
+		return rc ? SLUICE_EINTERNAL : 0;
+	p->stop = p->start + p->mark.bytes + SLUICE_RECORD_OVERHEAD;
+	return 1;
+}
+
+static struct piece piece_first(const struct row *row)
+{
+	return (struct piece){.stop = row->start};
+}
+
+/* Adds records of a row to the plan. Returns 1 when the budget is used up. */
+static int plan_records(struct rows *w, const struct row *row, uint64_t budget, struct sl_plan *plan, bool *any)
+{
+	struct sl_cur marks = sl_cur_of(row->marks);
+	struct piece p = piece_first(row);
+	int rc;
+
+	while ((rc = piece_next(&marks, w->cap, &p)) == 1) {
+		if (p.stop <= w->at)
+			continue;
+		if (*any && plan->payload_bytes + p.mark.bytes > budget)
+			return 1;
+		if (!*any)
+			plan->from = p.start;
+		*any = true;
+		plan->end = w->at = p.stop;
+		plan->payload_bytes += p.mark.bytes;
+		plan->messages += p.mark.messages;
+	}
+	if (rc)
+		return rc;
+	/* The record the fork point cuts nothing off: the cap is a boundary. */
+	return 0;
+}
+
+int sl_reader_plan(struct sl_reader *r, const struct sl_facts *f, uint64_t from, uint64_t budget, struct sl_plan *plan)
+{
+	struct rows w = {.r = r, .at = from};
+	struct row row;
+	bool found, any = false;
+	int rc;
+
+	if (from > f->tail)
+		w.at = from = f->tail;
+	*plan = (struct sl_plan){.from = from, .end = from};
+	if (from < f->earliest)
+		return SLUICE_EGONE;
+	if (from == f->tail || budget == 0)
+		return 0;
+	rc = reader_by_id(r, f->incarnation, &w.top, &found);
+	if (rc == 0 && !found)
+		rc = SLUICE_EGONE;
+	for (unsigned n = 0; rc == 0 && n < PLAN_ROWS; n++) {
+		rc = rows_next(&w, &row);
+		if (rc != 1) {
+			break;
+		}
+		rc = 0;
+		if (any && row.start == w.at && row.stop <= w.cap && plan->payload_bytes + row.bytes <= budget) {
+			plan->end = w.at = row.stop;
+			plan->payload_bytes += row.bytes;
+			plan->messages += row.messages;
+			continue;
+		}
+		rc = plan_records(&w, &row, budget, plan, &any);
+	}
+	rows_close(&w);
+	return rc < 0 ? rc : 0;
+}
+
+void reader_segments_close(struct sl_reader *r)
+{
+	for (int i = 0; i < READER_SEGMENTS; i++) {
+		if (r->segment[i].fd >= 0)
+			close(r->segment[i].fd);
+		r->segment[i] = (struct reader_segment){.fd = -1};
+	}
+}
+
+static int segment_fd(struct sl_reader *r, uint64_t id)
+{
+	struct reader_segment *oldest = &r->segment[0];
+	char name[SL_SEGMENT_NAME_MAX];
+
+	for (int i = 0; i < READER_SEGMENTS; i++) {
+		struct reader_segment *s = &r->segment[i];
+
+		if (s->fd >= 0 && s->id == id) {
+			s->used = ++r->segment_clock;
+			return s->fd;
+		}
+		if (s->used < oldest->used)
+			oldest = s;
+	}
+	if (oldest->fd >= 0)
+		close(oldest->fd);
+	sl_segment_name(id, name);
+	oldest->fd = openat(r->segment_dir, name, O_RDONLY | O_CLOEXEC);
+	oldest->id = id;
+	oldest->used = oldest->fd >= 0 ? ++r->segment_clock : 0;
+	return oldest->fd;
+}
+
+static int segment_read(struct sl_reader *r, uint64_t id, uint64_t off, void *to, size_t n)
+{
+	int fd = segment_fd(r, id);
+	uint8_t *p = to;
+
+	if (fd < 0)
+		return errno == ENOENT ? SLUICE_EGONE : SLUICE_EINTERNAL;
+	while (n > 0) {
+		ssize_t got = pread(fd, p, n, (off_t)off);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return SLUICE_EINTERNAL;
+		p += got;
+		off += (uint64_t)got;
+		n -= (size_t)got;
+	}
+	return 0;
+}
+
+static int step_bytes(struct sl_reader *r, sqlite3_stmt *q, const struct row *row, uint64_t off, size_t n)
+{
+	void *room = sl_buf_room(&r->data, n);
+	int rc = 0;
+
+	if (n == 0)
+		return 0;
+	if (!room)
+		return SLUICE_ENOMEM;
+	if (row->segment) {
+		rc = segment_read(r, row->segment, row->seg_off + off, room, n);
+	} else {
+		const uint8_t *blob = sqlite3_column_blob(q, 8);
+
+		if (!blob || off + n > (uint64_t)sqlite3_column_bytes(q, 8))
+			return SLUICE_EINTERNAL;
+		memcpy(room, blob + off, n);
+	}
+	if (rc == 0)
+		sl_buf_added(&r->data, n);
+	return rc;
+}
+
+static void *step_grow(void *v, size_t n, size_t *cap, size_t size)
+{
+	size_t more = *cap ? 2 * *cap : 64;
+	void *p;
+
+	if (n < *cap)
+		return v;
+	p = realloc(v, more * size);
+	if (p)
+		*cap = more;
+	return p;
+}
+
+static int step_message(struct sl_reader *r, uint64_t end)
+{
+	uint32_t *v = step_grow(r->message_end, r->n_message_end, &r->cap_message_end, sizeof *v);
+
+	if (!v)
+		return SLUICE_ENOMEM;
+	r->message_end = v;
+	v[r->n_message_end++] = (uint32_t)end;
+	return 0;
+}
+
+/* Notes the ends of messages that lie in (skip, skip + n] of the record whose bytes were added at `base` of the step. */
+static int step_messages(struct sl_reader *r, const struct sl_mark *m, uint64_t skip, uint64_t n, uint64_t base)
+{
+	struct sl_cur lengths = m->lengths;
+	uint64_t end = 0;
+
+	if (m->messages == 1)
+		return m->bytes == skip + n ? step_message(r, base + n) : 0;
+	for (uint32_t i = 0; i < m->messages && end < skip + n; i++) {
+		end += sl_cur_varint(&lengths);
+		if (end > skip && end <= skip + n && step_message(r, base + end - skip))
+			return SLUICE_ENOMEM;
+	}
+	return 0;
+}
+
+static int step_record(struct sl_reader *r, uint64_t end)
+{
+	struct sluice_record *v = step_grow(r->record, r->n_record, &r->cap_record, sizeof *v);
+
+	if (!v)
+		return SLUICE_ENOMEM;
+	r->record = v;
+	v[r->n_record++] = (struct sluice_record){.end = end, .data_end = (uint32_t)r->data.len};
+	return 0;
+}
+
+/* Adds records of a row to the step. Returns 1 when the step is full. */
+static int step_row(struct rows *w, const struct row *row, uint64_t until, struct sl_step *out)
+{
+	struct sl_reader *r = w->r;
+	struct sl_cur marks = sl_cur_of(row->marks);
+	struct piece p = piece_first(row);
+	int rc;
+
+	while ((rc = piece_next(&marks, w->cap < until ? w->cap : until, &p)) == 1) {
+		uint64_t left, room = SL_READ_STEP - r->data.len, base = r->data.len;
+
+		if (p.stop <= w->at)
+			continue;
+		if (p.start != w->at || out->skip > p.mark.bytes)
+			return SLUICE_EINVAL; /* not a position that a step handed out */
+		left = p.mark.bytes - out->skip;
+		/* What fits into a step of its own is not cut into two. */
+		if (left > room && (left <= SL_READ_STEP || room == 0))
+			return base > 0;
+		if (left > room)
+			left = room;
+		rc = step_bytes(r, r->stmt[R_CHUNKS], row, p.off + out->skip, (size_t)left);
+		if (rc == 0)
+			rc = step_messages(r, &p.mark, out->skip, left, base);
+		if (rc)
+			return rc;
+		out->skip += left;
+		if (out->skip < p.mark.bytes)
+			return 1;
+		out->skip = 0;
+		out->next = w->at = p.stop;
+		if (step_record(r, p.stop))
+			return SLUICE_ENOMEM;
+	}
+	return rc;
+}
+
+int sl_reader_step(struct sl_reader *r, uint64_t incarnation, uint64_t from, uint64_t skip, uint64_t until, struct sl_step *out)
+{
+	struct rows w = {.r = r, .at = from};
+	struct row row;
+	bool found;
+	int rc = reader_by_id(r, incarnation, &w.top, &found);
+
+	*out = (struct sl_step){.next = from, .skip = skip};
+	sl_buf_drain(&r->data, SIZE_MAX);
+	r->n_message_end = r->n_record = 0;
+	if (rc == 0 && !found)
+		rc = SLUICE_EGONE;
+	while (rc == 0 && w.at < until) {
+		rc = rows_next(&w, &row);
+		if (rc == 1)
+			rc = step_row(&w, &row, until, out);
+		else if (rc == 0)
+			rc = SLUICE_EGONE;
+	}
+	rows_close(&w);
+	if (rc < 0)
+		return rc;
+	out->data = sl_buf_slice(&r->data);
+	out->message_end = r->message_end;
+	out->n_message_end = r->n_message_end;
+	out->record = r->record;
+	out->n_record = r->n_record;
+	return 0;
+}

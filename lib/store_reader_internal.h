@@ -1,0 +1,45 @@
+/*
+ * store_reader_internal.h - what store_reader.c (facts) and store_range.c (records) share.
+ */
+#ifndef SL_STORE_READER_INTERNAL_H
+#define SL_STORE_READER_INTERNAL_H
+
+#include <sqlite3.h>
+
+#include "lib/store_reader.h"
+
+#define READER_MAGIC 0x52656164u
+
+enum reader_stmt { R_BEGIN, R_COMMIT, R_BY_NAME, R_BY_ID, R_TAIL, R_LIST, R_CHUNKS, R_GENERATION, R_STMTS };
+
+enum { READER_SEGMENTS = 16 }; /* segment files kept open */
+
+struct reader_segment {
+	uint64_t id, used;
+	int fd;
+};
+
+struct sl_reader {
+	uint32_t magic;
+	sqlite3 *db;
+	sqlite3_stmt *stmt[R_STMTS];
+	int segment_dir;
+	struct reader_segment segment[READER_SEGMENTS];
+	uint64_t segment_clock;
+	struct sl_buf type, data; /* what facts and steps hand out */
+	uint32_t *message_end;
+	size_t n_message_end, cap_message_end;
+	struct sluice_record *record;
+	size_t n_record, cap_record;
+};
+
+struct reader_stream {
+	uint64_t id, base, earliest, created_ms, ttl_s, expires_ms, forks, fork_of;
+	int state;
+	bool closed, has_ttl, has_expires;
+};
+
+int reader_by_id(struct sl_reader *, uint64_t id, struct reader_stream *, bool *found);
+void reader_segments_close(struct sl_reader *);
+
+#endif
