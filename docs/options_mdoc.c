@@ -6,10 +6,19 @@
 
 #include "lib/options.h"
 
-/* A line of mdoc must not begin with a control character of its own; backslashes are not used in the tables. */
+/* Each sentence on a line of its own, as mdoc wants it. A line must not begin with a control character; backslashes are not used in
+ * the tables. */
 static void text_print(const char *text)
 {
-	printf("%s%s\n", *text == '.' || *text == '\'' ? "\\&" : "", text);
+	printf("%s", *text == '.' || *text == '\'' ? "\\&" : "");
+	for (const char *p = text; *p; p++) {
+		putchar(*p);
+		if (*p == '.' && p[1] == ' ') {
+			putchar('\n');
+			p++;
+		}
+	}
+	putchar('\n');
 }
 
 static void type_print(const struct sluice_option *o)
