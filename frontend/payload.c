@@ -2,8 +2,8 @@
  * payload.c - a collected body: in memory up to PAYLOAD_INLINE, then in a memfd (or an unlinked temporary file) whose
  * descriptor can go on to the writer. Worker process.
  *
- * Every byte counts against the worker's budget from the moment it is added until payload_free(), wherever it lies: pages of a
- * memfd are memory too. Memory grows by doubling, so at most twice what was counted is allocated.
+ * Every byte counts against the worker's budget from the moment it is added until payload_free(), wherever it lies:
+ * pages of a memfd are memory too. Memory grows by doubling, so at most twice what was counted is allocated.
  */
 #include "frontend/frontend.h"
 

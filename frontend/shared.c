@@ -1,8 +1,8 @@
 /*
  * shared.c - immutable reference-counted bytes that many answers send. Worker process, one thread.
  *
- * One allocation: the struct, SHARED_HEAD bytes that end with an HTTP/1.1 chunk header, the bytes, CRLF. The header is formatted
- * when the buffer is made: one formatting for however many readers, chunked or not.
+ * One allocation: the struct, SHARED_HEAD bytes that end with an HTTP/1.1 chunk header, the bytes, CRLF. The header
+ * is formatted when the buffer is made: one formatting for however many readers, chunked or not.
  */
 #include "frontend/frontend.h"
 

@@ -1,8 +1,9 @@
 /*
- * body.c - the body of a request on its way in: collected into a payload, or handed to the plugin piece by piece. Worker process.
+ * body.c - the body of a request on its way in: collected into a payload, or handed to the plugin piece by piece.
+ * Worker process.
  *
- * What cannot go on (no body memory, the plugin said EAGAIN) waits in r->pend, and its connection is not read (HTTP/1.1) or its
- * window not opened (HTTP/2) until it has gone: pend never holds more than one read or one window.
+ * What cannot go on (no body memory, the plugin said EAGAIN) waits in r->pend, and its connection is not read
+ * (HTTP/1.1) or its window not opened (HTTP/2) until it has gone: pend never holds more than one read or one window.
  */
 #include "frontend/http/engine.h"
 

@@ -1,8 +1,10 @@
 /*
- * conn.c - one connection: its socket, reading, writing, closing. Knows no protocol beyond telling the two apart. Worker process.
+ * conn.c - one connection: its socket, reading, writing, closing. Knows no protocol beyond telling the two apart.
+ * Worker process.
  *
- * Reading goes into the engine's one scratch buffer; only what could not be used at once is kept with the connection, so an idle
- * connection holds no buffer at all. Read interest stays on (no system call a request) until input has to wait.
+ * Reading goes into the engine's one scratch buffer; only what could not be used at once is kept with the connection,
+ * so an idle connection holds no buffer at all. Read interest stays on (no system call a request) until input has to
+ * wait.
  */
 #include "frontend/http/engine.h"
 
@@ -121,8 +123,8 @@ void conn_forget(struct http_conn *c)
 	c->fd = -1;
 }
 
-/* Everything is sent. A client that may still be sending would lose the answer to a reset if we just closed: our side is
- * shut down and its bytes are swallowed, within LINGER_MAX and LINGER_MS (RFC 9112 9.6). */
+/* Everything is sent. A client that may still be sending would lose the answer to a reset if we just closed: our side
+ * is shut down and its bytes are swallowed, within LINGER_MAX and LINGER_MS (RFC 9112 9.6). */
 static void conn_close(struct http_conn *c)
 {
 	if (!c->linger || c->eof || c->cut) {

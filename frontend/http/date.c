@@ -1,5 +1,6 @@
 /*
- * date.c - the two clocks of the HTTP engine: monotonic milliseconds and the Date header, formatted once a second. Worker.
+ * date.c - the two clocks of the HTTP engine: monotonic milliseconds and the Date header, formatted once a second.
+ * Worker.
  */
 #include "frontend/http/engine.h"
 
@@ -17,7 +18,8 @@ uint64_t clock_ms(void)
 static void date_format(char *out, size_t size, time_t s)
 {
 	static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-	static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+	static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+	                                 "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 	struct tm tm;
 
 	gmtime_r(&s, &tm);

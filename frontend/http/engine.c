@@ -1,9 +1,10 @@
 /*
  * engine.c - the HTTP engine itself: listeners, accepting, the end of a turn, timeouts, draining. Worker process.
  *
- * Turn: callbacks of sockets and of the store mark requests and connections; engine_turn() is an event activated once, which libevent
- * runs behind everything that was ready (same priority, end of the queue, no extra system call). What has to go on after it
- * (an answer that is pulled piece by piece) goes through a zero timeout, so that other sockets are looked at in between.
+ * Turn: callbacks of sockets and of the store mark requests and connections; engine_turn() is an event activated
+ * once, which libevent runs behind everything that was ready (same priority, end of the queue, no extra system call).
+ * What has to go on after it (an answer that is pulled piece by piece) goes through a zero timeout, so that other
+ * sockets are looked at in between.
  */
 #include "frontend/http/engine.h"
 
@@ -182,8 +183,8 @@ static void conns_drain(struct http_engine *e)
 	struct http_conn *c;
 
 	TAILQ_FOREACH(c, &e->conns, link)
-		if (c->proto && c->proto->drain)
-			c->proto->drain(c);
+	if (c->proto && c->proto->drain)
+		c->proto->drain(c);
 }
 
 void engine_sweep(struct http_engine *e, uint64_t now)
@@ -225,7 +226,8 @@ static void engine_on_wait(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	e->wait_set = false;
-	TAILQ_FOREACH(r, &e->waiting, wait_link) {
+	TAILQ_FOREACH(r, &e->waiting, wait_link)
+	{
 		if (e->budget->used >= e->budget->max)
 			break;
 		req_work(r, WORK_BODY);
@@ -292,7 +294,8 @@ static void accept_exhausted(struct http_engine *e, int fd)
 	if (e->emfile_logged == 0 || e->now - e->emfile_logged >= 60000) {
 		e->emfile_logged = e->now;
 		errno = error;
-		sl_log_errno(SLUICE_LOG_WARN, "accept connections=%u action=\"raise the limit of open files\"", e->n_conns);
+		sl_log_errno(SLUICE_LOG_WARN, "accept connections=%u action=\"raise the limit of open files\"",
+		             e->n_conns);
 	}
 	listeners_enable(e, false);
 	event_add(&e->accept_event, &pause);
@@ -373,8 +376,8 @@ static void listeners_free(struct http_engine *e)
 
 /* ---- life ---- */
 
-struct http_engine *http_engine_new(struct event_base *base, const struct http_limits *limits, const struct http_hooks *hooks,
-                                    struct payload_budget *budget)
+struct http_engine *http_engine_new(struct event_base *base, const struct http_limits *limits,
+                                    const struct http_hooks *hooks, struct payload_budget *budget)
 {
 	struct http_engine *e = calloc(1, sizeof *e);
 

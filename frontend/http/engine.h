@@ -4,12 +4,12 @@
  * Objects and who owns them:
  *   engine      listeners, mounts, connections, free lists, lists of what has to be done at the end of the turn
  *   connection  a socket, its unparsed input, its outgoing bytes, its requests (HTTP/1.1: in order; HTTP/2: any order)
- *   request     one request and its answer; the plugin's handle. It outlives end() until its bytes are gone, and its connection
- *               until gone() was called
+ *   request     one request and its answer; the plugin's handle. It outlives end() until its bytes are gone, and its
+ *               connection until gone() was called
  *
- * Plugin calls only mark (work list, dirty list); reading, pulling, writing, gone() and freeing happen in callbacks of the loop or
- * in engine_turn(), which runs once behind all sockets that were ready. So nothing nests, and nothing named by a pending
- * event is freed under it.
+ * Plugin calls only mark (work list, dirty list); reading, pulling, writing, gone() and freeing happen in callbacks
+ * of the loop or in engine_turn(), which runs once behind all sockets that were ready. So nothing nests, and nothing
+ * named by a pending event is freed under it.
  */
 #ifndef ENGINE_H
 #define ENGINE_H
@@ -29,23 +29,23 @@
 #define MOUNT_MAGIC 0x486d6e74u
 
 enum {
-	READ_SIZE = 64 * 1024,       /* one read, into the engine's scratch buffer */
-	IN_MAX = 64 * 1024,          /* bytes kept of a connection that may not be parsed on, beyond an unfinished head */
-	OUT_LOW = 64 * 1024,         /* below it an answer is pulled */
-	OUT_HIGH = 192 * 1024,       /* an answer's queue is filled up to about this */
-	OUT_BLOCK = 2048,            /* own bytes come in blocks of this size */
-	PIPELINE_MAX = 64,           /* requests of one HTTP/1.1 connection in flight */
-	HEADERS_MAX = 128,           /* header lines of one request */
-	DISCARD_MAX = 64 * 1024,     /* body bytes swallowed after an early answer to keep the connection */
-	LINGER_MAX = 32 << 20,       /* bytes swallowed before a close */
+	READ_SIZE = 64 * 1024,   /* one read, into the engine's scratch buffer */
+	IN_MAX = 64 * 1024,      /* bytes kept of a connection that may not be parsed on, beyond an unfinished head */
+	OUT_LOW = 64 * 1024,     /* below it an answer is pulled */
+	OUT_HIGH = 192 * 1024,   /* an answer's queue is filled up to about this */
+	OUT_BLOCK = 2048,        /* own bytes come in blocks of this size */
+	PIPELINE_MAX = 64,       /* requests of one HTTP/1.1 connection in flight */
+	HEADERS_MAX = 128,       /* header lines of one request */
+	DISCARD_MAX = 64 * 1024, /* body bytes swallowed after an early answer to keep the connection */
+	LINGER_MAX = 32 << 20,   /* bytes swallowed before a close */
 	LINGER_MS = 5000,
-	EOF_MS = 2000,               /* a half-closed client waits this long for its answers */
-	ACCEPT_MAX = 16,             /* accepted a turn */
-	REFUSED_MAX = 64,            /* connections above the limit that are told so */
-	REQ_SIZE = 1536,             /* a request with its inline arena */
-	GZIP_TURN = 64 * 1024,       /* bytes compressed a turn and answer */
-	GZIP_MAX = 64,               /* answers being compressed at once; each costs 256 KiB */
-	FREE_MAX = 512               /* spare objects kept of each kind */
+	EOF_MS = 2000,         /* a half-closed client waits this long for its answers */
+	ACCEPT_MAX = 16,       /* accepted a turn */
+	REFUSED_MAX = 64,      /* connections above the limit that are told so */
+	REQ_SIZE = 1536,       /* a request with its inline arena */
+	GZIP_TURN = 64 * 1024, /* bytes compressed a turn and answer */
+	GZIP_MAX = 64,         /* answers being compressed at once; each costs 256 KiB */
+	FREE_MAX = 512         /* spare objects kept of each kind */
 };
 
 struct http_conn;
@@ -175,11 +175,11 @@ struct h1_head {
 int h1_parse_head(uint8_t *data, size_t len, struct h1_head *, const char **why);
 /* Lower-cases and checks names and values, reads framing and connection headers. 0 or an HTTP status. */
 int h1_head_check(struct h1_head *, const char **why);
-/* Looks for the end of the head in data[0..n). *scan remembers how far it came. 0: more needed, > 0: length of the head,
- * < 0: minus an HTTP status. */
+/* Looks for the end of the head in data[0..n). *scan remembers how far it came. 0: more needed, > 0: length of the
+ * head, < 0: minus an HTTP status. */
 ssize_t h1_head_scan(const uint8_t *data, size_t n, size_t *scan, size_t max, const char **why);
-bool header_name_valid(sl_slice);  /* lower-case token */
-bool header_value_valid(sl_slice); /* no CR, LF, NUL */
+bool header_name_valid(sl_slice);                /* lower-case token */
+bool header_value_valid(sl_slice);               /* no CR, LF, NUL */
 bool list_has(sl_slice list, const char *token); /* comma-separated, case-insensitive */
 bool slice_is_nocase(sl_slice, const char *lower);
 
@@ -198,21 +198,24 @@ int chunk_feed(struct chunk_dec *, const uint8_t *data, size_t n, size_t *used, 
 struct http_transport { /* the socket itself, or TLS on top of it; like read(2) and writev(2), EAGAIN included */
 	ssize_t (*read)(struct http_conn *, void *, size_t);
 	ssize_t (*writev)(struct http_conn *, const struct iovec *, int);
-	void (*close)(struct http_conn *); /* releases what transport_data holds; the descriptor is closed by the caller */
+	void (*close)(
+		struct http_conn *); /* releases what transport_data holds; the descriptor is closed by the caller */
 };
 
 struct http_proto {
 	bool h2;
-	void (*input)(struct http_conn *, const uint8_t *, size_t); /* takes everything: keeps in conn->in what it cannot use yet */
+	void (*input)(struct http_conn *, const uint8_t *,
+	              size_t); /* takes everything: keeps in conn->in what it cannot use yet */
 	void (*eof)(struct http_conn *);
-	void (*flush)(struct http_conn *); /* moves bytes of requests to conn->out */
+	void (*flush)(struct http_conn *);  /* moves bytes of requests to conn->out */
 	void (*resume)(struct http_conn *); /* something that blocked input may have gone */
 	void (*retime)(struct http_conn *, bool progress);
 	void (*timeout)(struct http_conn *, enum timer_class);
 	void (*drain)(struct http_conn *);
 	void (*fini)(struct http_conn *);
 	/* requests */
-	int (*respond)(struct sluice_http_req *, int status, const struct sluice_header *, size_t n, int64_t length, bool bodyless);
+	int (*respond)(struct sluice_http_req *, int status, const struct sluice_header *, size_t n, int64_t length,
+	               bool bodyless);
 	int (*frame)(struct sluice_http_req *, sl_slice); /* own bytes of the body, framed */
 	int (*frame_shared)(struct sluice_http_req *, struct sluice_buf *);
 	void (*changed)(struct sluice_http_req *); /* bytes were queued, or the request ended */
@@ -233,7 +236,7 @@ struct http_conn {
 	void *transport_data;
 	const struct http_proto *proto; /* NULL until the first bytes told */
 	struct timer_node timer;
-	TAILQ_ENTRY(http_conn) link;  /* engine->conns or engine->dead_conns */
+	TAILQ_ENTRY(http_conn) link; /* engine->conns or engine->dead_conns */
 	TAILQ_ENTRY(http_conn) dirty_link;
 	struct event read_event, write_event;
 	struct sl_buf in;
@@ -248,31 +251,31 @@ struct http_conn {
 	uint64_t lingered;
 	struct chunk_dec chunk;
 	uint8_t h1_state;
-	bool reading : 1;       /* read interest is on */
-	bool writing : 1;       /* write interest is on: the socket was full */
+	bool reading : 1; /* read interest is on */
+	bool writing : 1; /* write interest is on: the socket was full */
 	bool dirty : 1;
-	bool dead : 1;          /* closed; to be freed at the end of the turn */
-	bool refuse : 1;        /* above the limit: gets a 503 */
-	bool eof : 1;           /* the client sent FIN */
-	bool closing : 1;       /* close when conn->out is empty */
-	bool linger : 1;        /* ... by way of a lingering close */
-	bool cut : 1;           /* ... with a reset, so that the client notices */
-	bool lingering : 1;     /* our side is shut down, the rest of the input is swallowed */
-	bool blocked : 1;       /* input waits for requests in flight */
+	bool dead : 1;      /* closed; to be freed at the end of the turn */
+	bool refuse : 1;    /* above the limit: gets a 503 */
+	bool eof : 1;       /* the client sent FIN */
+	bool closing : 1;   /* close when conn->out is empty */
+	bool linger : 1;    /* ... by way of a lingering close */
+	bool cut : 1;       /* ... with a reset, so that the client notices */
+	bool lingering : 1; /* our side is shut down, the rest of the input is swallowed */
+	bool blocked : 1;   /* input waits for requests in flight */
 	bool want_resume : 1;
 	bool drain_noticed : 1;
-	bool more : 1;          /* HTTP/2: frames wait for room in conn->out */
-	bool progress : 1;      /* the socket took bytes since the last retime */
+	bool more : 1;     /* HTTP/2: frames wait for room in conn->out */
+	bool progress : 1; /* the socket took bytes since the last retime */
 };
 
 struct http_conn *conn_new(struct http_engine *, int fd, const struct http_transport *, void *transport_data);
-void conn_kill(struct http_conn *);    /* close now; requests get gone() at the end of the turn */
-void conn_forget(struct http_conn *);  /* the descriptor belongs to somebody else now */
-void conn_dirty(struct http_conn *);   /* flush at the end of the turn */
+void conn_kill(struct http_conn *);   /* close now; requests get gone() at the end of the turn */
+void conn_forget(struct http_conn *); /* the descriptor belongs to somebody else now */
+void conn_dirty(struct http_conn *);  /* flush at the end of the turn */
 void conn_write(struct http_conn *);
-void conn_finish(struct http_conn *);  /* after a write: closing, lingering, read interest */
+void conn_finish(struct http_conn *); /* after a write: closing, lingering, read interest */
 void conn_want_read(struct http_conn *, bool);
-void conn_resume(struct http_conn *);  /* call proto->resume in this turn */
+void conn_resume(struct http_conn *);                       /* call proto->resume in this turn */
 int conn_keep(struct http_conn *, const uint8_t *, size_t); /* appends to conn->in */
 extern const struct http_transport transport_plain;
 
@@ -320,28 +323,28 @@ struct sluice_http_req {
 	uint32_t body_mark;  /* HTTP/2: body bytes since the timer was set */
 	uint16_t status;
 	bool is_head : 1, http10 : 1, keep_alive : 1, listed : 1;
-	bool begun : 1;       /* route found, admitted */
-	bool held : 1;        /* the plugin has the handle: from request() until end() or gone() */
-	bool queued : 1;      /* in engine->work */
-	bool busy : 1;        /* its work is being done: not to be freed */
-	bool body_end : 1;    /* the last byte of the body has arrived */
-	bool body_done : 1;   /* ... and was taken */
-	bool body_wait : 1;   /* waits for body memory: in engine->waiting */
-	bool paused : 1;      /* the plugin said EAGAIN */
-	bool discard : 1;     /* answered early: the body is swallowed */
-	bool expect : 1;      /* 100-continue not yet sent */
-	bool has_length : 1;  /* Content-Length was sent by the client */
-	bool large : 1;       /* the body did not stay in memory */
+	bool begun : 1;      /* route found, admitted */
+	bool held : 1;       /* the plugin has the handle: from request() until end() or gone() */
+	bool queued : 1;     /* in engine->work */
+	bool busy : 1;       /* its work is being done: not to be freed */
+	bool body_end : 1;   /* the last byte of the body has arrived */
+	bool body_done : 1;  /* ... and was taken */
+	bool body_wait : 1;  /* waits for body memory: in engine->waiting */
+	bool paused : 1;     /* the plugin said EAGAIN */
+	bool discard : 1;    /* answered early: the body is swallowed */
+	bool expect : 1;     /* 100-continue not yet sent */
+	bool has_length : 1; /* Content-Length was sent by the client */
+	bool large : 1;      /* the body did not stay in memory */
 	bool responded : 1;
 	bool ended : 1;
-	bool no_body : 1;     /* HEAD, 204, 304 */
-	bool chunked : 1;     /* the answer is */
-	bool close : 1;       /* the connection ends behind this answer */
-	bool was_reset : 1;   /* by the plugin */
-	bool lost : 1;        /* the plugin's part is over, gone() is on its way */
-	bool pullable : 1;    /* not parked */
+	bool no_body : 1;   /* HEAD, 204, 304 */
+	bool chunked : 1;   /* the answer is */
+	bool close : 1;     /* the connection ends behind this answer */
+	bool was_reset : 1; /* by the plugin */
+	bool lost : 1;      /* the plugin's part is over, gone() is on its way */
+	bool pullable : 1;  /* not parked */
 	bool h2_deferred : 1, h2_closed : 1;
-	bool bad_head : 1;    /* HTTP/2: the header list broke a limit */
+	bool bad_head : 1; /* HTTP/2: the header list broke a limit */
 	/* arena: memory as long as the request */
 	uint8_t *arena, *arena_end;
 	struct arena_more *more;
@@ -389,15 +392,15 @@ void gzip_free(struct http_engine *, struct gzip *);
 void gzip_free_list(struct http_engine *);
 int gzip_write(struct sluice_http_req *, sl_slice); /* compresses what this turn allows, keeps the rest */
 size_t gzip_pending(const struct sluice_http_req *);
-bool gzip_busy(const struct sluice_http_req *);     /* its last byte has not been framed yet */
-void gzip_step(struct sluice_http_req *);           /* goes on; a failure resets the request */
+bool gzip_busy(const struct sluice_http_req *); /* its last byte has not been framed yet */
+void gzip_step(struct sluice_http_req *);       /* goes on; a failure resets the request */
 /* A whole body at once, into memory of the request. */
 int gzip_whole(struct sluice_http_req *, sl_slice in, sl_slice *out);
 
 /* ---- date.c ---- */
 
-uint64_t clock_ms(void);                      /* monotonic, coarse */
-sl_slice date_now(struct http_engine *);      /* "Sun, 06 Nov 1994 08:49:37 GMT" */
+uint64_t clock_ms(void);                 /* monotonic, coarse */
+sl_slice date_now(struct http_engine *); /* "Sun, 06 Nov 1994 08:49:37 GMT" */
 
 /* ---- the engine ---- */
 
@@ -442,8 +445,8 @@ struct http_engine {
 	size_t n_gzip;
 };
 
-void engine_schedule(struct http_engine *);       /* run the turn behind the sockets that are ready now */
-void engine_schedule_again(struct http_engine *); /* ... or in the next iteration of the loop */
+void engine_schedule(struct http_engine *);            /* run the turn behind the sockets that are ready now */
+void engine_schedule_again(struct http_engine *);      /* ... or in the next iteration of the loop */
 void engine_sweep(struct http_engine *, uint64_t now); /* tests call it with a clock of their own */
 void engine_conn_gone(struct http_engine *);
 void engine_wait(struct sluice_http_req *, bool on); /* for body memory */

@@ -1,8 +1,8 @@
 /*
  * gzip.c - gzip for finite answers, at a low level and in bounded steps. Worker process.
  *
- * At most GZIP_TURN bytes of an answer are compressed in one turn of the loop; the rest waits uncompressed. Live answers never come
- * here, so a shared buffer is never compressed once per reader.
+ * At most GZIP_TURN bytes of an answer are compressed in one turn of the loop; the rest waits uncompressed. Live
+ * answers never come here, so a shared buffer is never compressed once per reader.
  */
 #include "frontend/http/engine.h"
 
@@ -64,7 +64,8 @@ bool gzip_accepted(sl_slice list)
 		size_t end = comma ? (size_t)(comma - p) : list.len;
 		const char *semi = memchr(p + i, ';', end - i);
 		sl_slice name = word_trim(p + i, semi ? (size_t)(semi - p) - i : end - i);
-		bool positive = weight_positive(semi ? SL_SLICE(semi + 1, (size_t)(p + end - semi) - 1) : SL_SLICE("", 0));
+		bool positive =
+			weight_positive(semi ? SL_SLICE(semi + 1, (size_t)(p + end - semi) - 1) : SL_SLICE("", 0));
 
 		if (slice_is_nocase(name, "gzip") || slice_is_nocase(name, "x-gzip"))
 			gzip = positive;

@@ -1,9 +1,9 @@
 /*
  * h1.c - HTTP/1.1 on its way in: heads, bodies, pipelining, handing over upgrades. Worker process.
  *
- * A connection is a sequence of heads and bodies. Input is taken only while it may be acted upon: not while a body waits for
- * memory or for the plugin, not behind a live answer, a large body or too many unanswered requests. What was read too far stays in
- * c->in, and reading stops when that grows.
+ * A connection is a sequence of heads and bodies. Input is taken only while it may be acted upon: not while a body
+ * waits for memory or for the plugin, not behind a live answer, a large body or too many unanswered requests. What
+ * was read too far stays in c->in, and reading stops when that grows.
  */
 #include "frontend/http/h1.h"
 
@@ -65,7 +65,7 @@ static bool h1_may_begin(struct http_conn *c)
 	if (!last->ended && (last->large || last->responded || !(last->route->pub.flags & SLUICE_RT_COLLECT)))
 		return false;
 	TAILQ_FOREACH(r, &c->reqs, link)
-		queued += r->out.bytes;
+	queued += r->out.bytes;
 	return queued < OUT_HIGH;
 }
 
@@ -112,7 +112,8 @@ static int h1_upgrade_status(int e, const char **why)
 static int h1_upgrade(struct http_conn *c, struct sluice_http_req *r, sl_slice raw, const char **why)
 {
 	const struct http_hooks *h = &c->engine->hooks;
-	struct http_upgrade u = {.fd = c->fd, .raw = raw, .query = r->target.query, .header = r->header, .n_header = r->n_header};
+	struct http_upgrade u = {
+		.fd = c->fd, .raw = raw, .query = r->target.query, .header = r->header, .n_header = r->n_header};
 	uint8_t *path = req_alloc(r, r->target.raw.len + 1);
 	size_t n;
 	int e;
@@ -123,6 +124,7 @@ static int h1_upgrade(struct http_conn *c, struct sluice_http_req *r, sl_slice r
 	if (e)
 		return e;
 	u.path = SL_SLICE(path, n);
+	r->mount = mount_find(c->engine, u.path); /* for the headers of a refusal */
 	e = h->upgrade(h->arg, &u);
 	if (e == SLUICE_ENOENT)
 		return 0;
@@ -403,7 +405,7 @@ static bool h1_body_missing(struct http_conn *c)
 	return (c->h1_state == H1_LENGTH || c->h1_state == H1_CHUNKED) && !h1_current(c)->body_end;
 }
 
-/* A half-closed client may still want its answers (RFC 9112 9.6), but a live one would never end: that client has left. */
+/* A half-closed client may still want its answers (RFC 9112 9.6); a live one would never end: that client has left. */
 static void h1_eof(struct http_conn *c)
 {
 	struct sluice_http_req *r;
@@ -413,10 +415,10 @@ static void h1_eof(struct http_conn *c)
 		c->h1_state = H1_STOP;
 	}
 	TAILQ_FOREACH(r, &c->reqs, link)
-		if (r->responded && !r->ended && r->length < 0) {
-			conn_kill(c);
-			return;
-		}
+	if (r->responded && !r->ended && r->length < 0) {
+		conn_kill(c);
+		return;
+	}
 	if (TAILQ_EMPTY(&c->reqs) && c->out.bytes == 0 && !c->blocked) {
 		conn_kill(c);
 		return;
@@ -463,8 +465,9 @@ static void h1_timeout(struct http_conn *c, enum timer_class cls)
 		if (r->ended)
 			conn_kill(c); /* answered early, but the rest never came */
 		else
-			req_error(r, ours ? 503 : 408, ours ? "There is no memory for the body at the moment."
-			                                    : "The body did not arrive in time.");
+			req_error(r, ours ? 503 : 408,
+			          ours ? "There is no memory for the body at the moment."
+			               : "The body did not arrive in time.");
 	} else if (cls == T_HEADER && c->in.len > 0) {
 		h1_bad(c, 408, "The request did not arrive in time.");
 	} else {
@@ -473,17 +476,17 @@ static void h1_timeout(struct http_conn *c, enum timer_class cls)
 }
 
 const struct http_proto h1_proto = {
-        .h2 = false,
-        .input = h1_input,
-        .eof = h1_eof,
-        .flush = h1_flush,
-        .resume = h1_on_resume,
-        .retime = h1_retime,
-        .timeout = h1_timeout,
-        .respond = h1_respond,
-        .frame = h1_frame,
-        .frame_shared = h1_frame_shared,
-        .changed = h1_changed,
-        .reset = h1_reset,
-        .consumed = h1_consumed,
+	.h2 = false,
+	.input = h1_input,
+	.eof = h1_eof,
+	.flush = h1_flush,
+	.resume = h1_on_resume,
+	.retime = h1_retime,
+	.timeout = h1_timeout,
+	.respond = h1_respond,
+	.frame = h1_frame,
+	.frame_shared = h1_frame_shared,
+	.changed = h1_changed,
+	.reset = h1_reset,
+	.consumed = h1_consumed,
 };

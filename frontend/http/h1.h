@@ -6,7 +6,8 @@
 
 #include "frontend/http/engine.h"
 
-int h1_respond(struct sluice_http_req *, int status, const struct sluice_header *, size_t n, int64_t length, bool bodyless);
+int h1_respond(struct sluice_http_req *, int status, const struct sluice_header *, size_t n, int64_t length,
+               bool bodyless);
 int h1_frame(struct sluice_http_req *, sl_slice);
 int h1_frame_shared(struct sluice_http_req *, struct sluice_buf *);
 void h1_flush(struct http_conn *);

@@ -1,13 +1,26 @@
 /*
  * h1_chunk.c - the chunked transfer coding, decoding side, strict (RFC 9112 7.1). Worker process.
  *
- * Not left to the parser library, because the one in Debian is built non-strict: it takes "3\rX", skips whatever two bytes follow
- * a chunk, and lets line feeds hide in extensions. A proxy that reads those bytes differently would be a smuggler's door.
+ * Not left to the parser library, because the one in Debian is built non-strict: it takes "3\rX", skips whatever two
+ * bytes follow a chunk, and lets line feeds hide in extensions. A proxy that reads those bytes differently would be a
+ * smuggler's door.
  */
 #include "frontend/http/engine.h"
 
-enum { C_SIZE, C_EXT, C_QUOTED, C_ESCAPED, C_SIZE_LF, C_DATA, C_DATA_CR, C_DATA_LF, C_TRAILER, C_TRAILER_LINE, C_TRAILER_LF,
-	C_END_LF };
+enum {
+	C_SIZE,
+	C_EXT,
+	C_QUOTED,
+	C_ESCAPED,
+	C_SIZE_LF,
+	C_DATA,
+	C_DATA_CR,
+	C_DATA_LF,
+	C_TRAILER,
+	C_TRAILER_LINE,
+	C_TRAILER_LF,
+	C_END_LF
+};
 
 enum {
 	CHUNK_LINE_MAX = 4096,    /* a size line with its extensions */

@@ -1,8 +1,9 @@
 /*
  * h1_out.c - answers in HTTP/1.1: status line, headers, body framing, the order of pipelined answers. Worker process.
  *
- * Each request has its own queue; only the oldest one's bytes move to the connection, so answers leave in order. A head is formatted
- * into one block, and a small body lands behind it: one segment, one write for all answers of a turn.
+ * Each request has its own queue; only the oldest one's bytes move to the connection, so answers leave in order. A
+ * head is formatted into one block, and a small body lands behind it: one segment, one write for all answers of a
+ * turn.
  */
 #include "frontend/http/engine.h"
 
@@ -10,14 +11,28 @@
 
 #include "frontend/http/h1.h"
 
-static const char *const phrases_2xx[] = {"OK", "Created", "Accepted", "Non-Authoritative Information", "No Content",
-                                          "Reset Content", "Partial Content"};
-static const char *const phrases_4xx[] = {
-        "Bad Request", "Unauthorized", "Payment Required", "Forbidden", "Not Found", "Method Not Allowed", "Not Acceptable",
-        "Proxy Authentication Required", "Request Timeout", "Conflict", "Gone", "Length Required", "Precondition Failed",
-        "Content Too Large", "URI Too Long", "Unsupported Media Type", "Range Not Satisfiable", "Expectation Failed"};
-static const char *const phrases_5xx[] = {"Internal Server Error", "Not Implemented", "Bad Gateway", "Service Unavailable",
-                                          "Gateway Timeout", "HTTP Version Not Supported"};
+static const char *const phrases_2xx[] = {
+	"OK", "Created", "Accepted", "Non-Authoritative Information", "No Content", "Reset Content", "Partial Content"};
+static const char *const phrases_4xx[] = {"Bad Request",
+                                          "Unauthorized",
+                                          "Payment Required",
+                                          "Forbidden",
+                                          "Not Found",
+                                          "Method Not Allowed",
+                                          "Not Acceptable",
+                                          "Proxy Authentication Required",
+                                          "Request Timeout",
+                                          "Conflict",
+                                          "Gone",
+                                          "Length Required",
+                                          "Precondition Failed",
+                                          "Content Too Large",
+                                          "URI Too Long",
+                                          "Unsupported Media Type",
+                                          "Range Not Satisfiable",
+                                          "Expectation Failed"};
+static const char *const phrases_5xx[] = {"Internal Server Error", "Not Implemented", "Bad Gateway",
+                                          "Service Unavailable",   "Gateway Timeout", "HTTP Version Not Supported"};
 
 #define PHRASE_OF(table, base) \
 	if (status >= (base) && (size_t)(status - (base)) < sizeof(table) / sizeof *(table)) \
@@ -45,6 +60,8 @@ const char *status_phrase(int status)
 		return "Unprocessable Content";
 	case 425:
 		return "Too Early";
+	case 426:
+		return "Upgrade Required";
 	case 428:
 		return "Precondition Required";
 	case 429:
@@ -93,8 +110,8 @@ static uint8_t *put_header(uint8_t *p, const struct sluice_header *h)
 
 bool header_is_framing(sl_slice name)
 {
-	static const char *const names[] = {"connection", "keep-alive", "transfer-encoding", "upgrade", "content-length",
-	                                    "proxy-connection"};
+	static const char *const names[] = {"connection", "keep-alive",     "transfer-encoding",
+	                                    "upgrade",    "content-length", "proxy-connection"};
 
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		if (sl_slice_is(name, names[i]))
@@ -178,8 +195,8 @@ static uint8_t *put_framing(uint8_t *p, struct sluice_http_req *r, int status, i
 	return PUT(p, "\r\n");
 }
 
-/* Does the connection end behind this answer? A short rest of the body is swallowed instead; a client that still waits for
- * "100 Continue" may or may not send the body after a final answer, so nobody could tell what comes next. */
+/* Does the connection end behind this answer? A short rest of the body is swallowed instead; a client that still waits
+ * for "100 Continue" may or may not send the body after a final answer, so nobody could tell what comes next. */
 static bool answer_closes(const struct sluice_http_req *r)
 {
 	const struct http_conn *c = r->conn;
@@ -194,7 +211,8 @@ static bool answer_closes(const struct sluice_http_req *r)
 	return r->expect || c->h1_state != H1_LENGTH || c->body_left > DISCARD_MAX;
 }
 
-int h1_respond(struct sluice_http_req *r, int status, const struct sluice_header *h, size_t n, int64_t length, bool bodyless)
+int h1_respond(struct sluice_http_req *r, int status, const struct sluice_header *h, size_t n, int64_t length,
+               bool bodyless)
 {
 	uint8_t *start = out_room(r->engine, &r->out, head_size(r, h, n));
 	uint8_t *p = start;

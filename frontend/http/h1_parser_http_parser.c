@@ -1,8 +1,9 @@
 /*
  * h1_parser_http_parser.c - splits an HTTP/1.1 head with libhttp-parser 2.9. Worker process. Chosen by configure.
  *
- * The head is complete and in one place when it comes here, so every callback is called once per token and its slice points into it.
- * What the library accepts is not trusted to be safe (h1_head.c checks again): Debian's is built non-strict.
+ * The head is complete and in one place when it comes here, so every callback is called once per token and its slice
+ * points into it. What the library accepts is not trusted to be safe (h1_head.c checks again): Debian's is built
+ * non-strict.
  */
 #include "frontend/http/engine.h"
 
@@ -76,10 +77,10 @@ static int split_error(enum http_errno e, const uint8_t *data, const char **why)
 int h1_parse_head(uint8_t *data, size_t len, struct h1_head *head, const char **why)
 {
 	static const http_parser_settings settings = {
-	        .on_url = split_url,
-	        .on_header_field = split_name,
-	        .on_header_value = split_value,
-	        .on_headers_complete = split_done,
+		.on_url = split_url,
+		.on_header_field = split_name,
+		.on_header_value = split_value,
+		.on_headers_complete = split_done,
 	};
 	struct split s = {.head = head};
 	const char *name;

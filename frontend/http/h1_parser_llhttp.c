@@ -1,5 +1,6 @@
 /*
- * h1_parser_llhttp.c - splits an HTTP/1.1 head with llhttp. Worker process. Chosen by configure where the system has it.
+ * h1_parser_llhttp.c - splits an HTTP/1.1 head with llhttp. Worker process. Chosen by configure where the system has
+ * it.
  *
  * Same duty and same result as h1_parser_http_parser.c.
  */

@@ -1,9 +1,9 @@
 /*
  * h2.c - HTTP/2 on its way in: the nghttp2 session, streams to requests, limits against floods. Worker process.
  *
- * Requests are made and answered inside nghttp2's callbacks; that is sound because the calls of the ABI only submit and mark, and
- * session_send() runs at the end of the turn alone. A window opens only as a body is taken, so a payload that may not grow and a
- * plugin that says EAGAIN reach the client.
+ * Requests are made and answered inside nghttp2's callbacks; that is sound because the calls of the ABI only submit
+ * and mark, and session_send() runs at the end of the turn alone. A window opens only as a body is taken, so a
+ * payload that may not grow and a plugin that says EAGAIN reach the client.
  */
 #include "frontend/http/h2.h"
 
@@ -283,10 +283,10 @@ out:
 static int h2_open(struct http_conn *c)
 {
 	const nghttp2_settings_entry settings[] = {
-	        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, c->engine->limits.h2_streams},
-	        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, H2_STREAM_WINDOW},
-	        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, c->engine->limits.header_bytes},
-	        {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
+		{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, c->engine->limits.h2_streams},
+		{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, H2_STREAM_WINDOW},
+		{NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, c->engine->limits.header_bytes},
+		{NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
 	};
 	struct h2 *h = calloc(1, sizeof *h);
 
@@ -360,8 +360,8 @@ static void h2_drain(struct http_conn *c)
 		c->drain_noticed = true;
 	} else if (!h->last_goaway) {
 		h->last_goaway = true;
-		nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h->session),
-		                      NGHTTP2_NO_ERROR, NULL, 0);
+		nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE,
+		                      nghttp2_session_get_last_proc_stream_id(h->session), NGHTTP2_NO_ERROR, NULL, 0);
 	}
 	conn_dirty(c);
 }
@@ -376,19 +376,19 @@ static void h2_fini(struct http_conn *c)
 }
 
 const struct http_proto h2_proto = {
-        .h2 = true,
-        .input = h2_input,
-        .eof = h2_eof,
-        .flush = h2_flush,
-        .resume = h2_resume,
-        .retime = h2_retime,
-        .timeout = h2_timeout,
-        .drain = h2_drain,
-        .fini = h2_fini,
-        .respond = h2_respond,
-        .frame = h2_frame,
-        .frame_shared = h2_frame_shared,
-        .changed = h2_changed,
-        .reset = h2_reset,
-        .consumed = h2_consumed,
+	.h2 = true,
+	.input = h2_input,
+	.eof = h2_eof,
+	.flush = h2_flush,
+	.resume = h2_resume,
+	.retime = h2_retime,
+	.timeout = h2_timeout,
+	.drain = h2_drain,
+	.fini = h2_fini,
+	.respond = h2_respond,
+	.frame = h2_frame,
+	.frame_shared = h2_frame_shared,
+	.changed = h2_changed,
+	.reset = h2_reset,
+	.consumed = h2_consumed,
 };

@@ -24,7 +24,8 @@ struct h2 {
 	bool last_goaway;
 };
 
-int h2_respond(struct sluice_http_req *, int status, const struct sluice_header *, size_t n, int64_t length, bool bodyless);
+int h2_respond(struct sluice_http_req *, int status, const struct sluice_header *, size_t n, int64_t length,
+               bool bodyless);
 int h2_frame(struct sluice_http_req *, sl_slice);
 int h2_frame_shared(struct sluice_http_req *, struct sluice_buf *);
 void h2_changed(struct sluice_http_req *);

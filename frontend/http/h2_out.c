@@ -1,8 +1,9 @@
 /*
- * h2_out.c - answers in HTTP/2: header lists, DATA frames out of the requests' queues, the end of a turn. Worker process.
+ * h2_out.c - answers in HTTP/2: header lists, DATA frames out of the requests' queues, the end of a turn. Worker
+ * process.
  *
- * nghttp2 decides what may be sent; the bytes of DATA frames move from the request's queue to the connection's without a copy (shared
- * ones by reference). What nghttp2 makes ahead of the socket is bounded by H2_OUT_MAX.
+ * nghttp2 decides what may be sent; the bytes of DATA frames move from the request's queue to the connection's
+ * without a copy (shared ones by reference). What nghttp2 makes ahead of the socket is bounded by H2_OUT_MAX.
  */
 #include "frontend/http/h2.h"
 
@@ -25,8 +26,8 @@ static bool answer_whole(const struct sluice_http_req *r)
 
 /* ---- bodies ---- */
 
-static ssize_t h2_read(nghttp2_session *s, int32_t id, uint8_t *buf, size_t max, uint32_t *flags, nghttp2_data_source *source,
-                       void *arg)
+static ssize_t h2_read(nghttp2_session *s, int32_t id, uint8_t *buf, size_t max, uint32_t *flags,
+                       nghttp2_data_source *source, void *arg)
 {
 	struct sluice_http_req *r = source->ptr;
 	size_t n = r->out.bytes < max ? r->out.bytes : max;
@@ -46,8 +47,8 @@ static ssize_t h2_read(nghttp2_session *s, int32_t id, uint8_t *buf, size_t max,
 	return (ssize_t)n;
 }
 
-static int h2_send_data(nghttp2_session *s, nghttp2_frame *f, const uint8_t *head, size_t n, nghttp2_data_source *source,
-                        void *arg)
+static int h2_send_data(nghttp2_session *s, nghttp2_frame *f, const uint8_t *head, size_t n,
+                        nghttp2_data_source *source, void *arg)
 {
 	struct sluice_http_req *r = source->ptr;
 	struct http_conn *c = ((struct h2 *)arg)->conn;
@@ -124,7 +125,8 @@ static size_t h2_headers(struct sluice_http_req *r, const struct sluice_header *
 	return k;
 }
 
-int h2_respond(struct sluice_http_req *r, int status, const struct sluice_header *h, size_t n, int64_t length, bool bodyless)
+int h2_respond(struct sluice_http_req *r, int status, const struct sluice_header *h, size_t n, int64_t length,
+               bool bodyless)
 {
 	size_t max = n + (r->mount ? r->mount->n_defaults : 0) + 4;
 	nghttp2_nv *nv = req_alloc(r, max * sizeof *nv);

@@ -29,9 +29,9 @@ struct http_upgrade {
 
 struct http_hooks {
 	void *arg;
-	/* 0: taken over, descriptor included. Otherwise the descriptor stays the engine's. SLUICE_ENOENT: no such endpoint (the engine
-	 * goes on with its routes). SLUICE_EDENIED: 403. SLUICE_EINVAL: 400. SLUICE_ENOTSUP: 426 with Sec-WebSocket-Version: 13.
-	 * Others: 503. */
+	/* 0: taken over, descriptor included. Otherwise the descriptor stays the engine's. SLUICE_ENOENT: no such endpoint
+	 * (the engine goes on with its routes). SLUICE_EDENIED: 403. SLUICE_EINVAL: 400. SLUICE_ENOTSUP: 426 with
+	 * Sec-WebSocket-Version: 13. Others: 503. */
 	int (*upgrade)(void *arg, const struct http_upgrade *);
 	/* Who asks, from Authorization or (own_auth routes) a query parameter. Never NULL. */
 	const struct sluice_principal *(*principal)(void *arg, sl_slice authorization);
@@ -41,13 +41,13 @@ struct http_hooks {
 
 struct http_engine *http_engine_new(struct event_base *, const struct http_limits *, const struct http_hooks *,
                                     struct payload_budget *);
-int http_engine_listen(struct http_engine *, int fd); /* a listening socket; stays the caller's. Accepts a few per turn */
-/* ctx->http is set. Mounts of one engine must differ in plugin or path; equal routes are found by http_engine_ready(). */
+int http_engine_listen(struct http_engine *, int fd); /* stays the caller's; a few are accepted a turn */
+/* Sets ctx->http. Mounts of one engine must differ in plugin or path; http_engine_ready() finds equal routes. */
 int http_mount_new(struct http_engine *, struct sluice_ctx *);
-/* After every plugin's start(): sorts routes; returns SLUICE_EEXIST and names two equal ones in *why (static buffer). */
+/* After every plugin's start(): sorts routes; SLUICE_EEXIST names two equal ones in *why (static buffer). */
 int http_engine_ready(struct http_engine *, const char **why);
-/* Stops accepting; HTTP/1.1 answers say Connection: close, HTTP/2 gets GOAWAY; idle connections stay until their next request.
- * idle() is called when no connection is left. */
+/* Stops accepting; HTTP/1.1 answers say Connection: close, HTTP/2 gets GOAWAY; idle connections stay until their next
+ * request. idle() is called when no connection is left. */
 void http_engine_drain(struct http_engine *, void (*idle)(void *), void *arg);
 void http_engine_free(struct http_engine *);
 

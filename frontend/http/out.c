@@ -1,8 +1,8 @@
 /*
  * out.c - queues of outgoing bytes: own bytes in small blocks, references to shared buffers. Worker process.
  *
- * Own bytes are copied behind each other, so that many small pieces leave as one; shared ones are never copied. Blocks and
- * reference segments come from free lists of the engine, bounded by FREE_MAX.
+ * Own bytes are copied behind each other, so that many small pieces leave as one; shared ones are never copied.
+ * Blocks and reference segments come from free lists of the engine, bounded by FREE_MAX.
  */
 #include "frontend/http/engine.h"
 
@@ -147,7 +147,7 @@ static void queue_account(struct out_queue *dst, struct out_queue *src, size_t n
 		req->inflight += n;
 }
 
-/* The head of src is longer than wanted: its first n bytes go. Shared bytes are split by reference, own ones are copied. */
+/* The head of src is longer than wanted: its first n bytes go. Shared ones are split by reference, own ones copied. */
 static int out_split(struct http_engine *e, struct out_queue *dst, struct out_queue *src, size_t n,
                      struct sluice_http_req *req)
 {

@@ -1,8 +1,8 @@
 /*
  * request.c - the life of a request: admission, dispatch, work at the end of the turn, its end. Worker process.
  *
- * A request is freed when it stands in no list, none of its bytes is queued and the plugin holds no handle: req_free_if_done() is
- * called wherever one of these ends.
+ * A request is freed when it stands in no list, none of its bytes is queued and the plugin holds no handle:
+ * req_free_if_done() is called wherever one of these ends.
  */
 #include "frontend/http/engine.h"
 
@@ -356,12 +356,13 @@ void req_reset(struct sluice_http_req *r)
 	r->proto->reset(r);
 }
 
-static void req_error_with(struct sluice_http_req *r, int status, const char *why, const struct sluice_header *extra, size_t n)
+static void req_error_with(struct sluice_http_req *r, int status, const char *why, const struct sluice_header *extra,
+                           size_t n)
 {
 	char text[256];
 	struct sluice_header h[4] = {
-	        {SL_STR("content-type"), SL_STR("text/plain; charset=utf-8")},
-	        {SL_STR("cache-control"), SL_STR("no-store")},
+		{SL_STR("content-type"), SL_STR("text/plain; charset=utf-8")},
+		{SL_STR("cache-control"), SL_STR("no-store")},
 	};
 	size_t count = 2;
 	int len = snprintf(text, sizeof text, "%s\n", why);

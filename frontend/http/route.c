@@ -1,9 +1,10 @@
 /*
- * route.c - mounts, their default headers, route patterns and the search for the one that answers a path. Worker process.
+ * route.c - mounts, their default headers, route patterns and the search for the one that answers a path. Worker
+ * process.
  *
- * Routes of all mounts stand in one array, most specific first: they are compared segment by segment of mount + pattern, a literal
- * before ":name" before "*". So the longest literal wins, and two routes that would be equal are neighbours, which is
- * how http_engine_ready() finds them.
+ * Routes of all mounts stand in one array, most specific first: they are compared segment by segment of mount +
+ * pattern, a literal before ":name" before "*". So the longest literal wins, and two routes that would be equal are
+ * neighbours, which is how http_engine_ready() finds them.
  */
 #include "frontend/http/engine.h"
 
@@ -263,7 +264,8 @@ int route_add(struct http_mount *m, const struct sluice_route *pub)
 	struct http_engine *e = m->engine;
 	struct http_route **routes, *r;
 
-	if (pub->size < offsetof(struct sluice_route, gone) + sizeof pub->gone || !pub->methods || !pub->pattern || !pub->request)
+	if (pub->size < offsetof(struct sluice_route, gone) + sizeof pub->gone || !pub->methods || !pub->pattern ||
+	    !pub->request)
 		return SLUICE_EINVAL;
 	if (!methods_parse(pub->methods) || (*pub->pattern && *pub->pattern != '/'))
 		return SLUICE_EINVAL;
@@ -282,8 +284,8 @@ static int ready_refuse(const struct http_route *a, const struct http_route *b, 
 {
 	static char text[640];
 
-	snprintf(text, sizeof text, "%.60s %.150s of %.30s and %.60s %.150s of %.30s are the same route", a->pub.methods, a->full,
-	         a->mount->ctx->name, b->pub.methods, b->full, b->mount->ctx->name);
+	snprintf(text, sizeof text, "%.60s %.150s of %.30s and %.60s %.150s of %.30s are the same route",
+	         a->pub.methods, a->full, a->mount->ctx->name, b->pub.methods, b->full, b->mount->ctx->name);
 	*why = text;
 	return SLUICE_EEXIST;
 }

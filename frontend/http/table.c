@@ -1,8 +1,9 @@
 /*
  * table.c - struct sluice_http: what plugins call. Worker process.
  *
- * A handle is live from request() until end(), reset() or gone(); calls on one whose client has left meanwhile do nothing and say
- * ECANCELED, so a plugin need not look before each call. Using a dead handle is a plugin's bug and aborts (magic).
+ * A handle is live from request() until end(), reset() or gone(); calls on one whose client has left meanwhile do
+ * nothing and say ECANCELED, so a plugin need not look before each call. Using a dead handle is a plugin's bug and
+ * aborts (magic).
  */
 #include "frontend/http/engine.h"
 
@@ -185,7 +186,8 @@ static bool http_headers_valid(const struct sluice_header *h, size_t n)
 }
 
 /* wire: length of the body as sent, -1 unknown. fin: no body bytes will follow. */
-static int http_begin(struct sluice_http_req *r, int status, const struct sluice_header *h, size_t n, int64_t wire, bool fin)
+static int http_begin(struct sluice_http_req *r, int status, const struct sluice_header *h, size_t n, int64_t wire,
+                      bool fin)
 {
 	int e;
 
@@ -341,7 +343,8 @@ static int reply_plain(struct sluice_http_req *r, int status, const struct sluic
 	return e;
 }
 
-static void http_reply(struct sluice_http_req *r, int status, const struct sluice_header *h, size_t n, struct sluice_slice body)
+static void http_reply(struct sluice_http_req *r, int status, const struct sluice_header *h, size_t n,
+                       struct sluice_slice body)
 {
 	int e = SLUICE_EINVAL;
 
@@ -367,25 +370,25 @@ static size_t http_pending(struct sluice_http_req *r)
 }
 
 const struct sluice_http http_table = {
-        .size = sizeof http_table,
-        .route = http_route,
-        .defaults = http_defaults,
-        .method = http_method,
-        .path = http_path,
-        .target = http_target,
-        .origin = http_origin,
-        .header = http_header,
-        .query = http_query,
-        .payload = http_payload,
-        .principal = http_principal,
-        .slot = http_slot,
-        .compress = http_compress,
-        .respond = http_respond,
-        .write = http_write,
-        .write_buf = http_write_buf,
-        .wake = http_wake,
-        .end = http_end,
-        .reset = http_reset,
-        .reply = http_reply,
-        .pending = http_pending,
+	.size = sizeof http_table,
+	.route = http_route,
+	.defaults = http_defaults,
+	.method = http_method,
+	.path = http_path,
+	.target = http_target,
+	.origin = http_origin,
+	.header = http_header,
+	.query = http_query,
+	.payload = http_payload,
+	.principal = http_principal,
+	.slot = http_slot,
+	.compress = http_compress,
+	.respond = http_respond,
+	.write = http_write,
+	.write_buf = http_write_buf,
+	.wake = http_wake,
+	.end = http_end,
+	.reset = http_reset,
+	.reply = http_reply,
+	.pending = http_pending,
 };

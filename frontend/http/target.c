@@ -1,8 +1,10 @@
 /*
- * target.c - request targets: splitting, percent-decoding exactly once, and what a path may not contain. Worker process.
+ * target.c - request targets: splitting, percent-decoding exactly once, and what a path may not contain. Worker
+ * process.
  *
- * All doors agree on a name because it is decoded here, once, before anything looks at it; no spelling of a name slips past
- * an access rule. A path that is not UTF-8, has NUL, a malformed escape or a segment "." or ".." (however spelled) is refused.
+ * All doors agree on a name because it is decoded here, once, before anything looks at it; no spelling of a name
+ * slips past an access rule. A path that is not UTF-8, has NUL, a malformed escape or a segment "." or ".." (however
+ * spelled) is refused.
  */
 #include "frontend/http/engine.h"
 

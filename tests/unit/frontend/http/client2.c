@@ -12,8 +12,8 @@ struct stream *stream_of(struct client *c, int32_t id)
 	return &c->stream[id % STREAMS];
 }
 
-static int on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t *n, size_t nl, const uint8_t *v, size_t vl,
-                     uint8_t flags, void *arg)
+static int on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t *n, size_t nl, const uint8_t *v,
+                     size_t vl, uint8_t flags, void *arg)
 {
 	struct stream *st = stream_of(arg, f->hd.stream_id);
 
@@ -155,8 +155,8 @@ void client_free(struct client *c)
 	free(c);
 }
 
-static ssize_t read_body(nghttp2_session *s, int32_t id, uint8_t *buf, size_t max, uint32_t *flags, nghttp2_data_source *src,
-                         void *arg)
+static ssize_t read_body(nghttp2_session *s, int32_t id, uint8_t *buf, size_t max, uint32_t *flags,
+                         nghttp2_data_source *src, void *arg)
 {
 	struct stream *st = src->ptr;
 	size_t n = st->send_len < max ? st->send_len : max;
@@ -182,11 +182,11 @@ static nghttp2_nv nv_of(const char *name, const char *value)
 	return (nghttp2_nv){(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, strlen(name), strlen(value), 0};
 }
 
-int32_t ask_more(struct client *c, const char *method, const char *path, const char *name, const char *value, const char *body,
-                 size_t len, size_t release)
+int32_t ask_more(struct client *c, const char *method, const char *path, const char *name, const char *value,
+                 const char *body, size_t len, size_t release)
 {
-	nghttp2_nv nv[] = {nv_of(":method", method), nv_of(":scheme", "http"), nv_of(":authority", "h:1"), nv_of(":path", path),
-	                   nv_of(name ? name : "x", value ? value : "y")};
+	nghttp2_nv nv[] = {nv_of(":method", method), nv_of(":scheme", "http"), nv_of(":authority", "h:1"),
+	                   nv_of(":path", path), nv_of(name ? name : "x", value ? value : "y")};
 	int32_t id = (int32_t)nghttp2_session_get_next_stream_id(c->s);
 	struct stream *st = stream_of(c, id);
 	nghttp2_data_provider prd = {.source = {.ptr = st}, .read_callback = read_body};

@@ -40,7 +40,7 @@ struct stream *stream_of(struct client *, int32_t id);
 const char *text_of(struct sl_buf *);
 int32_t ask(struct client *, const char *method, const char *path);
 int32_t ask_body(struct client *, const char *method, const char *path, const char *body, size_t len);
-int32_t ask_more(struct client *, const char *method, const char *path, const char *name, const char *value, const char *body,
-                 size_t len, size_t release);
+int32_t ask_more(struct client *, const char *method, const char *path, const char *name, const char *value,
+                 const char *body, size_t len, size_t release);
 
 #endif

@@ -204,7 +204,11 @@ static void on_short(void *self, struct sluice_http_req *r)
 
 #define ROUTE(f, m, p, ...) \
 	do { \
-		struct sluice_route r_ = {.size = sizeof r_, .methods = m, .pattern = p, .gone = on_gone, .action = "read", \
+		struct sluice_route r_ = {.size = sizeof r_, \
+		                          .methods = m, \
+		                          .pattern = p, \
+		                          .gone = on_gone, \
+		                          .action = "read", \
 		                          __VA_ARGS__}; \
 		if (H->route(&(f)->ctx, &r_)) \
 			abort(); \
@@ -268,16 +272,29 @@ struct fx *fx_new_with(void (*change)(struct fx *))
 
 	f->base = event_base_new();
 	f->budget.max = 64 << 20;
-	f->limits = (struct http_limits){.body = 1 << 20, .header_bytes = 8192, .path_bytes = 1024, .connections = 1000,
-	                                 .h2_streams = 200, .header_timeout = 10000, .body_timeout = 20000,
-	                                 .idle_timeout = 60000, .send_timeout = 30000};
-	f->hooks = (struct http_hooks){.arg = f, .principal = hook_principal, .authorize = hook_authorize, .upgrade = hook_upgrade,
-	                               .requests = &f->cell_requests, .connections = &f->cell_connections,
+	f->limits = (struct http_limits){.body = 1 << 20,
+	                                 .header_bytes = 8192,
+	                                 .path_bytes = 1024,
+	                                 .connections = 1000,
+	                                 .h2_streams = 200,
+	                                 .header_timeout = 10000,
+	                                 .body_timeout = 20000,
+	                                 .idle_timeout = 60000,
+	                                 .send_timeout = 30000};
+	f->hooks = (struct http_hooks){.arg = f,
+	                               .principal = hook_principal,
+	                               .authorize = hook_authorize,
+	                               .upgrade = hook_upgrade,
+	                               .requests = &f->cell_requests,
+	                               .connections = &f->cell_connections,
 	                               .answers_5xx = &f->cell_5xx};
 	f->upgrade_result = SLUICE_ENOENT;
 	f->upgrade_fd = -1;
-	f->ctx = (struct sluice_ctx){.magic = CTX_MAGIC, .self = f, .name = (char *)(uintptr_t)"test",
-	                             .mount = (char *)(uintptr_t)"/t", .prefix = (char *)(uintptr_t)""};
+	f->ctx = (struct sluice_ctx){.magic = CTX_MAGIC,
+	                             .self = f,
+	                             .name = (char *)(uintptr_t) "test",
+	                             .mount = (char *)(uintptr_t) "/t",
+	                             .prefix = (char *)(uintptr_t) ""};
 	if (change)
 		change(f);
 	f->engine = http_engine_new(f->base, &f->limits, &f->hooks, &f->budget);

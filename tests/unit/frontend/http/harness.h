@@ -1,5 +1,6 @@
 /*
- * harness.h - an HTTP engine in the test's own process, with a plugin of test routes below /t and socketpairs as clients. Tests only.
+ * harness.h - an HTTP engine in the test's own process, with a plugin of test routes below /t and socketpairs as
+ * clients. Tests only.
  *
  * Nothing sleeps: fx_run() turns the loop until nothing is ready, timeouts are swept with a clock of the test's own.
  */
@@ -24,13 +25,13 @@ struct fx {
 	unsigned requests, gone, pulls, ended_pieces;
 	struct sluice_http_req *held[HELD_MAX]; /* /wait, /live and /pieces, oldest first */
 	size_t n_held;
-	int too_much; /* what write() said to more than was announced */
+	int too_much;       /* what write() said to more than was announced */
 	bool refuse_pieces; /* /pieces says EAGAIN */
 	struct sl_buf pieces;
 	char log[4096]; /* "request:/x gone:/x" in order */
 	/* hooks */
-	int deny;         /* authorize() result */
-	char asked[256];  /* action and stream it was asked for */
+	int deny;        /* authorize() result */
+	char asked[256]; /* action and stream it was asked for */
 	int upgrade_result;
 	int upgrade_fd;
 	char upgrade_raw[8192];
@@ -43,10 +44,10 @@ struct fx {
 struct fx *fx_new(void);
 struct fx *fx_new_with(void (*change)(struct fx *));
 void fx_free(struct fx *);
-int fx_connect(struct fx *);                       /* the client's end, not blocking */
-void fx_run(struct fx *);                          /* until nothing is ready */
+int fx_connect(struct fx *); /* the client's end, not blocking */
+void fx_run(struct fx *);    /* until nothing is ready */
 void fx_sweep(struct fx *, uint64_t ms_from_now);
-void fx_send(struct fx *, int fd, const char *);   /* and run */
+void fx_send(struct fx *, int fd, const char *); /* and run */
 void fx_send_bytes(struct fx *, int fd, const void *, size_t);
 /* Everything that comes until nothing more does; NUL-terminated, static. *eof: the server closed. */
 const char *fx_recv(struct fx *, int fd, size_t *len, bool *eof);

@@ -1,5 +1,6 @@
 /*
- * test_engine.c - the engine around the protocols: upgrade, access, limits, body memory, timeouts, compression, draining. Unit test.
+ * test_engine.c - the engine around the protocols: upgrade, access, limits, body memory, timeouts, compression,
+ * draining. Unit test.
  */
 #include <netinet/in.h>
 #include <sys/resource.h>
@@ -38,6 +39,14 @@ static void test_upgrade(void)
 	close(fd);
 	f->upgrade_result = SLUICE_EBUSY;
 	is_int(status_of(fx_once(f, WS("/t/x"))), 503, "a failure is a 503");
+	f->upgrade_result = SLUICE_EDENIED;
+	is_int(status_of(fx_once(f, WS("/t/x"))), 403, "a refusal a 403");
+	f->upgrade_result = SLUICE_EINVAL;
+	is_int(status_of(fx_once(f, WS("/t/x"))), 400, "a bad handshake a 400");
+	f->upgrade_result = SLUICE_ENOTSUP;
+	a = fx_once(f, WS("/t/x"));
+	ok(status_of(a) == 426 && has(a, "sec-websocket-version: 13\r\n") && has(a, "x-default"),
+	   "another version a 426");
 	f->upgrade_fd = -1;
 	f->upgrade_result = 0;
 	is_int(status_of(fx_once(f, WS("/t/%zz"))), 400, "a bad path is a 400");
@@ -47,7 +56,7 @@ static void test_upgrade(void)
 
 static void with_prefix(struct fx *f)
 {
-	f->ctx.prefix = (char *)(uintptr_t)"team/";
+	f->ctx.prefix = (char *)(uintptr_t) "team/";
 }
 
 static void test_access(void)
@@ -102,7 +111,8 @@ static void test_listen(void)
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), c[40];
 	unsigned good = 0;
 
-	if (bind(fd, (struct sockaddr *)&addr, sizeof addr) || listen(fd, 64) || getsockname(fd, (struct sockaddr *)&addr, &len))
+	if (bind(fd, (struct sockaddr *)&addr, sizeof addr) || listen(fd, 64) ||
+	    getsockname(fd, (struct sockaddr *)&addr, &len))
 		abort();
 	is_int(http_engine_listen(f->engine, fd), 0, "listening");
 	for (int i = 0; i < 40; i++) {
@@ -135,7 +145,8 @@ static void test_exhausted(void)
 	struct rlimit old, low;
 	char byte;
 
-	if (bind(fd, (struct sockaddr *)&addr, sizeof addr) || listen(fd, 8) || getsockname(fd, (struct sockaddr *)&addr, &len))
+	if (bind(fd, (struct sockaddr *)&addr, sizeof addr) || listen(fd, 8) ||
+	    getsockname(fd, (struct sockaddr *)&addr, &len))
 		abort();
 	http_engine_listen(f->engine, fd);
 	a = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -249,7 +260,10 @@ static void test_timeouts(void)
 
 static size_t gunzip(const char *p, size_t n, char *out, size_t max)
 {
-	z_stream z = {.next_in = (Bytef *)(uintptr_t)p, .avail_in = (uInt)n, .next_out = (Bytef *)out, .avail_out = (uInt)max};
+	z_stream z = {.next_in = (Bytef *)(uintptr_t)p,
+	              .avail_in = (uInt)n,
+	              .next_out = (Bytef *)out,
+	              .avail_out = (uInt)max};
 	int e;
 
 	inflateInit2(&z, 15 + 16);
@@ -284,7 +298,8 @@ static void test_gzip(void)
 	size_t n, len;
 
 	a = fx_ask(f, fd, GET("/t/gzip?n=5000"));
-	ok(!has(a, "content-encoding") && has(a, "x-coding: \r\n") && strlen(body_of(a)) == 5000, "not without being asked");
+	ok(!has(a, "content-encoding") && has(a, "x-coding: \r\n") && strlen(body_of(a)) == 5000,
+	   "not without being asked");
 	a = fx_ask(f, fd, GZIP("/t/gzip?n=1000"));
 	ok(!has(a, "content-encoding") && strlen(body_of(a)) == 1000, "not when it is short");
 	fx_send(f, fd, GZIP("/t/gzip?n=5000"));
@@ -363,9 +378,13 @@ static void test_origin(void)
 	const char *a = fx_once(f, GET("/t/show/x"));
 
 	is_str(body_of(a), "show/x|/t/show/x|http://h|none|one", "Host");
-	a = fx_once(f, "GET /t/show/x HTTP/1.1\r\nHost: h\r\nX-Forwarded-Proto: https, http\r\nX-Forwarded-Host: a.example:8443\r\n\r\n");
-	is_str(body_of(a), "show/x|/t/show/x|https://a.example:8443|none|one", "as forwarded");
-	a = fx_once(f, "GET /t/show/x HTTP/1.1\r\nHost: h\r\nX-Forwarded-Proto: javascript\r\nX-Forwarded-Host: a/b\r\n\r\n");
+	a = fx_once(
+		f,
+		"GET /t/show/x HTTP/1.1\r\nHost: h\r\nX-Forwarded-Proto: https, http\r\nX-Forwarded-Host: a.b:84\r\n\r\n");
+	is_str(body_of(a), "show/x|/t/show/x|https://a.b:84|none|one", "as forwarded");
+	a = fx_once(
+		f,
+		"GET /t/show/x HTTP/1.1\r\nHost: h\r\nX-Forwarded-Proto: javascript\r\nX-Forwarded-Host: a/b\r\n\r\n");
 	is_str(body_of(a), "show/x|/t/show/x|http://h|none|one", "nonsense is not forwarded");
 	fx_free(f);
 }

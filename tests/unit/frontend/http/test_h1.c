@@ -32,8 +32,9 @@ static void test_plain(void)
 	ok(status_of(a) == 304 && !has(a, "transfer-encoding") && !*body_of(a), "304 without body");
 	a = fx_ask(f, fd, "POST /t/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody");
 	is_str(body_of(a), "body", "POST");
-	a = fx_ask(f, fd, "POST /t/echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
-	                  "3;x=y\r\nabc\r\n5\r\ndefgh\r\n0\r\nTrailer: x\r\n\r\n" GET("/t/hello"));
+	a = fx_ask(f, fd,
+	           "POST /t/echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+	           "3;x=y\r\nabc\r\n5\r\ndefgh\r\n0\r\nTrailer: x\r\n\r\n" GET("/t/hello"));
 	ok(has(a, "abcdefgh") && has(a, "hello"), "chunked with trailers, then the next request");
 	is_int(f->cell_requests, 7, "requests are counted");
 	close(fd);
@@ -44,8 +45,9 @@ static void test_plain(void)
 
 static void test_bytewise(void)
 {
-	static const char text[] = "\r\nPOST /t/echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
-	                           "3\r\nabc\r\n0\r\n\r\nPUT /t/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nxyz";
+	static const char text[] =
+		"\r\nPOST /t/echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+		"3\r\nabc\r\n0\r\n\r\nPUT /t/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nxyz";
 	struct fx *f = fx_new();
 	int fd = fx_connect(f);
 	const char *a;
@@ -86,7 +88,9 @@ static void test_pipeline(void)
 	int fd = fx_connect(f);
 	const char *a;
 
-	fx_send(f, fd, GET("/t/wait/1") GET("/t/wait/2") GET("/t/hello") "POST /t/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n44");
+	fx_send(f, fd,
+	        GET("/t/wait/1") GET("/t/wait/2")
+	                GET("/t/hello") "POST /t/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n44");
 	is_int(f->n_held, 2, "dispatched together");
 	is_int(f->requests, 4, "all four ran");
 	a = fx_recv(f, fd, NULL, NULL);
@@ -226,7 +230,8 @@ static void test_big(void)
 	a = fx_recv(f, fd, &n, NULL);
 	ok(n > 200000 && strcmp(a + n - 5, "0\r\n\r\n") == 0, "chunked when the length is not known");
 	a = fx_ask(f, fd, "HEAD /t/big?n=3000000 HTTP/1.1\r\nHost: h\r\n\r\n" GET("/t/hello"));
-	ok(has(a, "content-length: 3000000\r\n") && has(a, "\r\n\r\nHTTP/1.1 200") && has(a, "hello"), "HEAD of a pulled answer ends too");
+	ok(has(a, "content-length: 3000000\r\n") && has(a, "\r\n\r\nHTTP/1.1 200") && has(a, "hello"),
+	   "HEAD of a pulled answer ends too");
 	close(fd);
 	fx_free(f);
 }

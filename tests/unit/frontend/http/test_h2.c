@@ -9,7 +9,8 @@ static void test_plain(void)
 {
 	struct fx *f = fx_new();
 	struct client *c = client_new(f);
-	int32_t a = ask(c, "GET", "/t/hello"), b = ask(c, "HEAD", "/t/hello"), d = ask_body(c, "POST", "/t/echo", "body", 4);
+	int32_t a = ask(c, "GET", "/t/hello"), b = ask(c, "HEAD", "/t/hello"),
+		d = ask_body(c, "POST", "/t/echo", "body", 4);
 	int32_t e, g, h, i, j;
 
 	client_run(c);
@@ -23,13 +24,16 @@ static void test_plain(void)
 	is_str(text_of(&stream_of(c, a)->body), "hello", "body");
 	ok(has(text_of(&stream_of(c, a)->headers), "content-length: 5\n"), "Content-Length");
 	ok(has(text_of(&stream_of(c, a)->headers), "x-default: yes\n"), "default header");
-	ok(stream_of(c, b)->status == 200 && stream_of(c, b)->data_frames == 0 && stream_of(c, b)->closed, "HEAD without DATA");
+	ok(stream_of(c, b)->status == 200 && stream_of(c, b)->data_frames == 0 && stream_of(c, b)->closed,
+	   "HEAD without DATA");
 	is_str(text_of(&stream_of(c, d)->body), "body", "POST");
 	ok(stream_of(c, e)->status == 204 && stream_of(c, e)->data_frames == 0, "204 without DATA");
 	ok(stream_of(c, g)->status == 304 && stream_of(c, g)->data_frames == 0, "304 without DATA");
 	is_int(stream_of(c, h)->status, 404, "404");
-	ok(stream_of(c, i)->status == 405 && has(text_of(&stream_of(c, i)->headers), "allow: GET, HEAD\n"), "405 with Allow");
-	is_str(text_of(&stream_of(c, j)->body), "show/a/b|/t/show/a%2Fb|http://h:1|1|two", "the same view of the target");
+	ok(stream_of(c, i)->status == 405 && has(text_of(&stream_of(c, i)->headers), "allow: GET, HEAD\n"),
+	   "405 with Allow");
+	is_str(text_of(&stream_of(c, j)->body), "show/a/b|/t/show/a%2Fb|http://h:1|1|two",
+	       "the same view of the target");
 	is_int(c->max_streams, 200, "SETTINGS announce the limit");
 	is_int(c->initial_window, 256 * 1024, "and the window");
 	client_free(c);
@@ -54,7 +58,8 @@ static void test_bodies(void)
 	b = ask_more(c, "GET", "/t/big?n=2000000&gzip", "accept-encoding", "gzip", NULL, 0, 0);
 	client_run(c);
 	ok(stream_of(c, a)->closed && stream_of(c, a)->data_frames == 0, "HEAD of a pulled answer ends too");
-	ok(stream_of(c, b)->closed && stream_of(c, b)->code == 0 && stream_of(c, b)->body.len > 100, "a pulled answer, compressed");
+	ok(stream_of(c, b)->closed && stream_of(c, b)->code == 0 && stream_of(c, b)->body.len > 100,
+	   "a pulled answer, compressed");
 	a = ask_body(c, "POST", "/t/tiny", big, 11);
 	client_run(c);
 	is_int(stream_of(c, a)->status, 413, "413");
@@ -63,7 +68,8 @@ static void test_bodies(void)
 	is_int(stream_of(c, a)->status, 413, "413 by Content-Length");
 	a = ask_more(c, "POST", "/t/echo", "content-length", "5", big, 4, SIZE_MAX);
 	client_run(c);
-	ok(stream_of(c, a)->closed && stream_of(c, a)->code == NGHTTP2_PROTOCOL_ERROR, "a wrong Content-Length is a stream error");
+	ok(stream_of(c, a)->closed && stream_of(c, a)->code == NGHTTP2_PROTOCOL_ERROR,
+	   "a wrong Content-Length is a stream error");
 	f->requests = 0;
 	a = ask_more(c, "POST", "/t/echo", NULL, NULL, big, 10, 5);
 	client_run(c);
@@ -139,7 +145,8 @@ static void test_send_window(void)
 	ok(f->pulls <= 4, "and the pulls");
 	fx_sweep(f, f->limits.send_timeout + 1);
 	client_run(c);
-	ok(stream_of(c, a)->closed && stream_of(c, a)->code == NGHTTP2_INTERNAL_ERROR, "a client that never opens it is cut");
+	ok(stream_of(c, a)->closed && stream_of(c, a)->code == NGHTTP2_INTERNAL_ERROR,
+	   "a client that never opens it is cut");
 	is_int(f->gone, 1, "gone");
 	client_free(c);
 	fx_free(f);

@@ -1,6 +1,6 @@
 /*
- * test_parts.c - the pieces that need no connection: targets, queries, UTF-8, chunks, routes, Accept-Encoding, shared buffers,
- * payloads. Unit test.
+ * test_parts.c - the pieces that need no connection: targets, queries, UTF-8, chunks, routes, Accept-Encoding, shared
+ * buffers, payloads. Unit test.
  */
 #include <sys/mman.h>
 #include <unistd.h>
@@ -11,36 +11,36 @@ struct target_case {
 	const char *raw, *decoded; /* NULL: refused */
 };
 static const struct target_case targets[] = {
-        {"/", "/"},
-        {"/a/b", "/a/b"},
-        {"/a%20b", "/a b"},
-        {"/%41%6a%7E", "/Aj~"},
-        {"/a%2Fb", "/a/b"},
-        {"/a%252Fb", "/a%2Fb"},
-        {"/a+b", "/a+b"},
-        {"/%C3%A4", "/\xc3\xa4"},
-        {"/%F0%9F%8E%89", "/\xf0\x9f\x8e\x89"},
-        {"/a//b/", "/a//b/"},
-        {"/...", "/..."},
-        {"/a.b/.c/..d", "/a.b/.c/..d"},
-        {"/.", NULL},
-        {"/..", NULL},
-        {"/./a", NULL},
-        {"/a/../b", NULL},
-        {"/a/..", NULL},
-        {"/a%2f..%2fb", NULL},
-        {"/%2e%2e/a", NULL},
-        {"/%", NULL},
-        {"/%1", NULL},
-        {"/%1g", NULL},
-        {"/%g1", NULL},
-        {"/%00", NULL},
-        {"/%80", NULL},
-        {"/%C0%AF", NULL},     /* overlong '/' */
-        {"/%ED%A0%80", NULL},  /* surrogate */
-        {"/%F4%90%80%80", NULL}, /* beyond U+10FFFF */
-        {"/%C3", NULL},
-        {"/%E2%82", NULL},
+	{"/", "/"},
+	{"/a/b", "/a/b"},
+	{"/a%20b", "/a b"},
+	{"/%41%6a%7E", "/Aj~"},
+	{"/a%2Fb", "/a/b"},
+	{"/a%252Fb", "/a%2Fb"},
+	{"/a+b", "/a+b"},
+	{"/%C3%A4", "/\xc3\xa4"},
+	{"/%F0%9F%8E%89", "/\xf0\x9f\x8e\x89"},
+	{"/a//b/", "/a//b/"},
+	{"/...", "/..."},
+	{"/a.b/.c/..d", "/a.b/.c/..d"},
+	{"/.", NULL},
+	{"/..", NULL},
+	{"/./a", NULL},
+	{"/a/../b", NULL},
+	{"/a/..", NULL},
+	{"/a%2f..%2fb", NULL},
+	{"/%2e%2e/a", NULL},
+	{"/%", NULL},
+	{"/%1", NULL},
+	{"/%1g", NULL},
+	{"/%g1", NULL},
+	{"/%00", NULL},
+	{"/%80", NULL},
+	{"/%C0%AF", NULL},       /* overlong '/' */
+	{"/%ED%A0%80", NULL},    /* surrogate */
+	{"/%F4%90%80%80", NULL}, /* beyond U+10FFFF */
+	{"/%C3", NULL},
+	{"/%E2%82", NULL},
 };
 
 static void test_targets(void)
@@ -68,7 +68,8 @@ static void test_query(void)
 	while (query_next(&rest, &n, &v)) {
 		size_t at = strlen(text), k = query_decode(v, out);
 
-		snprintf(text + at, sizeof text - at, "[%.*s:%.*s]", (int)n.len, (const char *)n.data, (int)k, (char *)out);
+		snprintf(text + at, sizeof text - at, "[%.*s:%.*s]", (int)n.len, (const char *)n.data, (int)k,
+		         (char *)out);
 	}
 	is_str(text, "[a:1][b:][c:A %zz][:x][a:2=3]", "queries");
 }
@@ -95,14 +96,16 @@ static int chunks(const char *text, size_t step, struct sl_buf *out, size_t *use
 
 static void test_chunks(void)
 {
-	static const char good[] = "5\r\nhello\r\nA;name=\"va;l\\\"ue\"\r\n0123456789\r\n0;last\r\nTrailer: x\r\nT2:\r\n\r\nREST";
+	static const char good[] =
+		"5\r\nhello\r\nA;name=\"va;l\\\"ue\"\r\n0123456789\r\n0;last\r\nTrailer: x\r\nT2:\r\n\r\nREST";
 	struct sl_buf a = {0}, b = {0};
 	size_t used;
 
 	is_int(chunks(good, sizeof good, &a, &used), CHUNK_END, "chunks");
 	is_int(used, strlen(good) - 4, "stops at its end");
 	is_int(chunks(good, 1, &b, &used), CHUNK_END, "byte by byte");
-	ok(a.len == 15 && b.len == 15 && memcmp(a.data, "hello0123456789", 15) == 0 && memcmp(b.data, a.data, 15) == 0, "data");
+	ok(a.len == 15 && b.len == 15 && memcmp(a.data, "hello0123456789", 15) == 0 && memcmp(b.data, a.data, 15) == 0,
+	   "data");
 	sl_buf_fini(&a);
 	sl_buf_fini(&b);
 }
@@ -112,10 +115,21 @@ static void test_accept(void)
 	static const struct {
 		const char *text;
 		bool yes;
-	} c[] = {{"gzip", true},         {"GZip", true},        {"deflate, gzip;q=0.5", true}, {"gzip;q=0", false},
-	         {"gzip; q=0.000", false}, {"gzip;q=0.001", true}, {"*", true},                  {"*;q=0", false},
-	         {"*, gzip;q=0", false}, {"gzip, *;q=0", true}, {"identity", false},           {"", false},
-	         {"br;q=1.0, gzip;q=0.8, *;q=0.1", true},     {"gzipped", false},          {"gzip;q=junk", false}};
+	} c[] = {{"gzip", true},
+	         {"GZip", true},
+	         {"deflate, gzip;q=0.5", true},
+	         {"gzip;q=0", false},
+	         {"gzip; q=0.000", false},
+	         {"gzip;q=0.001", true},
+	         {"*", true},
+	         {"*;q=0", false},
+	         {"*, gzip;q=0", false},
+	         {"gzip, *;q=0", true},
+	         {"identity", false},
+	         {"", false},
+	         {"br;q=1.0, gzip;q=0.8, *;q=0.1", true},
+	         {"gzipped", false},
+	         {"gzip;q=junk", false}};
 
 	for (size_t i = 0; i < sizeof c / sizeof *c; i++)
 		ok(gzip_accepted(sl_slice_str(c[i].text)) == c[i].yes, "Accept-Encoding");
@@ -154,8 +168,10 @@ static void test_routes(void)
 	struct http_limits limits = {.body = 1};
 	struct http_hooks hooks = {0};
 	struct http_engine *e = http_engine_new(base, &limits, &hooks, NULL);
-	struct sluice_ctx root = {.magic = CTX_MAGIC, .name = (char *)(uintptr_t)"root", .mount = (char *)(uintptr_t)"/"};
-	struct sluice_ctx deep = {.magic = CTX_MAGIC, .name = (char *)(uintptr_t)"deep", .mount = (char *)(uintptr_t)"/v1/s"};
+	struct sluice_ctx root = {
+		.magic = CTX_MAGIC, .name = (char *)(uintptr_t) "root", .mount = (char *)(uintptr_t) "/"};
+	struct sluice_ctx deep = {
+		.magic = CTX_MAGIC, .name = (char *)(uintptr_t) "deep", .mount = (char *)(uintptr_t) "/v1/s"};
 	const char *why = NULL;
 
 	http_mount_new(e, &root);
@@ -230,7 +246,8 @@ static void test_payload(void)
 	is_int(payload_add(q, SL_SLICE(bytes, 50000)), 0, "up to the last byte");
 	is_int(payload_add(q, SL_SLICE(bytes, 1)), SLUICE_EBUSY, "and no further");
 	is_int(payload_map(p, &data, &len), 0, "mapped");
-	ok(len == 200000 && memcmp(data, bytes, 100000) == 0 && memcmp((uint8_t *)data + 100000, bytes, 100000) == 0, "the bytes");
+	ok(len == 200000 && memcmp(data, bytes, 100000) == 0 && memcmp((uint8_t *)data + 100000, bytes, 100000) == 0,
+	   "the bytes");
 	memset(data, 'x', 10);
 	payload_truncate(p, 5);
 	is_int(payload_map(p, &data, &len), 0, "again");
