@@ -82,6 +82,8 @@ static int instance_configure(struct worker *w, struct sluice_conf *conf)
 	size_t before = w->errors.n;
 	int rc;
 
+	if (!*name)
+		return 0; /* the core has said that it is missing */
 	plugin = load_plugin(name, host_table.caps, why, sizeof why);
 	if (!plugin) {
 		sl_conf_error_at(conf, "plugin", &w->errors, "%s", why);

@@ -171,6 +171,8 @@ static int worker_engines(struct worker *w)
 static int worker_configure(struct worker *w, const char **why)
 {
 	w->conf = sl_options_load(sl_buf_slice(&w->config_text), &w->errors);
+	if (w->check && w->conf)
+		sl_conf_errors_fini(&w->errors); /* the supervisor has found the same; the plugins' part is still to be looked at */
 	if (!w->conf || w->errors.n > 0)
 		return SLUICE_EINVAL;
 	w->frontend = sl_options_frontend(w->conf, w->section);
