@@ -43,7 +43,6 @@ const BROKEN = [
 	['a frontend without plugins', frontend(''), 3, 5, /plugins/],
 	['a plugin without its name', frontend('    plugins: [{ mount: /x }]\n'), 5, 15, /plugin/],
 	['two frontends of one name', `${frontend(PLUGINS)}  - name: a\n    listen: [127.0.0.1:0]\n${PLUGINS}`, 6, 11, /name.*"a"/],
-	['two plugins at one mount', frontend('    plugins: [{ plugin: streams }, { plugin: streams }]\n'), 5, 38, /\/v1\/stream/],
 	['access rules that do not exist yet', `${GOOD}auth:\n  mode: tokens\n`, 12, 9, /mode.*not available/],
 	['everybody let in from other machines', GOOD.replace('127.0.0.1:0', '0.0.0.0:0'), 5, 9, /insecure/],
 	['broken YAML: an open bracket', `${GOOD}limits: [1,\n`, null, null, /./],

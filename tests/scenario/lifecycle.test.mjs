@@ -169,6 +169,10 @@ describe('refusals at the start', { concurrency: 3 }, () => {
 		await refuses(withPlugin(file), /sluice\.yaml:\d+:\d+: .*bogus\.so/);
 	});
 
+	it('two plugins that want the same requests', async () => {
+		await refuses({ config: (config) => config.frontends[0].plugins.push({ plugin: 'streams', mount: '/v1/stream' }) }, /\/v1\/stream/);
+	});
+
 	it('a missing configuration file', async () => {
 		const daemon = await startSluice({ args: ['-c', '/nonexistent/sluice.yaml'], allow: [/./], ready: false });
 		const end = await within('the refusal', daemon.exited);

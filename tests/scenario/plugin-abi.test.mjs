@@ -43,7 +43,7 @@ describe('plugins that must not be loaded', { concurrency: 2 }, () => {
 			const result = await runSluiced(['-t', '-c', config]);
 			const text = result.err + result.out;
 			assert.equal(result.code, 1, text);
-			assert.match(text, new RegExp(`${name}\\.yaml:6:\\d+: `), text);
+			assert.match(text, new RegExp(`${name}\\.yaml:7:17: `), text);
 			assert.match(text, says);
 		});
 });
