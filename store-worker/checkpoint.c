@@ -1,0 +1,108 @@
+/*
+ * checkpoint.c - keeping the WAL bounded without stalls. Store-writer, the copying in its helper thread.
+ *
+ * performance.md 6: past checkpoint_bytes the helper copies most pages on a connection of its own; a short PASSIVE checkpoint of
+ * the writer between two batches then finds little left and lets the WAL restart. A reader can prevent that; at four times the
+ * size one RESTART with a short busy limit is tried, and said.
+ */
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "lib/log.h"
+#include "store-worker/store.h"
+
+enum { IDLE, COPYING, COPIED, RESTART_BUSY_MS = 50, RESTART_EVERY_MS = 1000, WRITER_BUSY_MS = 2000 };
+
+struct checkpoints {
+	sqlite3 *copy;      /* the helper's */
+	atomic_int state;
+	uint64_t last_bytes, next_restart_ms;
+};
+
+int checkpoints_open(struct store *st)
+{
+	struct checkpoints *c = st->checkpoints = calloc(1, sizeof *c);
+	int rc;
+
+	if (!c)
+		return SLUICE_ENOMEM;
+	rc = sqlite3_open_v2(sqlite3_db_filename(se_handle(st->se), "main"), &c->copy, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_exec(c->copy, st->settings.sync == SE_SYNC_OFF ? "PRAGMA synchronous = OFF" : "PRAGMA synchronous = FULL", NULL,
+		                  NULL, NULL);
+	return rc == SQLITE_OK ? 0 : SLUICE_EINTERNAL;
+}
+
+void checkpoints_close(struct store *st)
+{
+	if (!st->checkpoints)
+		return;
+	sqlite3_close(st->checkpoints->copy);
+	free(st->checkpoints);
+	st->checkpoints = NULL;
+}
+
+static void checkpoint_copy(void *arg)
+{
+	struct checkpoints *c = arg;
+
+	/* Whatever it achieved: the writer's own checkpoint does the rest. */
+	sqlite3_wal_checkpoint_v2(c->copy, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	atomic_store(&c->state, COPIED);
+}
+
+static void checkpoint_finish(struct store *st, struct checkpoints *c, uint64_t wal_bytes)
+{
+	int log = 0, done = 0;
+	int rc = sqlite3_wal_checkpoint_v2(se_handle(st->se), "main", SQLITE_CHECKPOINT_PASSIVE, &log, &done);
+
+	/* All copied: the next commit begins the WAL anew. Otherwise a while passes before the next try. */
+	c->last_bytes = rc == SQLITE_OK && log == done ? 0 : wal_bytes;
+	if ((rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_FULL)
+		sl_log(SLUICE_LOG_WARN, "checkpoint failed error=\"%s\" action=\"check the disk\"", sqlite3_errstr(rc));
+	atomic_store(&c->state, IDLE);
+}
+
+static void checkpoint_restart(struct store *st, struct checkpoints *c, uint64_t wal_bytes)
+{
+	uint64_t now = st->mono_ms(st->clock_arg);
+	int rc;
+
+	if (now < c->next_restart_ms)
+		return;
+	c->next_restart_ms = now + RESTART_EVERY_MS;
+	sqlite3_busy_timeout(se_handle(st->se), RESTART_BUSY_MS);
+	rc = sqlite3_wal_checkpoint_v2(se_handle(st->se), "main", SQLITE_CHECKPOINT_RESTART, NULL, NULL);
+	sqlite3_busy_timeout(se_handle(st->se), WRITER_BUSY_MS);
+	sl_log(SLUICE_LOG_WARN, "wal restarted bytes=%llu result=\"%s\" reason=\"it had grown to four times checkpoint_bytes\"",
+	       (unsigned long long)wal_bytes, sqlite3_errstr(rc));
+	if (rc == SQLITE_OK)
+		c->last_bytes = 0;
+}
+
+void checkpoints_tick(struct store *st)
+{
+	struct checkpoints *c = st->checkpoints;
+	uint64_t limit = st->settings.checkpoint_bytes;
+	struct se_status s;
+
+	se_status(st->se, &s);
+	if (s.wal_bytes < c->last_bytes) /* it has begun anew */
+		c->last_bytes = 0;
+	switch (atomic_load(&c->state)) {
+	case COPIED:
+		checkpoint_finish(st, c, s.wal_bytes);
+		break;
+	case IDLE:
+		if (s.wal_bytes <= limit || s.wal_bytes < c->last_bytes + limit / 4)
+			break;
+		atomic_store(&c->state, COPYING);
+		if (!payloads_do(st, checkpoint_copy, c))
+			atomic_store(&c->state, COPIED); /* the helper has other things to do */
+		break;
+	default:
+		break;
+	}
+	if (s.wal_bytes > 4 * limit && s.wal_bytes >= c->last_bytes + limit / 4)
+		checkpoint_restart(st, c, s.wal_bytes);
+}

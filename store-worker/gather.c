@@ -1,0 +1,156 @@
+/*
+ * gather.c - appends of one stream and batch become one chunk row. Store-writer.
+ *
+ * Redo of an append only adds to the stream's gather; rows are written when the batch settles, when the gather is full, or
+ * before a record in a segment. All of that depends on the effects alone, so a copy files the same rows with the same ids.
+ */
+#include <stdlib.h>
+
+#include "lib/marks.h"
+#include "store-worker/store.h"
+
+static struct gather *gather_take(struct volume *v)
+{
+	struct sl_link *l = sl_link_pop(&v->pool);
+	struct gather *g;
+
+	if (l) {
+		v->pooled--;
+		return SL_OF(l, struct gather, pool);
+	}
+	g = calloc(1, sizeof *g);
+	if (g)
+		sl_link_init(&g->pool);
+	return g;
+}
+
+static void gather_begin(struct gather *g, uint64_t at)
+{
+	sl_buf_drain(&g->data, SIZE_MAX);
+	sl_buf_drain(&g->marks, SIZE_MAX);
+	g->start = g->stop = at;
+	g->records = g->messages = 0;
+	g->filed = false;
+}
+
+int volume_put_chunk(struct volume *v, const struct chunk_row *c)
+{
+	sqlite3_stmt *q = volume_stmt(v, V_CHUNK_ADD);
+
+	volume_bind_u64(q, 1, c->stream);
+	volume_bind_u64(q, 2, c->start);
+	volume_bind_u64(q, 3, c->stop);
+	volume_bind_u64(q, 4, c->bytes);
+	volume_bind_u64(q, 5, c->records);
+	volume_bind_u64(q, 6, c->messages);
+	volume_bind_u64(q, 7, c->time_ms);
+	if (c->segment) {
+		volume_bind_u64(q, 8, c->segment);
+		volume_bind_u64(q, 9, c->seg_off);
+		sqlite3_bind_null(q, 11);
+	} else {
+		sqlite3_bind_null(q, 8);
+		sqlite3_bind_null(q, 9);
+		volume_bind_blob(q, 11, c->data);
+	}
+	volume_bind_blob(q, 10, c->marks);
+	return volume_run(v, V_CHUNK_ADD);
+}
+
+int gather_file(struct volume *v, struct stream *s, const struct se_record *hdr)
+{
+	struct gather *g = s->gather;
+	struct chunk_row c;
+	int rc;
+
+	if (!g || g->filed || g->records == 0)
+		return SE_OK;
+	c = (struct chunk_row){.stream = s->id,
+	                       .start = g->start,
+	                       .stop = g->stop,
+	                       .bytes = g->data.len,
+	                       .records = g->records,
+	                       .messages = g->messages,
+	                       .time_ms = hdr->time_ms,
+	                       .marks = sl_buf_slice(&g->marks),
+	                       .data = sl_buf_slice(&g->data)};
+	rc = volume_put_chunk(v, &c);
+	if (rc == SE_OK)
+		g->filed = true;
+	return rc;
+}
+
+int gather_add(struct volume *v, struct stream *s, const struct se_record *hdr, sl_slice data, sl_slice marks, uint32_t messages)
+{
+	struct gather *g = s->gather;
+	int rc = SE_OK;
+
+	if (!g) {
+		g = s->gather = gather_take(v);
+		if (!g)
+			return SE_NOMEM;
+		gather_begin(g, s->tail);
+	}
+	if (!g->filed && g->records && g->data.len + data.len > STORE_CHUNK_BYTES)
+		rc = gather_file(v, s, hdr);
+	if (rc)
+		return rc;
+	if (g->filed)
+		gather_begin(g, s->tail);
+	if (sl_buf_add(&g->data, data.data, data.len) || sl_marks_add(&g->marks, data.len, marks))
+		return SE_NOMEM;
+	g->records++;
+	g->messages += messages;
+	g->stop += data.len + SLUICE_RECORD_OVERHEAD;
+	if (sl_link_alone(&s->pending))
+		sl_link_add(&v->pending, &s->pending);
+	return SE_OK;
+}
+
+bool volume_pending(const void *arg)
+{
+	const struct volume *v = arg;
+
+	return !sl_link_alone(&v->pending) || !sl_link_alone(&v->producer_unsaved);
+}
+
+static int settle_stream(struct volume *v, struct stream *s, const struct se_record *hdr)
+{
+	sqlite3_stmt *q = volume_stmt(v, V_STREAM_SEQ);
+	int rc = gather_file(v, s, hdr);
+
+	if (rc || !s->seq_moved)
+		return rc;
+	s->seq_moved = false;
+	volume_bind_u64(q, 1, s->id);
+	volume_bind_blob(q, 2, sl_buf_slice(&s->seq));
+	return volume_run(v, V_STREAM_SEQ);
+}
+
+static int settle_producer(struct volume *v, struct producer *p)
+{
+	sqlite3_stmt *q = volume_stmt(v, V_PRODUCER_PUT);
+
+	volume_bind_u64(q, 1, p->stream);
+	volume_bind_blob(q, 2, SL_SLICE(p->id, p->len));
+	volume_bind_u64(q, 3, p->epoch);
+	volume_bind_u64(q, 4, p->seq);
+	volume_bind_u64(q, 5, p->updated_ms);
+	return volume_run(v, V_PRODUCER_PUT);
+}
+
+int volume_settle(void *arg, const struct se_record *hdr)
+{
+	struct volume *v = arg;
+	int rc = SE_OK;
+
+	/* The order of the first append of each stream decides the ids of the rows. */
+	while (rc == SE_OK && !sl_link_alone(&v->pending)) {
+		struct stream *s = SL_OF(sl_link_pop(&v->pending), struct stream, pending);
+
+		rc = settle_stream(v, s, hdr);
+	}
+	while (rc == SE_OK && !sl_link_alone(&v->producer_unsaved))
+		rc = settle_producer(v, SL_OF(sl_link_pop(&v->producer_unsaved), struct producer, unsaved));
+	return rc;
+}

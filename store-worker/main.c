@@ -1,0 +1,21 @@
+/*
+ * main.c - sluice-store, the only process that writes the data directory. Descriptor 3 is the supervisor.
+ */
+#include <signal.h>
+#include <stdio.h>
+
+#include "lib/log.h"
+#include "store-worker/store.h"
+
+int main(int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	sl_log_init("store", SLUICE_LOG_INFO);
+	/* The supervisor says when to stop, and a terminal's Ctrl-C reaches it too. */
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	return control_run(3);
+}

@@ -1,0 +1,78 @@
+/*
+ * op_trim.c - moving the earliest offset, by request or retention: decide and redo. Store-writer.
+ *
+ * The rows below it are reaped later, and only when no fork reaches them any more.
+ */
+#include "store-worker/store.h"
+
+int txn_trim(struct txn *t, const struct stream *s, uint64_t earliest)
+{
+	struct effect_pair e = {.a = s->id, .b = earliest};
+
+	return txn_emit(t, EFFECT_TRIM, effect_put_pair(&t->effect, &e), SL_SLICE(NULL, 0));
+}
+
+/* An offset inside a record means its beginning, as it does for readers. */
+int txn_boundary(struct txn *t, const struct stream *s, uint64_t *offset)
+{
+	struct walk w = {0};
+	struct walk_record rec;
+	bool found;
+	int rc = txn_settle(t);
+
+	if (rc == SE_OK)
+		rc = walk_record(t->volume, s, *offset, &w, &rec, &found);
+	if (rc == SE_OK && found && rec.start <= *offset)
+		*offset = rec.start;
+	return rc;
+}
+
+int op_trim(struct txn *t, const struct op *op, struct sl_store_outcome *r)
+{
+	const struct sl_store_op *m = op->m;
+	uint64_t to = m->trim_to;
+	struct stream *s;
+	int rc = op_find(t, m->stream, &s, r);
+
+	if (rc || !s)
+		return rc;
+	op_facts(r, s);
+	r->start = s->tail;
+	if ((m->flags & SLUICE_A_EXPECT_TAIL) && m->expect_tail != s->tail)
+		return op_refuse(r, SLUICE_ECONFLICT, SLUICE_WHY_TAIL, "the tail is not the expected one");
+	if (to > s->tail)
+		return op_refuse(r, SLUICE_EINVAL, SLUICE_WHY_NONE, "the offset is beyond the tail");
+	if (to <= s->earliest)
+		return SE_OK;
+	if (to < s->tail)
+		rc = txn_boundary(t, s, &to);
+	if (rc || to <= s->earliest)
+		return rc;
+	rc = txn_trim(t, s, to);
+	op_facts(r, s);
+	return rc;
+}
+
+int redo_trim(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, sl_slice effect, sl_slice payload)
+{
+	struct volume *v = se_volume(redo);
+	sqlite3_stmt *q = volume_stmt(v, V_STREAM_EARLIEST);
+	struct effect_pair e;
+	struct stream *s = NULL;
+	int rc = effect_get_pair(effect, &e);
+
+	(void)db;
+	(void)payload;
+	if (rc == SE_OK)
+		rc = volume_by_id(v, e.a, &s);
+	if (rc || !s)
+		return rc ? rc : SE_CORRUPT;
+	volume_touch(v, s);
+	s->earliest = e.b;
+	s->reap = true;
+	s->reap_ms = hdr->time_ms;
+	volume_bind_u64(q, 1, s->id);
+	volume_bind_u64(q, 2, s->earliest);
+	volume_bind_u64(q, 3, s->reap_ms);
+	return volume_run(v, V_STREAM_EARLIEST);
+}

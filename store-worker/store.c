@@ -1,0 +1,296 @@
+/*
+ * store.c - the process object: opening a data directory, and the loop. Store-writer.
+ *
+ * A turn: wait, take in what every ready peer has sent, commit, answer, tell; then a slice of housekeeping. Nothing in it blocks but
+ * the disk. Opening refuses, and leaves everything as it is, when the data is not ours, newer, damaged, or in use.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "store-worker/store.h"
+
+enum { EVENTS_MAX = 64, LOCK_WAIT_MS = 10000, LOCK_STEP_MS = 50 };
+
+static uint64_t clock_of(clockid_t id)
+{
+	struct timespec t;
+
+	clock_gettime(id, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static uint64_t clock_wall(void *arg)
+{
+	(void)arg;
+	return clock_of(CLOCK_REALTIME);
+}
+
+static uint64_t clock_mono(void *arg)
+{
+	(void)arg;
+	return clock_of(CLOCK_MONOTONIC);
+}
+
+struct store *store_new(void)
+{
+	struct store *st = calloc(1, sizeof *st);
+
+	if (!st)
+		return NULL;
+	st->magic = STORE_MAGIC;
+	st->lock = -1;
+	st->wall_ms = clock_wall;
+	st->mono_ms = clock_mono;
+	st->lock_wait_ms = LOCK_WAIT_MS;
+	settings_default(&st->settings);
+	volume_init(&st->volume);
+	sl_link_init(&st->peers);
+	sl_link_init(&st->ready);
+	sl_link_init(&st->flush);
+	sl_link_init(&st->ended);
+	sl_link_init(&st->runnable);
+	sl_link_init(&st->touched);
+	sl_link_init(&st->prefixes);
+	sl_link_init(&st->access_lru);
+	sl_link_init(&st->access_unsaved);
+	st->txn.store = st;
+	st->txn.volume = &st->volume;
+	st->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (st->epoll < 0) {
+		free(st);
+		return NULL;
+	}
+	return st;
+}
+
+/* ---- opening ---- */
+
+static int refuse(const char **why, bool *final, bool is_final, const char *text)
+{
+	*why = text;
+	*final = is_final;
+	return SLUICE_EINTERNAL;
+}
+
+/* The lock dies with its holder. A writer that is finishing gets time for it. */
+static int store_take_lock(struct store *st, const char **why, bool *final)
+{
+	struct sl_buf path;
+	struct timespec step = {.tv_nsec = LOCK_STEP_MS * 1000000L};
+
+	sl_buf_init(&path);
+	if (sl_buf_addf(&path, "%s/%s", st->data_dir, SL_LOCK_FILE)) {
+		sl_buf_fini(&path);
+		return refuse(why, final, false, "out of memory");
+	}
+	st->lock = open((const char *)path.data, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	sl_buf_fini(&path);
+	if (st->lock < 0)
+		return refuse(why, final, true, "the data directory cannot be written; check that it exists, its owner and its permissions");
+	for (unsigned waited = 0;; waited += LOCK_STEP_MS) {
+		if (flock(st->lock, LOCK_EX | LOCK_NB) == 0)
+			return 0;
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return refuse(why, final, true, "the lock file of the data directory cannot be locked; the file system may not support it");
+		if (waited >= st->lock_wait_ms)
+			return refuse(why, final, true,
+			              "the data directory is in use by another server; stop that one, or use another directory");
+		nanosleep(&step, NULL);
+	}
+}
+
+static int store_open_volume(struct store *st, const char **why, bool *final)
+{
+	struct sl_buf path, text;
+	uint8_t generation[16];
+	const char *reason = "";
+	struct se_config c = {.sync = st->settings.sync,
+	                      .create = true,
+	                      .app_id = SL_APP_ID,
+	                      .schema = SL_SCHEMA,
+	                      .migrate = volume_migrate,
+	                      .generation = generation,
+	                      .wall_ms = st->wall_ms,
+	                      .wall_arg = st->clock_arg,
+	                      .volume = &st->volume};
+	int rc;
+
+	sl_buf_init(&path);
+	sl_buf_init(&text);
+	if (getrandom(generation, sizeof generation, 0) != sizeof generation ||
+	    sl_buf_addf(&path, "%s/%s", st->data_dir, SL_VOLUME_FILE)) {
+		sl_buf_fini(&path);
+		return refuse(why, final, false, "out of memory");
+	}
+	c.path = (const char *)path.data;
+	rc = se_open(&c, &volume_redo, &st->se, &reason);
+	if (rc && sl_buf_addf(&text, "%s: %s", (const char *)path.data, reason) == 0) {
+		free(st->why);
+		st->why = sl_slice_dup(sl_buf_slice(&text));
+	}
+	sl_buf_fini(&path);
+	sl_buf_fini(&text);
+	if (rc)
+		return refuse(why, final, rc != SE_NOMEM && rc != SE_BUSY && rc != SE_FULL, st->why ? st->why : "out of memory");
+	return 0;
+}
+
+int store_open(struct store *st, const char *data_dir, const char **why, bool *final)
+{
+	const char *dir = getenv("SLUICE_SHADOW");
+	int rc;
+
+	*final = false;
+	st->data_dir = sl_slice_dup(sl_slice_str(data_dir));
+	if (!st->data_dir)
+		return refuse(why, final, false, "out of memory");
+	/* The supervisor makes it; by hand it may be missing. */
+	if (mkdir(data_dir, 0700) && errno != EEXIST)
+		return refuse(why, final, true, "the data directory cannot be made; check the path and the permissions");
+	rc = store_take_lock(st, why, final);
+	if (rc == 0)
+		rc = store_open_volume(st, why, final);
+	if (rc)
+		return rc;
+	se_watch(st->se, false, watch_event, st);
+	st->started_ms = store_now(st);
+	if (payloads_open(st, why) || sweep_open(st) || checkpoints_open(st))
+		return refuse(why, final, false, *why && **why ? *why : "out of memory");
+	if (dir && *dir && shadow_open(st, dir, why))
+		return refuse(why, final, true, *why);
+	segments_orphans(st, true);
+	return 0;
+}
+
+void store_free(struct store *st)
+{
+	if (!st)
+		return;
+	assert(st->magic == STORE_MAGIC);
+	while (!sl_link_alone(&st->peers))
+		peer_end(SL_OF(st->peers.next, struct peer, all), NULL);
+	peers_bury(st);
+	payloads_close(st); /* before the volume: a job may be reading it */
+	checkpoints_close(st);
+	shadow_close(st);
+	sweep_close(st);
+	se_close(st->se);
+	access_fini(st);
+	volume_fini(&st->volume);
+	map_fini(&st->topics);
+	sl_buf_fini(&st->text);
+	sl_buf_fini(&st->txn.effect);
+	free(st->replies);
+	free(st->outcomes);
+	free(st->lives);
+	free(st->data_dir);
+	free(st->why);
+	if (st->lock >= 0)
+		close(st->lock);
+	close(st->epoll);
+	st->magic = 0;
+	free(st);
+}
+
+const struct settings *store_settings(const struct store *st)
+{
+	return &st->settings;
+}
+
+uint64_t store_now(const struct store *st)
+{
+	return se_clock(st->se);
+}
+
+/* ---- the loop ---- */
+
+int source_add(struct store *st, struct source *src, uint32_t events)
+{
+	struct epoll_event e = {.events = events, .data.ptr = src};
+
+	src->events = events;
+	return epoll_ctl(st->epoll, EPOLL_CTL_ADD, src->fd, &e) ? SLUICE_ENOMEM : 0;
+}
+
+void source_set(struct store *st, struct source *src, uint32_t events)
+{
+	struct epoll_event e = {.events = events, .data.ptr = src};
+
+	if (src->events == events)
+		return;
+	src->events = events;
+	epoll_ctl(st->epoll, EPOLL_CTL_MOD, src->fd, &e);
+}
+
+void source_del(struct store *st, struct source *src)
+{
+	epoll_ctl(st->epoll, EPOLL_CTL_DEL, src->fd, NULL);
+}
+
+bool store_busy(const struct store *st)
+{
+	return !sl_link_alone(&st->ready) || !sl_link_alone(&st->runnable) || sweep_left(st);
+}
+
+int store_wait(struct store *st, int timeout_ms)
+{
+	struct epoll_event e[EVENTS_MAX];
+	int n;
+
+	if (st->se && store_busy(st))
+		timeout_ms = 0;
+	else if (st->se && (timeout_ms < 0 || sweep_timeout(st) < timeout_ms))
+		timeout_ms = sweep_timeout(st);
+	n = epoll_wait(st->epoll, e, EVENTS_MAX, timeout_ms);
+	for (int i = 0; i < n; i++) {
+		struct source *src = e[i].data.ptr;
+
+		src->ready(st, src, e[i].events);
+	}
+	return n < 0 && errno != EINTR ? SLUICE_EINTERNAL : 0;
+}
+
+/* Takes in what ready peers have, each in its turn, until the batch is full. */
+static void store_take(struct store *st)
+{
+	struct sl_link now, *l;
+
+	hold_run(st);
+	sl_link_init(&now);
+	sl_link_splice(&now, &st->ready);
+	while (!batch_full(st) && (l = sl_link_pop(&now)))
+		peer_read(SL_OF(l, struct peer, ready));
+	/* Those that had no turn come first the next time. */
+	sl_link_splice(&st->ready, &now);
+}
+
+int store_turn(struct store *st, int timeout_ms)
+{
+	struct sl_link *l;
+	int rc = store_wait(st, timeout_ms);
+
+	if (rc)
+		return rc;
+	store_take(st);
+	batch_end(st);
+	while ((l = sl_link_pop(&st->flush)))
+		peer_flush(SL_OF(l, struct peer, flush));
+	peers_bury(st);
+	if (st->fatal)
+		return SLUICE_EINTERNAL;
+	checkpoints_tick(st);
+	sweep_tick(st);
+	while ((l = sl_link_pop(&st->flush)))
+		peer_flush(SL_OF(l, struct peer, flush));
+	peers_bury(st);
+	return st->fatal ? SLUICE_EINTERNAL : 0;
+}

@@ -1,0 +1,560 @@
+/*
+ * store.h - the store layer's objects and who may call whom. Store-writer only; the engine's contract is engine.h.
+ *
+ *   volume   what redo needs: statements, a cache of stream and producer rows, appends gathered into chunk rows.
+ *   txn      one open batch as decide sees it.
+ *   store    the process: engine, volume, peers, watches, helper thread, settings.
+ * Decide functions read the volume's cache and emit effects; only redo functions (redo_*) change the volume.
+ */
+#ifndef STORE_H
+#define STORE_H
+
+#include "lib/ipc.h"
+#include "lib/link.h"
+#include "lib/msg.h"
+#include "lib/schema.h"
+#include "store-worker/engine.h"
+
+#define STORE_NUMBER_MAX ((uint64_t)INT64_MAX)    /* what a column can hold */
+#define STORE_OFFSET_MAX (UINT64_C(1) << 60)
+#define STORE_TYPE_MAX 1024u                      /* bytes of a content type */
+#define STORE_PRODUCER_MAX 4096u                  /* bytes of a producer id */
+#define STORE_SEQ_MAX 4096u                       /* bytes of a Stream-Seq */
+#define STORE_OPS_MAX 4096u                       /* of one list */
+#define STORE_CHUNK_BYTES (64u * 1024u)           /* a gathered chunk row is not added to beyond this; part of redo: never configurable */
+#define STORE_STREAMS_CACHED 65536u
+#define STORE_PRODUCERS_CACHED 65536u
+#define STORE_CASCADE_MAX 64u                     /* ancestors freed in the batch of a removal; the rest by the sweep */
+
+/* ---- map.c: chained hash tables with intrusive nodes ---- */
+
+struct map_node {
+	struct map_node *next;
+	uint64_t hash;
+};
+struct map {
+	struct map_node **slot;
+	size_t n, cap;
+};
+uint64_t map_hash(sl_slice);        /* keyed with a random number per process: names come from strangers */
+uint64_t map_hash_u64(uint64_t);
+int map_reserve(struct map *);      /* room for one more: 0 or SLUICE_ENOMEM */
+void map_add(struct map *, struct map_node *, uint64_t hash); /* after map_reserve() */
+void map_del(struct map *, struct map_node *);
+struct map_node *map_first(const struct map *, uint64_t hash); /* of that hash; go on with map_next() */
+struct map_node *map_next(const struct map_node *);
+void map_fini(struct map *);        /* the nodes are the owner's */
+
+/* ---- volume ---- */
+
+enum volume_stmt {
+	V_STREAM_BY_NAME, V_STREAM_BY_ID, V_TAIL, V_PRODUCER, V_CHUNK_AT, V_NEXT_STREAM, V_FORKS_OF,
+	V_CHUNK_ADD, V_PRODUCER_PUT, V_STREAM_SEQ, V_STREAM_ADD, V_STREAM_CLOSE, V_STREAM_STATE, V_STREAM_FORKS, V_STREAM_EARLIEST,
+	V_STREAM_ACCESS, V_STREAM_REAP, V_STREAM_DROP, V_SEGMENT_ADD, V_SEGMENT_SUB, V_SEGMENT_DROP, V_CHUNK_SEGMENTS, V_CHUNK_DROP,
+	V_PRODUCER_DROP, V_STMTS
+};
+
+struct gather { /* appends of one stream that will be one chunk row */
+	struct sl_link pool;
+	struct sl_buf data, marks; /* marks: a run, lib/marks.h */
+	uint64_t start, stop;
+	uint32_t records, messages;
+	bool filed;                /* in the table; the bytes stay for the notices */
+};
+
+struct closer { /* the producer tuple that closed a stream */
+	char *id; /* NULL: none; owned */
+	size_t len;
+	uint64_t epoch, seq;
+};
+
+#define STREAM_MAGIC 0x53747231u
+struct stream { /* a row of stream, cached */
+	uint32_t magic;
+	struct map_node by_id, by_name;
+	struct sl_link lru, dirty, pending;
+	bool named;       /* in by_name: state below SL_DEAD */
+	bool closed, has_ttl, has_expires, own_expiry, seq_moved, has_seq, reap;
+	uint8_t state;    /* enum sl_stream_state */
+	uint64_t id, base, earliest, tail, created_ms, ttl_s, expires_ms, accessed_ms;
+	uint64_t fork_of, fork_at, fork_sub, forks; /* fork_of 0: none; fork_at: where inherited records end */
+	uint64_t reap_ms;
+	char *name, *type, *fork_name; /* owned */
+	size_t name_len, type_len, fork_name_len;
+	struct sl_buf seq;
+	struct closer closer;
+	struct gather *gather; /* from the volume's pool, until volume_rest() */
+};
+
+#define PRODUCER_MAGIC 0x50726f31u
+struct producer { /* a row of producer, cached */
+	uint32_t magic;
+	struct map_node node;
+	struct sl_link lru, dirty, unsaved;
+	uint64_t stream, epoch, seq, updated_ms;
+	bool known; /* false: remembered as absent */
+	size_t len;
+	uint8_t id[];
+};
+
+struct volume {
+	uint32_t magic;
+	sqlite3 *db;
+	sqlite3_stmt *stmt[V_STMTS];
+	struct map by_id, by_name, producers;
+	struct sl_link lru, dirty, pending;  /* streams: all; touched by this batch; with rows to file */
+	struct sl_link producer_lru, producer_dirty, producer_unsaved;
+	struct sl_link pool;                 /* gathers at rest */
+	size_t pooled;
+	uint64_t next_stream;                /* 0: to be read */
+	struct sl_buf row_marks, row_data;   /* of walk_at() */
+};
+#define VOLUME_MAGIC 0x566f6c31u
+
+void volume_init(struct volume *);
+void volume_fini(struct volume *);
+extern const struct se_redo_table volume_redo; /* every redo function of this directory */
+int volume_migrate(sqlite3 *, uint32_t have, const char **why);
+
+sl_slice stream_name(const struct stream *);
+sl_slice stream_type(const struct stream *);
+/* *out NULL: there is none. Valid until the batch ends. SE_*. */
+int volume_by_name(struct volume *, sl_slice name, struct stream **out); /* live or soft */
+int volume_by_id(struct volume *, uint64_t id, struct stream **out);
+int volume_producer(struct volume *, uint64_t stream, sl_slice id, struct producer **out); /* known: false when absent */
+int volume_next_stream(struct volume *, uint64_t *id);
+void volume_touch(struct volume *, struct stream *); /* this batch changed it */
+int volume_rest(struct volume *); /* after a batch: gathered bytes go, caches shrink to their bounds */
+int volume_run(struct volume *, enum volume_stmt);   /* steps a statement without result; SE_* */
+sqlite3_stmt *volume_stmt(struct volume *, enum volume_stmt);
+void volume_bind_text(sqlite3_stmt *, int i, sl_slice);
+void volume_bind_blob(sqlite3_stmt *, int i, sl_slice);
+void volume_bind_u64(sqlite3_stmt *, int i, uint64_t);
+
+/* gather.c */
+int gather_add(struct volume *, struct stream *, const struct se_record *, sl_slice data, sl_slice marks, uint32_t messages);
+int gather_file(struct volume *, struct stream *, const struct se_record *); /* now, if anything is gathered */
+bool volume_pending(const void *);
+int volume_settle(void *, const struct se_record *);
+struct chunk_row {
+	uint64_t id, stream, start, stop, bytes, records, messages, time_ms, segment, seg_off;
+	sl_slice marks, data; /* data absent: in the segment */
+};
+int volume_put_chunk(struct volume *, const struct chunk_row *);
+
+/* walk.c: chunks of a stream and of its fork ancestors. Settle first; the row is borrowed until the next call. */
+struct walk {
+	struct chunk_row row;
+	bool want_data;
+	uint64_t cap;  /* records of this row count up to here: the lowest fork point below */
+	bool found;
+};
+/* The chunk that contains offset or, if none does, the next one above it. */
+int walk_at(struct volume *, const struct stream *, uint64_t offset, struct walk *);
+struct walk_record {
+	uint64_t start, bytes, at; /* first offset, payload bytes, where they begin in the row's payload */
+	sl_slice marks;            /* of one record */
+	uint32_t messages;
+};
+/* The record that contains offset. *found false: offset is at or beyond the end. */
+int walk_record(struct volume *, const struct stream *, uint64_t offset, struct walk *, struct walk_record *, bool *found);
+/* The lowest offset of this stream's own records that anybody may read; STORE_OFFSET_MAX: nobody reads any. */
+int walk_reach(struct volume *, uint64_t id, unsigned budget, uint64_t *lowest);
+
+/* ---- effect.c: effects as bytes ---- */
+
+enum effect_kind {
+	EFFECT_CREATE = 16, EFFECT_APPEND, EFFECT_CLOSE, EFFECT_REMOVE, EFFECT_TRIM, EFFECT_ACCESS, EFFECT_REAP, EFFECT_FORGET,
+	EFFECT_REST, EFFECT_SEGMENT_DROP
+};
+
+#define EFFECT_CLOSES 0x1u
+#define EFFECT_PRODUCER 0x2u
+#define EFFECT_SEQ 0x4u
+#define EFFECT_SEGMENT 0x8u
+#define EFFECT_TTL 0x10u
+#define EFFECT_EXPIRES 0x20u
+#define EFFECT_FORK 0x40u
+#define EFFECT_OWN_EXPIRY 0x80u
+
+struct effect_create {
+	uint64_t id, base, earliest, ttl_s, expires_ms, fork_of, fork_at, fork_sub;
+	uint32_t flags;
+	sl_slice name, type, fork_name;
+};
+struct effect_append {
+	uint64_t stream, start, bytes, epoch, seq, segment, seg_off;
+	uint32_t flags, messages;
+	sl_slice marks, producer, stream_seq; /* marks of one record; the payload follows unless EFFECT_SEGMENT */
+};
+struct effect_close {
+	uint64_t stream, epoch, seq;
+	uint32_t flags;
+	sl_slice producer;
+};
+struct effect_remove {
+	uint64_t stream, parent; /* parent: its count of forks falls; 0: none */
+	uint8_t state;           /* SL_SOFT or SL_DEAD */
+};
+struct effect_pair { /* TRIM: stream, earliest. ACCESS: stream, time. SEGMENT_DROP: segment, 0. FORGET, REST: stream, parent or 0. */
+	uint64_t a, b;
+};
+struct effect_reap {
+	uint64_t stream, below; /* chunk rows that end at or below this offset ... */
+	uint32_t chunks, producers; /* ... the first so many of them, and so many producers */
+};
+
+int effect_put_create(struct sl_buf *, const struct effect_create *);
+int effect_get_create(sl_slice, struct effect_create *);
+int effect_put_append(struct sl_buf *, const struct effect_append *);
+int effect_get_append(sl_slice, struct effect_append *, sl_slice *rest);
+int effect_put_close(struct sl_buf *, const struct effect_close *);
+int effect_get_close(sl_slice, struct effect_close *);
+int effect_put_remove(struct sl_buf *, const struct effect_remove *);
+int effect_get_remove(sl_slice, struct effect_remove *);
+int effect_put_pair(struct sl_buf *, const struct effect_pair *);
+int effect_get_pair(sl_slice, struct effect_pair *);
+int effect_put_reap(struct sl_buf *, const struct effect_reap *);
+int effect_get_reap(sl_slice, struct effect_reap *);
+
+/* ---- ops ---- */
+
+struct store;
+
+struct segment_ref { /* where the helper thread has put a payload */
+	uint64_t segment, off;
+};
+
+struct op { /* a decoded operation; slices are borrowed from the frame or from a held request */
+	const struct sl_store_op *m;
+	bool in_segment;
+	struct segment_ref ref;
+	sl_slice marks;
+	uint64_t bytes; /* payload */
+	uint32_t messages;
+};
+
+struct txn {
+	struct store *store;
+	struct volume *volume;
+	struct se_batch *batch;
+	uint64_t now_ms;
+	struct sl_buf effect; /* of the effect being encoded */
+};
+
+/* Each fills in the result; SLUICE_* statuses are results, the return value is SE_*. */
+int op_create(struct txn *, const struct op *, struct sl_store_outcome *);
+int op_append(struct txn *, const struct op *, struct sl_store_outcome *);
+int op_close(struct txn *, const struct op *, struct sl_store_outcome *);
+int op_remove(struct txn *, const struct op *, struct sl_store_outcome *);
+int op_trim(struct txn *, const struct op *, struct sl_store_outcome *);
+int op_run(struct txn *, const struct op *, struct sl_store_outcome *); /* checks what every kind shares, then one of the above */
+int op_refuse(struct sl_store_outcome *, int status, uint32_t reason, const char *message); /* SE_OK */
+void op_facts(struct sl_store_outcome *, const struct stream *);
+/* The stream for a change: live, or NULL with the refusal filled in. An expired one is removed first. */
+int op_find(struct txn *, sl_slice name, struct stream **, struct sl_store_outcome *);
+/* Like volume_by_name(), but an expired stream is removed first, and seen as that leaves it. */
+int txn_find(struct txn *, sl_slice name, struct stream **);
+int txn_remove(struct txn *, struct stream *); /* with the cascade to its ancestors */
+int txn_emit(struct txn *, uint16_t kind, int encoded, sl_slice payload); /* encoded: result of the effect_put_*() on t->effect */
+int txn_settle(struct txn *);
+/* Emits a record at the tail of s: a payload of the op, or a part of a record of an ancestor. */
+int append_emit(struct txn *, const struct stream *s, const struct op *, uint32_t flags);
+int txn_trim(struct txn *, const struct stream *, uint64_t earliest);
+int txn_boundary(struct txn *, const struct stream *, uint64_t *offset); /* down to the beginning of the record it is in */
+/* A closed stream meets an append or a close with a producer: a duplicate of the closing one, or refused. */
+int op_closed_again(struct txn *, struct stream *, const struct sl_store_op *, struct sl_store_outcome *);
+int stream_close(struct volume *, struct stream *, bool by_producer, sl_slice producer, uint64_t epoch, uint64_t seq);
+struct fork_point {
+	struct stream *source;
+	uint64_t at;
+	struct op prefix;        /* part of the record there, by the sub-offset; bytes 0: none */
+	struct sl_store_op data; /* what prefix.m points to */
+	struct sl_buf marks;
+};
+int fork_find(struct txn *, struct fork_point *, const struct sl_store_op *, struct sl_store_outcome *);
+bool name_valid(sl_slice);
+bool utf8_valid(sl_slice);
+bool type_equal(sl_slice a, sl_slice b); /* media types, without parameters */
+bool type_is_json(sl_slice);
+
+enum producer_verdict { PRODUCER_ACCEPT, PRODUCER_DUPLICATE, PRODUCER_REFUSED };
+int producer_check(struct txn *, const struct stream *, const struct sl_store_op *, enum producer_verdict *, struct sl_store_outcome *);
+/* The result tells what the store holds: the old state until everything is in order, then the new one. */
+void producer_accepted(const struct sl_store_op *, struct sl_store_outcome *);
+bool producer_is_closer(const struct stream *, const struct sl_store_op *);
+int producer_redo(struct volume *, const struct se_record *, uint64_t stream, sl_slice id, uint64_t epoch, uint64_t seq);
+
+se_redo_fn redo_create, redo_append, redo_close, redo_remove, redo_trim, redo_access, redo_reap, redo_forget, redo_rest, redo_segment_drop;
+
+/* ---- the process ---- */
+
+#define PEER_READ_STOP (8u << 20)   /* queued bytes beyond which a peer is not read any more ... */
+#define PEER_READ_AGAIN (4u << 20)  /* ... until fewer than this are left */
+#define PEER_NOTICE_MARK (1u << 20) /* beyond: notices wait, one per watch */
+#define PEER_FILL_MARK (256u << 10) /* beyond: notices go without fills */
+#define PEER_FILL_MAX (64u << 10)
+#define PEER_WATCHES_MAX (1u << 18) /* as many as lib/store_client.h has */
+#define PEER_PREFIXES_MAX 1024u
+#define PEER_RULES_MAX 4096u
+#define PEER_HELD_MAX 1024u
+#define PEER_HELD_BYTES (8u << 20)
+#define STORE_PEERS_MAX 1024u
+#define STORE_ACCESS_MAX (1u << 18)
+
+struct settings { /* the store: section of the file */
+	enum se_sync sync;
+	uint64_t checkpoint_bytes, max_payload, large_payload, segment_bytes, max_batch_bytes;
+	uint32_t max_batch_ops;
+	uint64_t sweep_ms, reap_ms;
+};
+
+struct source { /* a descriptor in the loop */
+	int fd;
+	uint32_t events;
+	void (*ready)(struct store *, struct source *, uint32_t events);
+};
+
+struct rule {
+	char *prefix; /* owned */
+	size_t len;
+	uint64_t max_age_ms, max_bytes;
+};
+
+#define PEER_MAGIC 0x50656531u
+struct peer { /* a worker or sluicectl */
+	uint32_t magic;
+	struct source source;
+	struct sl_link all, ready, flush, runnable;
+	struct sl_ipc ipc;
+	char *name; /* owned */
+	struct store *store;
+	bool hello, ended, paused, again;
+	struct map watches;   /* by number, prefix watches too */
+	struct sl_link late;  /* watches whose notice waits for room */
+	struct sl_link held;  /* requests that wait for the helper thread or for one before them */
+	size_t n_prefixes, n_held, held_bytes;
+	struct rule *rules;
+	size_t n_rules;
+};
+
+struct topic { /* a stream that is watched */
+	struct map_node node;
+	struct sl_link watches, touched;
+	uint64_t id;
+	uint32_t live, events; /* live watches; what this commit did */
+};
+
+#define WATCH_MAGIC 0x57617431u
+struct watch {
+	uint32_t magic;
+	struct map_node node;
+	struct sl_link list, late; /* of the topic, or of all prefix watches */
+	struct peer *peer;
+	struct topic *topic;       /* NULL: a prefix watch, or one whose stream is gone and whose notice waits */
+	uint64_t number, tail;
+	uint32_t events;           /* of the waiting notice */
+	bool live, prefix;
+	size_t len;
+	char name[];               /* the prefix */
+};
+
+enum reply_kind { REPLY_RESULT, REPLY_TOUCHED, REPLY_WATCH, REPLY_LIVE, REPLY_UNWATCH, REPLY_PREFIX };
+
+struct reply { /* what is done for a peer once the batch is over, in the order of its frames */
+	enum reply_kind kind;
+	struct peer *peer;
+	uint64_t number;       /* request or watch */
+	size_t at, n;          /* outcomes, or bytes of text */
+	uint64_t incarnation;
+	bool flag;             /* renew, live */
+};
+
+struct held { /* a submit that cannot run yet; frame and descriptors are its own */
+	struct sl_link list;
+	struct peer *peer;
+	uint64_t req;
+	size_t n_parts, waiting, n_names, bytes; /* payloads; those the helper has not finished; names; bytes kept */
+	struct held_part *parts;
+	uint64_t *names;      /* hashes of the streams it touches */
+	uint8_t *frame;
+	struct sl_list ops;
+};
+
+struct held_part { /* one payload of a held request, filled in by the helper thread */
+	struct sl_link job;
+	struct held *held;  /* outlives the part; held->peer NULL: nobody waits any more */
+	int fd;
+	uint64_t data_len, marks_len;
+	int status;         /* SLUICE_* */
+	struct segment_ref ref;
+	uint8_t *marks;     /* owned */
+};
+
+struct access { /* last access to a stream with a sliding TTL, newer than what its row says */
+	struct map_node node;
+	struct sl_link lru, unsaved;
+	uint64_t id, touched_ms, saved_ms;
+};
+
+struct life { /* creation or removal in this commit, for prefix watches */
+	uint64_t id;
+	uint32_t events;
+};
+
+struct payloads;    /* payload.c */
+struct checkpoints; /* checkpoint.c */
+struct shadow;      /* shadow.c */
+struct control;     /* control.c */
+struct sweep;       /* sweep.c */
+
+#define STORE_MAGIC 0x53746f31u
+struct store {
+	uint32_t magic;
+	char *data_dir, *why; /* owned; why: of a failed opening */
+	int epoll, lock;
+	unsigned lock_wait_ms;
+	struct settings settings;
+	struct volume volume;
+	struct se *se;
+	struct payloads *payloads;
+	struct checkpoints *checkpoints;
+	struct shadow *shadow;
+	struct control *control;
+	/* the open batch */
+	struct txn txn; /* batch NULL: none is open */
+	uint32_t batch_ops;
+	int batch_rc;   /* how it ended */
+	struct reply *replies;
+	size_t n_replies, cap_replies;
+	struct sl_store_outcome *outcomes;
+	size_t n_outcomes, cap_outcomes;
+	struct sl_buf text; /* names in replies */
+	/* peers and watches */
+	struct sl_link peers, ready, flush, ended, runnable;
+	size_t n_peers;
+	struct map topics;
+	struct sl_link touched, prefixes;
+	struct life *lives;
+	size_t n_lives, cap_lives;
+	bool lives_lost; /* no memory for one: every prefix watch is told to list again */
+	/* access times */
+	struct map accesses;
+	struct sl_link access_lru, access_unsaved;
+	uint64_t started_ms;
+	/* sweep */
+	struct sweep *sweep;
+	bool batch_failed;     /* the last one did not commit */
+	bool fatal;            /* the engine has failed: answer, then exit */
+	bool no_full_warning;  /* the full disk has been logged */
+	/* hooks for tests */
+	uint64_t (*wall_ms)(void *);
+	uint64_t (*mono_ms)(void *);
+	void *clock_arg;
+};
+
+/* store.c: the object and the loop */
+struct store *store_new(void);
+int store_open(struct store *, const char *data_dir, const char **why, bool *final); /* 0 or SLUICE_E* */
+void store_free(struct store *);                 /* saves access times; ends peers; closes the volume */
+int store_turn(struct store *, int timeout_ms);  /* one round; 0, or SLUICE_EINTERNAL: the process must end */
+bool store_busy(const struct store *);           /* something is left to do without new input */
+int store_wait(struct store *, int timeout_ms); /* the first part of a round: events only */
+const struct settings *store_settings(const struct store *);
+int source_add(struct store *, struct source *, uint32_t events);
+void source_set(struct store *, struct source *, uint32_t events);
+void source_del(struct store *, struct source *);
+uint64_t store_now(const struct store *);        /* wall clock, never below the last commit's */
+
+/* setting.c */
+int settings_read(struct settings *, sl_slice yaml, char *why, size_t why_len); /* empty yaml: defaults */
+void settings_default(struct settings *);
+
+/* peer.c */
+int peer_add(struct store *, int fd, sl_slice name); /* takes the descriptor over */
+void peer_end(struct peer *, const char *why);       /* NULL why: it left; freed at the end of the round */
+void peer_read(struct peer *);
+void peer_flush(struct peer *);
+void peer_want_flush(struct peer *);
+void peer_interest(struct peer *);                   /* what it waits for in the loop, after a bound was passed or left */
+bool peer_holds_enough(const struct peer *);
+void peers_bury(struct store *);
+
+/* batch.c */
+int batch_open(struct store *);                      /* SE_*; idempotent */
+bool batch_full(const struct store *);
+void batch_submit(struct store *, struct peer *, uint64_t req, const struct sl_list *ops, const struct held *);
+void batch_end(struct store *);                      /* commit, replies, notices */
+int batch_later(struct store *, const struct reply *, sl_slice text);
+
+/* hold.c */
+int hold_submit(struct peer *, const struct sl_store_submit *, bool *held); /* 0, or SLUICE_E*: end the peer */
+void hold_run(struct store *);                       /* runs the requests that have become ready */
+void hold_drop(struct peer *);
+void hold_done(struct store *, struct held_part *);  /* from payload.c, on the loop */
+
+/* watch.c */
+void watch_reply(struct store *, const struct reply *, sl_slice name);
+void watch_event(void *store, const struct se_event *);
+void watch_notify(struct store *);
+void watch_late(struct peer *);                      /* there is room again */
+void watch_drop(struct peer *);
+bool watch_live(const struct store *, uint64_t id);
+
+/* access.c */
+bool access_expired(struct store *, const struct stream *, uint64_t now_ms);
+uint64_t access_last(struct store *, const struct stream *, uint64_t now_ms);
+void access_renew(struct store *, const struct stream *, uint64_t now_ms);
+void access_forget(struct store *, uint64_t id);
+int access_save(struct txn *, unsigned max, bool all);
+uint64_t access_deadline(uint64_t accessed_ms, uint64_t ttl_s);
+int access_keep(struct txn *, const struct stream *); /* its row says that it has expired, but memory knows better */
+void access_fini(struct store *);
+
+/* sweep.c: when; expire, retention.c, reap.c: what. A slice says in *left whether another one should follow at once. */
+int sweep_open(struct store *);
+void sweep_close(struct store *);
+void sweep_tick(struct store *);                     /* a slice of what is due; in a batch of its own */
+int sweep_timeout(const struct store *);             /* ms until the next */
+bool sweep_left(const struct store *);
+enum sweep_stmt { SWEEP_EXPIRED, SWEEP_REAP, SWEEP_CHUNKS, SWEEP_PRODUCERS, SWEEP_SEGMENTS, SWEEP_NAMES, SWEEP_STMTS };
+sqlite3_stmt *sweep_stmt(struct store *, enum sweep_stmt);
+struct retention {
+	char *name; /* where the pass goes on; owned; NULL: a pass begins */
+	size_t len;
+	uint64_t slices, next_ms; /* of this pass; not before (monotonic) */
+};
+int retention_slice(struct txn *, struct retention *, bool *left);
+const struct rule *retention_rule(const struct store *, sl_slice name); /* NULL: none */
+int reap_slice(struct txn *, bool *left);
+struct segment_drops { /* files to unlink once the batch is durable */
+	uint64_t id[16];
+	size_t n;
+};
+int segments_slice(struct txn *, struct segment_drops *);
+void segments_unlink(struct store *, const struct segment_drops *);
+void segments_orphans(struct store *, bool starting);
+
+/* payload.c: the helper thread */
+int payloads_open(struct store *, const char **why);
+void payloads_close(struct store *);
+void payloads_put(struct store *, struct held_part *);
+uint64_t payloads_segment(struct store *);           /* the one being written; 0: none */
+bool payloads_busy(const struct store *);
+bool payloads_do(struct store *, void (*fn)(void *), void *arg); /* a job of another kind; false: one is under way */
+
+/* checkpoint.c */
+int checkpoints_open(struct store *);
+void checkpoints_close(struct store *);
+void checkpoints_tick(struct store *);               /* after the answers have gone out */
+
+/* shadow.c */
+int shadow_open(struct store *, const char *dir, const char **why);
+void shadow_close(struct store *);
+int shadow_compare(struct store *, char *why, size_t len); /* 0: equal */
+void shadow_event(struct store *, const struct se_event *);
+
+/* control.c */
+int control_run(int fd);
+
+#endif
