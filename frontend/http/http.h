@@ -8,8 +8,8 @@
 
 #include "frontend/frontend.h"
 
-struct http_limits { /* limits: of the configuration; times in milliseconds */
-	uint64_t body;        /* of one request */
+struct http_limits {           /* limits: of the configuration; times in milliseconds */
+	uint64_t body;         /* of one request */
 	uint32_t header_bytes; /* request line and headers */
 	uint32_t path_bytes;   /* 414 beyond */
 	uint32_t connections;  /* of this worker */
@@ -20,9 +20,9 @@ struct http_limits { /* limits: of the configuration; times in milliseconds */
 /* A request that asks for a WebSocket. The engine forgets the connection when upgrade() returns 0. */
 struct http_upgrade {
 	int fd;
-	sl_slice raw;     /* every byte read from the connection, beginning with the request line */
-	sl_slice path;    /* decoded, with the mount, beginning with '/' */
-	sl_slice query;   /* as sent, without '?' */
+	sl_slice raw;   /* every byte read from the connection, beginning with the request line */
+	sl_slice path;  /* decoded, with the mount, beginning with '/' */
+	sl_slice query; /* as sent, without '?' */
 	const struct sluice_header *header;
 	size_t n_header;
 };

@@ -1,9 +1,10 @@
 /*
- * conn.c - the life of one WebSocket connection: messages in, the queue out, closing, and being found dead. Worker process.
+ * conn.c - the life of one WebSocket connection: messages in, the queue out, closing, and being found dead. Worker
+ * process.
  *
- * Input is assembled into whole messages, at most max_message bytes; while the plugin has paused it, libwebsockets does not read, and
- * the client's window closes. Output is bounded by limits.send_queue. Closed() is owed exactly once to everyone whose open() said
- * yes, and is paid by ws_engine_turn().
+ * Input is assembled into whole messages, at most max_message bytes; while the plugin has paused it, libwebsockets
+ * does not read, and the client's window closes. Output is bounded by limits.send_queue. Closed() is owed exactly
+ * once to everyone whose open() said yes, and is paid by ws_engine_turn().
  */
 #include <stdlib.h>
 
@@ -259,8 +260,9 @@ void ws_conn_lost(struct sluice_ws *ws)
 /* ---- the sweep ---- */
 
 /*
- * Silence for a whole round: ask. Silence for another: gone. Output that does not move for two rounds: gone as well. Output that moves
- * counts as a sign of life, for the answer to a ping may stand behind it; what moves into a void TCP_USER_TIMEOUT finds out.
+ * Silence for a whole round: ask. Silence for another: gone. Output that does not move for two rounds: gone as well.
+ * Output that moves counts as a sign of life, for the answer to a ping may stand behind it; what moves into a void
+ * TCP_USER_TIMEOUT finds out.
  */
 static void conn_visit(struct sluice_ws *ws)
 {

@@ -1,7 +1,8 @@
 /*
  * endpoint.c - the endpoints that plugins mount, and which of them a path belongs to. Worker process.
  *
- * A path is compared segment by segment with mount + pattern. There are few endpoints and one look-up per connection, so a list does.
+ * A path is compared segment by segment with mount + pattern. There are few endpoints and one look-up per connection,
+ * so a list does.
  */
 #include "frontend/ws/engine.h"
 
@@ -160,8 +161,8 @@ int ws_endpoint_clash(const struct ws_engine *engine, const char **why)
 	for (const struct ws_endpoint *a = engine->endpoints; a; a = a->next)
 		for (const struct ws_endpoint *b = a->next; b; b = b->next)
 			if (endpoint_compare(a, b) == 0) {
-				snprintf(text, sizeof text, "%s of %s and %s of %s are the same WebSocket endpoint", b->text,
-				         b->mount->ctx->name, a->text, a->mount->ctx->name);
+				snprintf(text, sizeof text, "%s of %s and %s of %s are the same WebSocket endpoint",
+				         b->text, b->mount->ctx->name, a->text, a->mount->ctx->name);
 				*why = text;
 				return SLUICE_EEXIST;
 			}

@@ -7,8 +7,9 @@
  *   CLOSING  somebody on our side wants it closed; what is queued goes out first, input is dropped
  *   ENDING   a close frame was sent or received; libwebsockets finishes
  *   LOST     libwebsockets has let go of it; closed() is owed, then it is freed
- * It only moves downwards. Plugin calls merely mark; open() runs in the upgrade, message() and pull() in libwebsockets' callbacks,
- * closed() and freeing in ws_engine_turn(), where no other callback can be on the stack. All of libwebsockets is in lws.c.
+ * It only moves downwards. Plugin calls merely mark; open() runs in the upgrade, message() and pull() in
+ * libwebsockets' callbacks, closed() and freeing in ws_engine_turn(), where no other callback can be on the stack.
+ * All of libwebsockets is in lws.c.
  */
 #ifndef WS_ENGINE_H
 #define WS_ENGINE_H
@@ -21,16 +22,18 @@
 #define WS_MAGIC 0x5773636fu
 
 enum {
-	WS_FRAGMENT = 64 * 1024,  /* a longer message goes out as a fragmented one, so that a slow but live client shows progress */
-	WS_BURST = 256 * 1024,    /* bytes written to one client before the others get their turn */
-	WS_BURST_MESSAGES = 64,   /* the same in messages */
-	WS_MESSAGE_COST = 64,     /* what a queued message counts for beside its bytes: empty ones are bounded too */
+	WS_FRAGMENT =
+		64 *
+		1024, /* a longer message goes out as a fragmented one, so that a slow but live client shows progress */
+	WS_BURST = 256 * 1024,  /* bytes written to one client before the others get their turn */
+	WS_BURST_MESSAGES = 64, /* the same in messages */
+	WS_MESSAGE_COST = 64,   /* what a queued message counts for beside its bytes: empty ones are bounded too */
 	WS_ENDPOINTS_MAX = 1024,
-	WS_SEGMENTS_MAX = 32,     /* of a pattern with its mount */
-	WS_REASON_MAX = 123,      /* RFC 6455 5.5 */
-	WS_KEY_LEN = 24,          /* 16 bytes in base64 */
-	WS_LAST_WORD_MS = 250,    /* for our close frame to get away when the client's was malformed */
-	WS_LWS_ACK_MS = 5000      /* how long libwebsockets waits for the answer to a close */
+	WS_SEGMENTS_MAX = 32,  /* of a pattern with its mount */
+	WS_REASON_MAX = 123,   /* RFC 6455 5.5 */
+	WS_KEY_LEN = 24,       /* 16 bytes in base64 */
+	WS_LAST_WORD_MS = 250, /* for our close frame to get away when the client's was malformed */
+	WS_LWS_ACK_MS = 5000   /* how long libwebsockets waits for the answer to a close */
 };
 
 struct ws_lws; /* lws.c */
@@ -91,15 +94,15 @@ enum ws_state { WS_OPENING, WS_OPEN, WS_CLOSING, WS_ENDING, WS_LOST };
 struct sluice_ws {
 	uint32_t magic;
 	uint8_t state;
-	bool heard : 1;      /* since the sweep last came by */
-	bool progress : 1;   /* bytes of the queue left since then */
-	bool asked : 1;      /* a ping was wanted at the last visit */
-	bool stalled : 1;    /* nothing had left by the last visit */
+	bool heard : 1;    /* since the sweep last came by */
+	bool progress : 1; /* bytes of the queue left since then */
+	bool asked : 1;    /* a ping was wanted at the last visit */
+	bool stalled : 1;  /* nothing had left by the last visit */
 	bool want_ping : 1;
-	bool want_pull : 1;  /* send() said EAGAIN */
+	bool want_pull : 1; /* send() said EAGAIN */
 	bool paused : 1;
 	bool cutting : 1;
-	int code;            /* what closed() is told */
+	int code; /* what closed() is told */
 	struct ws_engine *engine;
 	struct lws *wsi; /* libwebsockets'; NULL before and after */
 	const struct ws_endpoint *endpoint;
@@ -156,7 +159,7 @@ int ws_conn_peer_closes(struct sluice_ws *, sl_slice payload);
 void ws_conn_lost(struct sluice_ws *);
 void ws_conn_close(struct sluice_ws *, int code, const char *reason);
 void ws_conn_sweep(struct ws_engine *, uint64_t now, size_t visits);
-void ws_conn_link(struct sluice_ws *);   /* into the engine's lists */
+void ws_conn_link(struct sluice_ws *); /* into the engine's lists */
 void ws_conn_free(struct sluice_ws *);
 
 /* upgrade.c */
@@ -168,14 +171,15 @@ void ws_lws_free(struct ws_lws *);
 bool ws_lws_takes(const struct ws_lws *, int fd); /* its table has a place for the descriptor */
 /* Takes the descriptor. rest: bytes behind the head. When it fails, ws_conn_lost() was or will be called. */
 void ws_lws_adopt(struct ws_lws *, struct sluice_ws *, int fd, sl_slice rest);
-void ws_lws_run(struct ws_lws *);                       /* lets libuv look at its descriptors and timers */
+void ws_lws_run(struct ws_lws *); /* lets libuv look at its descriptors and timers */
 void ws_lws_want_write(struct sluice_ws *);
 void ws_lws_pause(struct sluice_ws *, bool on);
-void ws_lws_close(struct sluice_ws *, int code, const char *reason); /* begins the closing handshake; not from callbacks */
-void ws_lws_cut(struct sluice_ws *);                    /* the connection dies in the next turn, without a word */
-void ws_lws_settle(struct ws_lws *);                    /* after ws_lws_close(): its timers are looked at */
+void ws_lws_close(struct sluice_ws *, int code,
+                  const char *reason); /* begins the closing handshake; not from callbacks */
+void ws_lws_cut(struct sluice_ws *);   /* the connection dies in the next turn, without a word */
+void ws_lws_settle(struct ws_lws *);   /* after ws_lws_close(): its timers are looked at */
 /* In ws_conn_writable() only. */
-bool ws_lws_choked(const struct sluice_ws *);           /* the socket took less than was given: wait */
+bool ws_lws_choked(const struct sluice_ws *); /* the socket took less than was given: wait */
 int ws_lws_write(struct sluice_ws *, sl_slice piece, bool first, bool last, bool binary); /* at most WS_FRAGMENT */
 int ws_lws_ping(struct sluice_ws *);
 

@@ -1,17 +1,21 @@
 /*
- * lws.c - all of libwebsockets: framing, masking, handshake and closing handshake, on the worker's loop. Worker process.
+ * lws.c - all of libwebsockets: framing, masking, handshake and closing handshake, on the worker's loop. Worker
+ * process.
  *
- * libwebsockets 4.1.6 runs on a libuv loop that it is given; libuv is made to be embedded: libevent watches its backend descriptor, a
- * timer follows uv_backend_timeout(), and ws_lws_run() is called on either and after every call from outside that may have changed
- * what it watches. No listener, no thread. One protocol serves all endpoints.
+ * libwebsockets 4.1.6 runs on a libuv loop that it is given; libuv is made to be embedded: libevent watches its
+ * backend descriptor, a timer follows uv_backend_timeout(), and ws_lws_run() is called on either and after every call
+ * from outside that may have changed what it watches. No listener, no thread. One protocol serves all endpoints.
  *
  * What is particular about 4.1.6 as Debian builds it:
- *   - its table of descriptors is as long as RLIMIT_NOFILE; a smaller one of its own choice is searched linearly for each event. So the
- *     limit is lowered while the context is made, and descriptors beyond the table are refused by ws_lws_takes();
- *   - a callback that returns -1 to have its connection closed gets it closed twice ("uv repeat test"), which kills the connection
- *     before its close frame is sent. So a close is begun from outside of all callbacks, by way of lws_set_timeout();
+ *   - its table of descriptors is as long as RLIMIT_NOFILE; a smaller one of its own choice is searched linearly for
+ *     each event. So the limit is lowered while the context is made, and descriptors beyond the table are refused by
+ *     ws_lws_takes();
+ *   - a callback that returns -1 to have its connection closed gets it closed twice ("uv repeat test"), which kills
+ *     the connection before its close frame is sent. So a close is begun from outside of all callbacks, by way of
+ *     lws_set_timeout();
  *   - timers made from outside are not noticed until something happens: lws_cancel_service() makes it happen;
- *   - its keep-alive puts each connection into one sorted list, a linear search per message: it is off, conn.c has its own;
+ *   - its keep-alive puts each connection into one sorted list, a linear search per message: it is off, conn.c has
+ *     its own;
  *   - it logs each adoption as an error.
  */
 #include <assert.h>
@@ -27,9 +31,9 @@
 #define WS_LWS_MAGIC 0x576c7773u
 
 enum {
-	LWS_READ = 2048,       /* one read and one piece of a message; each connection owns a buffer of this size */
-	LWS_RUNS = 8,          /* rounds of libuv a turn, as long as it says that there is more to do at once */
-	LWS_SPARE_FDS = 4096,  /* beside two descriptors for each connection: HTTP has as many */
+	LWS_READ = 2048,      /* one read and one piece of a message; each connection owns a buffer of this size */
+	LWS_RUNS = 8,         /* rounds of libuv a turn, as long as it says that there is more to do at once */
+	LWS_SPARE_FDS = 4096, /* beside two descriptors for each connection: HTTP has as many */
 	LWS_HEAD_MAX = 512
 };
 
@@ -143,8 +147,8 @@ static int lws_on_event(struct lws *wsi, enum lws_callback_reasons reason, void 
 		ws_conn_opened(ws);
 		return 0;
 	case LWS_CALLBACK_RECEIVE:
-		ws_conn_receive(ws, SL_SLICE(in, len), lws_remaining_packet_payload(wsi), lws_is_final_fragment(wsi) != 0,
-		                lws_frame_is_binary(wsi) != 0);
+		ws_conn_receive(ws, SL_SLICE(in, len), lws_remaining_packet_payload(wsi),
+		                lws_is_final_fragment(wsi) != 0, lws_frame_is_binary(wsi) != 0);
 		return 0;
 	case LWS_CALLBACK_RECEIVE_PONG:
 		ws_conn_heard(ws);
@@ -256,7 +260,8 @@ void ws_lws_close(struct sluice_ws *ws, int code, const char *reason)
 {
 	if (!ws->wsi)
 		return;
-	lws_close_reason(ws->wsi, (enum lws_close_status)code, (unsigned char *)(uintptr_t)reason, reason ? strlen(reason) : 0);
+	lws_close_reason(ws->wsi, (enum lws_close_status)code, (unsigned char *)(uintptr_t)reason,
+	                 reason ? strlen(reason) : 0);
 	lws_set_timeout(ws->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
 }
 
@@ -318,7 +323,8 @@ static int lws_create(struct ws_lws *l)
 	info.pt_serv_buf_size = 8192; /* head and answer of a handshake; reads are shorter */
 	info.retry_and_idle_policy = &lws_no_keepalive;
 	info.vhost_name = "sluice";
-	info.options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS;
+	info.options =
+		LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS;
 	if (getrlimit(RLIMIT_NOFILE, &limit))
 		return SLUICE_EINTERNAL;
 	lower = limit;
@@ -359,7 +365,8 @@ struct ws_lws *ws_lws_new(struct ws_engine *engine)
 	return l;
 }
 
-/* Handles are closed asynchronously: libuv has to run until none is left, and libwebsockets to be asked a second time. */
+/* Handles are closed asynchronously: libuv has to run until none is left, and libwebsockets to be asked a second
+ * time. */
 void ws_lws_free(struct ws_lws *l)
 {
 	if (l->ev_poll)

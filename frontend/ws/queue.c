@@ -1,8 +1,8 @@
 /*
  * queue.c - messages waiting for one WebSocket client. Worker process.
  *
- * A ring of references to shared buffers: a message for a thousand clients exists once. Its bound is kept by the sender (conn.c),
- * which is why bytes counts a fixed cost for each message as well.
+ * A ring of references to shared buffers: a message for a thousand clients exists once. Its bound is kept by the
+ * sender (conn.c), which is why bytes counts a fixed cost for each message as well.
  */
 #include "frontend/ws/engine.h"
 

@@ -1,9 +1,11 @@
 /*
- * upgrade.c - from an HTTP request to a WebSocket connection: which endpoint, whether it is allowed, what is kept of it. Worker process.
+ * upgrade.c - from an HTTP request to a WebSocket connection: which endpoint, whether it is allowed, what is kept of
+ * it. Worker process.
  *
- * Everything that can be refused is refused before libwebsockets sees the descriptor, so that the HTTP engine can still answer. The
- * request was parsed by the HTTP engine already; libwebsockets is given a head of ours that has what the handshake needs and
- * nothing else (no extensions, no subprotocols of which it would have to know the names, no size limits of its own).
+ * Everything that can be refused is refused before libwebsockets sees the descriptor, so that the HTTP engine can
+ * still answer. The request was parsed by the HTTP engine already; libwebsockets is given a head of ours that has
+ * what the handshake needs and nothing else (no extensions, no subprotocols of which it would have to know the names,
+ * no size limits of its own).
  */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -68,7 +70,8 @@ static bool request_offers(const struct http_upgrade *up, sl_slice subprotocol)
 	return false;
 }
 
-/* The first of the endpoint's that the client offers. None in common: none is named, and the client decides (RFC 6455 4.2.2). */
+/* The first of the endpoint's that the client offers. None in common: none is named, and the client decides (RFC 6455
+ * 4.2.2). */
 static sl_slice request_subprotocol(const struct http_upgrade *up, const struct ws_endpoint *e)
 {
 	sl_slice rest = sl_slice_str(e->pub.subprotocols), name;
@@ -91,8 +94,8 @@ static sl_slice keep(uint8_t **at, sl_slice s)
 }
 
 /* One allocation holds the connection and what its accessors show. */
-static struct sluice_ws *request_keep(struct ws_engine *engine, const struct ws_endpoint *e, const struct http_upgrade *up,
-                                      sl_slice path, sl_slice key)
+static struct sluice_ws *request_keep(struct ws_engine *engine, const struct ws_endpoint *e,
+                                      const struct http_upgrade *up, sl_slice path, sl_slice key)
 {
 	size_t n = up->n_header * sizeof *up->header + path.len + up->query.len;
 	struct sluice_header *header;
@@ -104,7 +107,8 @@ static struct sluice_ws *request_keep(struct ws_engine *engine, const struct ws_
 	ws = malloc(sizeof *ws + n);
 	if (!ws)
 		return NULL;
-	*ws = (struct sluice_ws){.magic = WS_MAGIC, .state = WS_OPENING, .heard = true, .code = 1006, .engine = engine, .endpoint = e};
+	*ws = (struct sluice_ws){
+		.magic = WS_MAGIC, .state = WS_OPENING, .heard = true, .code = 1006, .engine = engine, .endpoint = e};
 	sl_link_init(&ws->all);
 	sl_link_init(&ws->work);
 	sl_buf_init(&ws->in);
@@ -157,12 +161,14 @@ static sl_slice request_rest(const struct http_upgrade *up, size_t max)
 	return SL_SLICE((const uint8_t *)up->raw.data + n, up->raw.len - (size_t)n);
 }
 
-/* A peer that vanished while output was on its way: the kernel sees that nothing is acknowledged (conn.c, the sweep). */
+/* A peer that vanished while output was on its way: the kernel sees that nothing is acknowledged (conn.c, the sweep).
+ * */
 static void request_watch_peer(const struct ws_engine *engine, int fd)
 {
 	unsigned int ms = 2 * engine->limits.ping_interval;
 
-	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms); /* fails on Unix sockets, where nobody vanishes */
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms,
+	           sizeof ms); /* fails on Unix sockets, where nobody vanishes */
 }
 
 static int request_open(struct ws_engine *engine, struct sluice_ws *ws, const struct http_upgrade *up)

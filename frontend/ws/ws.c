@@ -1,7 +1,8 @@
 /*
  * ws.c - the WebSocket engine: made, mounted, run once a turn, drained, freed. Worker process.
  *
- * A turn begins what has to be begun outside of libwebsockets' callbacks (closes), lets it run, and pays closed() to whoever was lost.
+ * A turn begins what has to be begun outside of libwebsockets' callbacks (closes), lets it run, and pays closed() to
+ * whoever was lost.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -51,7 +52,9 @@ static void sweep_run(evutil_socket_t fd, short what, void *arg)
 	uint64_t n = engine->n_conns;
 
 	(void)fd, (void)what;
-	ws_conn_sweep(engine, ws_now(), (size_t)((n * sweep_ms(engine) + engine->limits.ping_interval - 1) / engine->limits.ping_interval));
+	ws_conn_sweep(
+		engine, ws_now(),
+		(size_t)((n * sweep_ms(engine) + engine->limits.ping_interval - 1) / engine->limits.ping_interval));
 	sweep_arm(engine);
 	ws_engine_turn(engine);
 }

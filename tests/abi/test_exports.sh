@@ -1,0 +1,27 @@
+#!/bin/sh
+# Every built plugin exports exactly one symbol and needs none of the host's.
+n=0
+failed=0
+result() { # good name
+	n=$((n + 1))
+	if [ "$1" -eq 0 ]; then echo "ok $n - $2"; else echo "not ok $n - $2"; failed=1; fi
+}
+
+found=0
+for so in "$top_builddir"/.libs/*.so; do
+	[ -f "$so" ] || continue
+	found=$((found + 1))
+	name=${so##*/}
+	exported=$(nm -D --defined-only "$so" | awk '{print $NF}' | grep -v '^__asan\|^__odr_asan\|^__ubsan' | sort | tr '\n' ' ')
+	[ "$exported" = "sluice_plugin_v1 " ]
+	result $? "$name exports sluice_plugin_v1 and nothing else (got: $exported)"
+	wanted=$(nm -D --undefined-only "$so" | awk '{print $NF}' | grep -E '^(sl_|sluice_|http_|ws_|event_|evtimer_|nghttp2_|lws_)' | tr '\n' ' ')
+	[ -z "$wanted" ]
+	result $? "$name takes nothing but the C library from its process (got: $wanted)"
+done
+if [ $found -eq 0 ]; then
+	echo "ok 1 - no plugins built # SKIP"
+	n=1
+fi
+echo "1..$n"
+exit $failed
