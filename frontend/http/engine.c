@@ -226,12 +226,8 @@ static void engine_on_wait(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	e->wait_set = false;
-	TAILQ_FOREACH(r, &e->waiting, wait_link)
-	{
-		if (e->budget->used >= e->budget->max)
-			break;
+	for (r = TAILQ_FIRST(&e->waiting); r && e->budget->used < e->budget->max; r = TAILQ_NEXT(r, wait_link))
 		req_work(r, WORK_BODY);
-	}
 	if (!TAILQ_EMPTY(&e->waiting) && event_add(&e->wait_event, &tick) == 0)
 		e->wait_set = true;
 }

@@ -149,7 +149,7 @@ struct http_target {
 	bool asterisk;
 };
 /* 0 or an HTTP status with a sentence in *why. */
-int target_split(sl_slice target, struct http_target *, const char **why);
+int target_split(sl_slice s, struct http_target *, const char **why);
 /* Decodes raw into out (raw.len bytes suffice). 0 or 400. */
 int target_decode(sl_slice raw, uint8_t *out, size_t *len, const char **why);
 /* Decodes one query component into out; malformed escapes stay as they are, '+' is a space. */

@@ -119,8 +119,8 @@ static uint64_t h2_length(const struct sluice_http_req *r, bool *given)
 	const uint8_t *p = s.data;
 	uint64_t v = 0;
 
-	*given = s.data != NULL;
-	for (size_t i = 0; i < s.len && i < 18; i++)
+	*given = p != NULL;
+	for (size_t i = 0; p && i < s.len && i < 18; i++)
 		v = v * 10 + (p[i] & 15u);
 	return v;
 }
@@ -370,7 +370,9 @@ static void h2_fini(struct http_conn *c)
 {
 	if (!c->h2)
 		return;
-	nghttp2_session_del(c->h2->session);
+	/* nghttp2 1.52 frees an item twice when memory ran out while it was sending: rather lose a session than the worker. */
+	if (!c->h2->broken)
+		nghttp2_session_del(c->h2->session);
 	free(c->h2);
 	c->h2 = NULL;
 }

@@ -22,6 +22,7 @@ struct h2 {
 	uint64_t noise_second;
 	uint32_t noise;
 	bool last_goaway;
+	bool broken; /* the session ran out of memory while sending */
 };
 
 int h2_respond(struct sluice_http_req *, int status, const struct sluice_header *, size_t n, int64_t length,

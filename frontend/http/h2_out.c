@@ -191,10 +191,13 @@ void h2_reset(struct sluice_http_req *r)
 void h2_flush(struct http_conn *c)
 {
 	struct h2 *h = c->h2;
+	int e;
 
 	if (!h || c->closing)
 		return;
-	if (nghttp2_session_send(h->session)) {
+	e = nghttp2_session_send(h->session);
+	if (e) {
+		h->broken = e == NGHTTP2_ERR_NOMEM;
 		conn_kill(c);
 		return;
 	}

@@ -8,6 +8,7 @@
 #include "frontend/http/engine.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static bool http_live(const struct sluice_http_req *r)
@@ -67,25 +68,34 @@ static sl_slice origin_part(sl_slice v)
 	return n > 0 && n <= 255 ? SL_SLICE(p, n) : SL_SLICE(NULL, 0);
 }
 
+static const char *origin_scheme(struct sluice_http_req *r)
+{
+	sl_slice given = origin_part(req_header(r, "x-forwarded-proto", 0));
+
+	if (slice_is_nocase(given, "https"))
+		return "https";
+	if (slice_is_nocase(given, "http"))
+		return "http";
+	return r->conn && r->conn->transport != &transport_plain ? "https" : "http";
+}
+
 static struct sluice_slice http_origin(struct sluice_http_req *r)
 {
-	sl_slice scheme = origin_part(req_header(r, "x-forwarded-proto", 0));
+	const char *scheme = origin_scheme(r);
 	sl_slice host = origin_part(req_header(r, "x-forwarded-host", 0));
+	size_t size;
 	char *p;
 
-	if (!slice_is_nocase(scheme, "http") && !slice_is_nocase(scheme, "https"))
-		scheme = r->conn && r->conn->transport != &transport_plain ? SL_STR("https") : SL_STR("http");
+	assert(r->magic == REQ_MAGIC);
 	if (!host.data)
 		host = origin_part(r->authority);
 	if (!host.data)
 		host = SL_STR("localhost");
-	p = req_alloc(r, scheme.len + 3 + host.len);
+	size = strlen(scheme) + 3 + host.len + 1;
+	p = req_alloc(r, size);
 	if (!p)
 		return SL_STR("");
-	memcpy(p, scheme.data, scheme.len);
-	memcpy(p + scheme.len, "://", 3);
-	memcpy(p + scheme.len + 3, host.data, host.len);
-	return SL_SLICE(p, scheme.len + 3 + host.len);
+	return SL_SLICE(p, (size_t)snprintf(p, size, "%s://%.*s", scheme, (int)host.len, (const char *)host.data));
 }
 
 sl_slice req_header(const struct sluice_http_req *r, const char *name, size_t i)
