@@ -1,5 +1,6 @@
 /*
- * echo_client.c - says something to a WebSocket and checks that the same comes back. For installcheck.sh: echo_client PORT PATH.
+ * echo_client.c - says something to a WebSocket and checks that the same comes back. For installcheck.sh: echo_client
+ * PORT PATH.
  */
 #include <arpa/inet.h>
 #include <stdint.h>

@@ -1,13 +1,13 @@
 /*
  * hello.c - the smallest plugin that does something: GET /hello/NAME, and a WebSocket at /echo. See sluice-plugin(7).
  *
- * It includes nothing but the ABI and the C library and links nothing: every service of the host comes through its tables.
+ * It includes nothing but the ABI and the C library and links nothing: every service of the host comes through its
+ * tables.
  */
 #include <sluice/plugin.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#define STR(literal) {(literal), sizeof(literal) - 1}
+#include <string.h>
 
 static const struct sluice_option options[] = {
 	{.name = "greeting", .type = SLUICE_T_STRING, .def = "Hello", .doc = "How people are greeted."},
@@ -21,19 +21,24 @@ struct hello { /* one for each entry of the YAML file that names this plugin */
 	uint64_t *echoes;
 };
 
+static struct sluice_slice text_of(const char *s)
+{
+	return (struct sluice_slice){s, strlen(s)};
+}
+
 static void hello_request(void *self, struct sluice_http_req *req)
 {
-	static const struct sluice_header plain[] = {{STR("content-type"), STR("text/plain; charset=utf-8")}};
-	static const struct sluice_slice too_long = STR("A shorter name, please.\n");
+	const struct sluice_header plain[] = {{text_of("content-type"), text_of("text/plain; charset=utf-8")}};
 	const size_t skip = sizeof "hello/" - 1;
 	struct hello *h = self;
 	struct sluice_slice path = h->host->http->path(req); /* below the mount, decoded, not NUL-terminated */
 	char text[512];
 	int n;
 
-	n = snprintf(text, sizeof text, "%s, %.*s!\n", h->greeting, (int)(path.len - skip), (const char *)path.data + skip);
+	n = snprintf(text, sizeof text, "%s, %.*s!\n", h->greeting, (int)(path.len - skip),
+	             (const char *)path.data + skip);
 	if (n < 0 || (size_t)n >= sizeof text) /* a stranger chose the length */
-		h->host->http->reply(req, 414, plain, 1, too_long);
+		h->host->http->reply(req, 414, plain, 1, text_of("A shorter name, please.\n"));
 	else
 		h->host->http->reply(req, 200, plain, 1, (struct sluice_slice){text, (size_t)n});
 }
@@ -63,7 +68,8 @@ static void echo_closed(void *self, struct sluice_ws *ws, int code)
 }
 
 /* Runs in `sluiced -t` as well: reads the configuration and does nothing else. */
-static int hello_configure(struct sluice_ctx *ctx, const struct sluice_host *host, const struct sluice_conf *conf, void **self)
+static int hello_configure(struct sluice_ctx *ctx, const struct sluice_host *host, const struct sluice_conf *conf,
+                           void **self)
 {
 	struct hello *h = calloc(1, sizeof *h);
 
@@ -74,7 +80,8 @@ static int hello_configure(struct sluice_ctx *ctx, const struct sluice_host *hos
 	h->greeting = host->conf_str(conf, "greeting");
 	if (!*h->greeting) {
 		free(h);
-		return host->conf_error(conf, "greeting", "must not be empty"); /* file:line:column come from the host */
+		/* The host adds file:line:column. */
+		return host->conf_error(conf, "greeting", "must not be empty");
 	}
 	h->echoes = host->counter(ctx, "hello_echoes", "Messages sent back.");
 	*self = h;
@@ -84,12 +91,21 @@ static int hello_configure(struct sluice_ctx *ctx, const struct sluice_host *hos
 static int hello_start(void *self)
 {
 	static const struct sluice_route route = {
-		.size = sizeof route, .flags = SLUICE_RT_COLLECT, .methods = "GET", .pattern = "/hello/:name", .action = "read",
+		.size = sizeof route,
+		.flags = SLUICE_RT_COLLECT,
+		.methods = "GET",
+		.pattern = "/hello/:name",
+		.action = "read",
 		.request = hello_request,
 	};
 	static const struct sluice_endpoint endpoint = {
-		.size = sizeof endpoint, .pattern = "/echo", .action = "read", .max_message = 1 << 20,
-		.open = echo_open, .message = echo_message, .closed = echo_closed,
+		.size = sizeof endpoint,
+		.pattern = "/echo",
+		.action = "read",
+		.max_message = 1 << 20,
+		.open = echo_open,
+		.message = echo_message,
+		.closed = echo_closed,
 	};
 	struct hello *h = self;
 	int e = h->host->http->route(h->ctx, &route);
@@ -113,7 +129,12 @@ static void hello_stop(void *self)
 SLUICE_PLUGIN = {
 	SLUICE_HEAD,
 	.needs = SLUICE_CAP_HTTP | SLUICE_CAP_WS,
-	.name = "hello", .version = "1.0", .default_mount = "/",
+	.name = "hello",
+	.version = "1.0",
+	.default_mount = "/",
 	.options = options,
-	.configure = hello_configure, .start = hello_start, .drain = hello_drain, .stop = hello_stop,
+	.configure = hello_configure,
+	.start = hello_start,
+	.drain = hello_drain,
+	.stop = hello_stop,
 };

@@ -22,9 +22,8 @@
 #define WS_MAGIC 0x5773636fu
 
 enum {
-	WS_FRAGMENT =
-		64 *
-		1024, /* a longer message goes out as a fragmented one, so that a slow but live client shows progress */
+	/* A longer message goes out as a fragmented one, so that a slow but live client shows progress. */
+	WS_FRAGMENT = 64 * 1024,
 	WS_BURST = 256 * 1024,  /* bytes written to one client before the others get their turn */
 	WS_BURST_MESSAGES = 64, /* the same in messages */
 	WS_MESSAGE_COST = 64,   /* what a queued message counts for beside its bytes: empty ones are bounded too */
@@ -174,10 +173,10 @@ void ws_lws_adopt(struct ws_lws *, struct sluice_ws *, int fd, sl_slice rest);
 void ws_lws_run(struct ws_lws *); /* lets libuv look at its descriptors and timers */
 void ws_lws_want_write(struct sluice_ws *);
 void ws_lws_pause(struct sluice_ws *, bool on);
-void ws_lws_close(struct sluice_ws *, int code,
-                  const char *reason); /* begins the closing handshake; not from callbacks */
-void ws_lws_cut(struct sluice_ws *);   /* the connection dies in the next turn, without a word */
-void ws_lws_settle(struct ws_lws *);   /* after ws_lws_close(): its timers are looked at */
+/* Begins the closing handshake; not from callbacks of libwebsockets. */
+void ws_lws_close(struct sluice_ws *, int code, const char *reason);
+void ws_lws_cut(struct sluice_ws *); /* the connection dies in the next turn, without a word */
+void ws_lws_settle(struct ws_lws *); /* after ws_lws_close(): its timers are looked at */
 /* In ws_conn_writable() only. */
 bool ws_lws_choked(const struct sluice_ws *); /* the socket took less than was given: wait */
 int ws_lws_write(struct sluice_ws *, sl_slice piece, bool first, bool last, bool binary); /* at most WS_FRAGMENT */

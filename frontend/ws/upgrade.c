@@ -220,7 +220,7 @@ int ws_engine_upgrade(void *arg, const struct http_upgrade *up)
 /* Decoded once, on first use: most plugins never ask. */
 static int query_parse(struct sluice_ws *ws)
 {
-	sl_slice rest = ws->query, name, value;
+	sl_slice rest = ws->query, name = {0}, value = {0};
 	size_t n = 0;
 	uint8_t *at;
 

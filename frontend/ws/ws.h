@@ -13,13 +13,14 @@
 
 struct ws_limits {            /* 0 takes the default; times in milliseconds */
 	uint64_t max_message; /* when an endpoint names none: 64 MiB */
-	uint64_t
-		send_queue; /* bytes waiting for one client: 1 MiB. One message larger than that is taken by an empty queue */
+	/* Bytes waiting for one client: 1 MiB. An empty queue takes one message of any size. */
+	uint64_t send_queue;
 	uint32_t header_bytes; /* of the request head; limits.header_bytes, 64 KiB */
 	uint32_t connections;  /* of this worker: 50000 */
-	uint32_t
-		ping_interval; /* silence after which a client is asked for a sign of life: 30 s; silent as long again: cut */
-	uint32_t close_timeout; /* for what is queued before a close: 5 s. The client's answer to it has 5 s, always */
+	/* Silence after which a client is asked for a sign of life: 30 s; silent as long again, it is cut. */
+	uint32_t ping_interval;
+	/* For what is queued before a close: 5 s. The client's answer to it has 5 s, always. */
+	uint32_t close_timeout;
 };
 
 struct ws_hooks {
@@ -39,7 +40,7 @@ int ws_mount_new(struct ws_engine *, struct sluice_ctx *); /* sets ctx->ws */
 /* After every plugin's start(): SLUICE_EEXIST names two equal endpoints in *why (static buffer). */
 int ws_engine_ready(struct ws_engine *, const char **why);
 /* struct http_hooks' upgrade; arg is the engine. The statuses are listed there. */
-int ws_engine_upgrade(void *engine, const struct http_upgrade *);
+int ws_engine_upgrade(void *arg, const struct http_upgrade *);
 size_t ws_engine_connections(const struct ws_engine *);
 /* New upgrades are refused with 503; what is queued is flushed, then every connection is closed with 1001 (going
  * away). idle() runs once from the loop when none is left. */

@@ -1,5 +1,6 @@
 /*
- * fuzz_conf.c - fuzz target: a configuration file, parsed, checked with all its tables, and printed when it is good. Tests only.
+ * fuzz_conf.c - fuzz target: a configuration file, parsed, checked with all its tables, and printed when it is good.
+ * Tests only.
  */
 #include <stdlib.h>
 

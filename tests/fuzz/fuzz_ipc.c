@@ -1,8 +1,10 @@
 /*
- * fuzz_ipc.c - fuzz target: frames as any process of the family may send them, through framing, decoding and dispatch. Tests only.
+ * fuzz_ipc.c - fuzz target: frames as any process of the family may send them, through framing, decoding and
+ * dispatch. Tests only.
  *
- * The first byte chooses table and direction, the rest is what arrives on the socket. Every field that a handler could look at is read to
- * its end, every list is walked: a decoder that lets through what is out of bounds is found out here.
+ * The first byte chooses table and direction, the rest is what arrives on the socket. Every field that a handler
+ * could look at is read to its end, every list is walked: a decoder that lets through what is out of bounds is found
+ * out here.
  */
 #include <stdlib.h>
 #include <unistd.h>
@@ -41,7 +43,8 @@ static inline void touch_descriptor(int fd)
 #define touch_str(v) touch_bytes(v)
 #define touch_fd(v) touch_descriptor(v)
 
-/* -- records: a function that touches each field -- */
+/* clang-format off */
+/* -- a function for each record and message, which touches each field -- */
 #define SL_RECORD(name) \
 	static inline void SL_CAT4(record_, SL_PROTO, _, name)(const struct SL_CAT4(sl_, SL_PROTO, _, name) *m) \
 	{
@@ -92,6 +95,7 @@ static const struct sl_store_handlers store_handlers = {
 static const struct sl_control_handlers control_handlers = {
 #include "lib/ipc/control.def"
 };
+/* clang-format on */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
@@ -104,10 +108,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	sl_ipc_init(&ipc, -1);
 	if (sl_buf_add(&ipc.in, data + 1, n - 1) == 0)
 		while (sl_ipc_next(&ipc, &id, &body) == 1) {
-			int e = data[0] & 2 ? sl_control_dispatch(&control_handlers, data[0] & 1 ? SL_TO_CHILD : SL_TO_SUPERVISOR, NULL,
-			                                          &ipc, id, body)
-			                    : sl_store_dispatch(&store_handlers, data[0] & 1 ? SL_TO_WRITER : SL_TO_FRONT, NULL, &ipc, id,
-			                                        body);
+			int e = data[0] & 2
+			                ? sl_control_dispatch(&control_handlers,
+			                                      data[0] & 1 ? SL_TO_CHILD : SL_TO_SUPERVISOR, NULL, &ipc,
+			                                      id, body)
+			                : sl_store_dispatch(&store_handlers, data[0] & 1 ? SL_TO_WRITER : SL_TO_FRONT,
+			                                    NULL, &ipc, id, body);
 
 			if (e)
 				break; /* the peer is ended */

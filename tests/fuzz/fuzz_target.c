@@ -1,6 +1,6 @@
 /*
- * fuzz_target.c - fuzz target: request targets. What is accepted as a path is UTF-8, begins with '/', has no NUL and no dot
- * segment, however it was spelled. Tests only.
+ * fuzz_target.c - fuzz target: request targets. What is accepted as a path is UTF-8, begins with '/', has no NUL and
+ * no dot segment, however it was spelled. Tests only.
  */
 #include <stdlib.h>
 

@@ -1,7 +1,9 @@
 /*
- * fuzz_ws.c - fuzz target: what a client sends after the handshake, through libwebsockets to an echoing plugin. Tests only.
+ * fuzz_ws.c - fuzz target: what a client sends after the handshake, through libwebsockets to an echoing plugin. Tests
+ * only.
  *
- * One engine for all inputs. Text that reaches the plugin is UTF-8 and no message exceeds its limit; closed() follows every open().
+ * One engine for all inputs. Text that reaches the plugin is UTF-8 and no message exceeds its limit; closed() follows
+ * every open().
  */
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -43,7 +45,7 @@ static void on_closed(void *self, struct sluice_ws *ws, int code)
 {
 	(void)self, (void)ws;
 	if (code < 1000 || code > 65535)
-		code = 0;
+		abort();
 	open_now--;
 }
 
@@ -51,8 +53,12 @@ static void engine_start(void)
 {
 	static char mount[] = "/", name[] = "fuzz";
 	static struct sluice_ctx ctx = {.magic = CTX_MAGIC, .mount = mount, .name = name};
-	struct sluice_endpoint e = {.size = sizeof e, .pattern = "/x", .max_message = MESSAGE_MAX, .open = on_open,
-	                            .message = on_message, .closed = on_closed};
+	struct sluice_endpoint e = {.size = sizeof e,
+	                            .pattern = "/x",
+	                            .max_message = MESSAGE_MAX,
+	                            .open = on_open,
+	                            .message = on_message,
+	                            .closed = on_closed};
 
 	base = event_base_new();
 	engine = base ? ws_engine_new(base, NULL, NULL) : NULL;

@@ -1,8 +1,9 @@
 /*
  * replay.c - runs a fuzz target over its seeds under plain `make check`, without a fuzzer. Tests only.
  *
- * Each seed as it is, cut off at every length, and with every byte changed in a few ways: small, the same every time, and a good part
- * of what a fuzzer tries first. A finding is a crash or a sanitizer's report. Usage: replay [FILE...]; default: all seeds.
+ * Each seed as it is, cut off at every length, and with every byte changed in a few ways: small, the same every time,
+ * and a good part of what a fuzzer tries first. A finding is a crash or a sanitizer's report. Usage: replay
+ * [FILE...]; default: all seeds.
  */
 #include <dirent.h>
 #include <stdint.h>

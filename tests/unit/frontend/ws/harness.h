@@ -1,8 +1,9 @@
 /*
- * harness.h - a WebSocket engine with a recording plugin, and raw clients on the same loop. Tests only; all in a header, as tap.h is, for
- * its counters belong to one program file.
+ * harness.h - a WebSocket engine with a recording plugin, and raw clients on the same loop. Tests only; all in a
+ * header, as tap.h is, for its counters belong to one program file.
  *
- * Nothing sleeps: run_until() turns the loop until a condition holds; a guard of many seconds makes it give up, which fails the test.
+ * Nothing sleeps: run_until() turns the loop until a condition holds; a guard of many seconds makes it give up, which
+ * fails the test.
  */
 #ifndef HARNESS_H
 #define HARNESS_H
@@ -14,7 +15,7 @@
 #include "frontend/ws/engine.h"
 #include "tests/unit/tap.h"
 
-#define KEY "dGhlIHNhbXBsZSBub25jZQ=="          /* of RFC 6455 1.3 */
+#define KEY "dGhlIHNhbXBsZSBub25jZQ=="        /* of RFC 6455 1.3 */
 #define ACCEPT "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" /* and what it is answered with */
 
 struct plugin { /* the plugin's self; the members above the line steer it */
@@ -26,24 +27,24 @@ struct plugin { /* the plugin's self; the members above the line steer it */
 	/* ---- */
 	struct sluice_ws *last; /* of open() */
 	unsigned opened, closed, pulled, messages;
-	int code;          /* of the last closed() */
-	int binary;        /* of the last message */
-	size_t bytes;      /* of all messages */
+	int code;           /* of the last closed() */
+	int binary;         /* of the last message */
+	size_t bytes;       /* of all messages */
 	struct sl_buf text; /* the last message */
-	int depth, nested; /* a callback inside another one, or inside a call the plugin made */
+	int depth, nested;  /* a callback inside another one, or inside a call the plugin made */
 };
 
 struct client {
 	int fd;
 	struct event *event;
-	struct sl_buf in;     /* bytes not yet taken apart */
-	char head[1024];      /* the answer to the request */
+	struct sl_buf in; /* bytes not yet taken apart */
+	char head[1024];  /* the answer to the request */
 	struct world *world;
 	bool reading;
-	int eof, mute;        /* mute: does not answer pings and closes */
+	int eof, mute; /* mute: does not answer pings and closes */
 	unsigned messages, pings, frames;
 	size_t bytes;
-	int close_code;       /* 0: no close frame yet */
+	int close_code; /* 0: no close frame yet */
 	char reason[128];
 	struct sl_buf message;
 	int message_opcode;
@@ -54,8 +55,8 @@ struct world {
 	struct ws_engine *engine;
 	struct sluice_ctx ctx;
 	struct plugin plugin;
-	int deny;              /* authorize() says no */
-	char asked[128];       /* what it was asked */
+	int deny;        /* authorize() says no */
+	char asked[128]; /* what it was asked */
 	int gave_up, idle;
 };
 
@@ -163,16 +164,23 @@ static inline void world_open(struct world *w, const char *mount, const struct w
 		printf("Bail out! no engine\n");
 		exit(1);
 	}
-	w->ctx = (struct sluice_ctx){.magic = CTX_MAGIC, .self = &w->plugin, .name = name, .mount = strdup(mount), .prefix = prefix};
+	w->ctx = (struct sluice_ctx){
+		.magic = CTX_MAGIC, .self = &w->plugin, .name = name, .mount = strdup(mount), .prefix = prefix};
 	if (ws_mount_new(w->engine, &w->ctx))
 		exit(1);
 }
 
 static inline void world_endpoint(struct world *w, const char *pattern, const char *subprotocols, uint64_t max_message)
 {
-	struct sluice_endpoint e = {.size = sizeof e, .pattern = pattern, .subprotocols = subprotocols, .action = "read",
-	                            .max_message = max_message, .open = plugin_open, .message = plugin_message,
-	                            .pull = plugin_pull, .closed = plugin_closed};
+	struct sluice_endpoint e = {.size = sizeof e,
+	                            .pattern = pattern,
+	                            .subprotocols = subprotocols,
+	                            .action = "read",
+	                            .max_message = max_message,
+	                            .open = plugin_open,
+	                            .message = plugin_message,
+	                            .pull = plugin_pull,
+	                            .closed = plugin_closed};
 
 	if (ws_table.endpoint(&w->ctx, &e)) {
 		printf("Bail out! no endpoint %s\n", pattern);
@@ -296,7 +304,8 @@ static inline void client_read(evutil_socket_t fd, short what, void *arg)
 }
 
 /* Asks for an upgrade; rest: bytes sent behind the head. Returns what ws_engine_upgrade() did. */
-static inline int client_upgrade(struct world *w, struct client *c, const char *path, const char *query, const char *headers, sl_slice rest)
+static inline int client_upgrade(struct world *w, struct client *c, const char *path, const char *query,
+                                 const char *headers, sl_slice rest)
 {
 	struct sluice_header header[32];
 	struct sl_buf raw;
@@ -333,7 +342,9 @@ static inline int client_upgrade(struct world *w, struct client *c, const char *
 
 static inline void client_open(struct world *w, struct client *c, const char *path)
 {
-	is_int(client_upgrade(w, c, path, NULL, "sec-websocket-key: " KEY "\r\nsec-websocket-version: 13\r\n", SL_STR("")), 0, "upgraded");
+	is_int(client_upgrade(w, c, path, NULL, "sec-websocket-key: " KEY "\r\nsec-websocket-version: 13\r\n",
+	                      SL_STR("")),
+	       0, "upgraded");
 	run_until(w, c->head[0]);
 }
 

@@ -200,7 +200,8 @@ static void test_drain(void)
 	}
 	is_int(ws_engine_connections(w.engine), 5, "five connections");
 	ws_engine_drain(w.engine, on_idle, &w);
-	is_int(client_upgrade(&w, &late, "/x", NULL, "sec-websocket-key: " KEY "\r\nsec-websocket-version: 13\r\n", SL_STR("")),
+	is_int(client_upgrade(&w, &late, "/x", NULL, "sec-websocket-key: " KEY "\r\nsec-websocket-version: 13\r\n",
+	                      SL_STR("")),
 	       SLUICE_EBUSY, "no new ones");
 	run_until(&w, w.idle);
 	for (int i = 0; i < 5; i++) {

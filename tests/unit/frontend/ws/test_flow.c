@@ -49,7 +49,8 @@ static void test_one_large(void)
 	world_open(&w, "/", &limits);
 	world_endpoint(&w, "/x", NULL, 0);
 	client_open(&w, &c, "/x");
-	is_int(ws_table.send(w.plugin.last, SL_SLICE(data, SIZE), 1), 0, "an empty queue takes one message of any size");
+	is_int(ws_table.send(w.plugin.last, SL_SLICE(data, SIZE), 1), 0,
+	       "an empty queue takes one message of any size");
 	is_int(ws_table.send(w.plugin.last, SL_STR("x"), 1), SLUICE_EAGAIN, "and nothing behind it");
 	run_until(&w, c.messages == 1);
 	is_int(c.bytes, SIZE, "it arrived whole");

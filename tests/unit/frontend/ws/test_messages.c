@@ -1,5 +1,6 @@
 /*
- * test_messages.c - what goes in comes out: kinds, sizes, fragments, UTF-8, limits. A client's bytes cost at most its connection.
+ * test_messages.c - what goes in comes out: kinds, sizes, fragments, UTF-8, limits. A client's bytes cost at most its
+ * connection.
  */
 #include "tests/unit/frontend/ws/harness.h"
 
@@ -155,7 +156,8 @@ static void test_utf8(void)
 
 		client_open(&w, &c, "/echo");
 		for (int k = 0; k < 3 && bad[i].frame[k].data; k++)
-			client_frame(&c, bad[i].frame[k].fin, bad[i].frame[k].opcode, bad[i].frame[k].data, strlen(bad[i].frame[k].data));
+			client_frame(&c, bad[i].frame[k].fin, bad[i].frame[k].opcode, bad[i].frame[k].data,
+			             strlen(bad[i].frame[k].data));
 		run_until(&w, c.close_code);
 		is_int(c.close_code, 1007, bad[i].name);
 		client_close(&c);

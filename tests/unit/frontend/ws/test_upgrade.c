@@ -1,5 +1,6 @@
 /*
- * test_upgrade.c - which endpoint a request belongs to, what is refused before the 101, what a plugin sees of the request.
+ * test_upgrade.c - which endpoint a request belongs to, what is refused before the 101, what a plugin sees of the
+ * request.
  */
 #include "tests/unit/frontend/ws/harness.h"
 
@@ -15,11 +16,12 @@ static void test_refusals(void)
 		{"not below the mount", "/mount", GOOD, SLUICE_ENOENT},
 		{"a longer name than the mount's", "/mountx/x", GOOD, SLUICE_ENOENT},
 		{"no version", "/mount/x", "sec-websocket-key: " KEY "\r\n", SLUICE_ENOTSUP},
-		{"another version", "/mount/x", "sec-websocket-key: " KEY "\r\nsec-websocket-version: 8\r\n", SLUICE_ENOTSUP},
+		{"another version", "/mount/x", "sec-websocket-key: " KEY "\r\nsec-websocket-version: 8\r\n",
+	         SLUICE_ENOTSUP},
 		{"no key", "/mount/x", "sec-websocket-version: 13\r\n", SLUICE_EINVAL},
 		{"a short key", "/mount/x", "sec-websocket-key: dGhl\r\nsec-websocket-version: 13\r\n", SLUICE_EINVAL},
-		{"a key that is not base64", "/mount/x", "sec-websocket-key: dGhlIHNhbXBsZSBub25j!Q==\r\nsec-websocket-version: 13\r\n",
-		 SLUICE_EINVAL},
+		{"a key that is not base64", "/mount/x",
+	         "sec-websocket-key: dGhlIHNhbXBsZSBub25j!Q==\r\nsec-websocket-version: 13\r\n", SLUICE_EINVAL},
 	};
 	struct ws_limits limits = {.connections = 1};
 	struct world w;
@@ -46,7 +48,8 @@ static void test_refusals(void)
 	{
 		struct client d;
 
-		is_int(client_upgrade(&w, &d, "/mount/x", NULL, GOOD, SL_STR("")), SLUICE_EBUSY, "no more than limits.connections");
+		is_int(client_upgrade(&w, &d, "/mount/x", NULL, GOOD, SL_STR("")), SLUICE_EBUSY,
+		       "no more than limits.connections");
 		client_close(&d);
 	}
 	client_close(&c);
@@ -62,8 +65,9 @@ static void test_facts(void)
 
 	world_open(&w, "/m", NULL);
 	world_endpoint(&w, "/room/:id", NULL, 0);
-	is_int(client_upgrade(&w, &c, "/m/room/gr\xc3\xbcn", "a=1&b=%2Fx%20y&a=2+3&c", GOOD "x-more: one\r\nx-more: two\r\n", SL_STR("")), 0,
-	       "upgraded");
+	is_int(client_upgrade(&w, &c, "/m/room/gr\xc3\xbcn", "a=1&b=%2Fx%20y&a=2+3&c",
+	                      GOOD "x-more: one\r\nx-more: two\r\n", SL_STR("")),
+	       0, "upgraded");
 	run_until(&w, c.head[0]);
 	ws = w.plugin.last;
 	ok(sl_slice_is(ws_table.path(ws), "room/gr\xc3\xbcn"), "the path below the mount");
@@ -150,9 +154,19 @@ static void test_patterns(void)
 	static const struct {
 		const char *path, *want;
 	} cases[] = {
-		{"/m", "/m"}, {"/m/", "/m"}, {"/m/a", NULL}, {"/m/a/", NULL}, {"/m/a/b", "/m/a/b"}, {"/m/a/c", "/m/a/:id"},
-		{"/m/a/c/d", "/m/a/*"}, {"/m/a/b/c", "/m/a/*"}, {"/m/z/b/c", "/m/:x/b/c"}, {"/m/a/q/tail", "/m/a/:id/tail"},
-		{"/m//b/c", NULL}, {"/", NULL}, {"/x/a/b", NULL},
+		{"/m", "/m"},
+		{"/m/", "/m"},
+		{"/m/a", NULL},
+		{"/m/a/", NULL},
+		{"/m/a/b", "/m/a/b"},
+		{"/m/a/c", "/m/a/:id"},
+		{"/m/a/c/d", "/m/a/*"},
+		{"/m/a/b/c", "/m/a/*"},
+		{"/m/z/b/c", "/m/:x/b/c"},
+		{"/m/a/q/tail", "/m/a/:id/tail"},
+		{"/m//b/c", NULL},
+		{"/", NULL},
+		{"/x/a/b", NULL},
 	};
 	struct world w;
 	const char *why = "";
