@@ -230,6 +230,7 @@ static int query_parse(struct sluice_ws *ws)
 	if (!ws->decoded)
 		return SLUICE_ENOMEM;
 	at = (uint8_t *)(ws->decoded + n);
+	ws->n_decoded = 0;
 	rest = ws->query;
 	while (query_next(&rest, &name, &value)) {
 		struct sluice_header *d = &ws->decoded[ws->n_decoded++];
