@@ -8,10 +8,10 @@ static const struct sluice_option inner[] = {
         {"max_age", SLUICE_T_DURATION, "0", NULL, NULL, "", NULL, 0},
         {"max_bytes", SLUICE_T_SIZE, "", "1K", "1G", "", NULL, 0},
         {"prefix", SLUICE_T_STRING, NULL, "1", "8", "", NULL, 0},
-        {NULL},
+        {.name = NULL},
 };
-static const struct sluice_option words[] = {{"", SLUICE_T_STRING, NULL, NULL, NULL, "", NULL, 0}, {NULL}};
-static const struct sluice_option ports[] = {{"port", SLUICE_T_INT, NULL, "1", "9", "", NULL, 0}, {NULL}};
+static const struct sluice_option words[] = {{"", SLUICE_T_STRING, NULL, NULL, NULL, "", NULL, 0}, {.name = NULL}};
+static const struct sluice_option ports[] = {{"port", SLUICE_T_INT, NULL, "1", "9", "", NULL, 0}, {.name = NULL}};
 static const struct sluice_option table[] = {
         {"flag", SLUICE_T_BOOL, "false", NULL, NULL, "", NULL, 0},
         {"count", SLUICE_T_INT, "3", "-5", "64", "", NULL, 0},
@@ -26,7 +26,7 @@ static const struct sluice_option table[] = {
         {"sub", SLUICE_T_MAP, "{}", NULL, NULL, "", inner + 1, 0},
         {"secret", SLUICE_T_INT, "", NULL, NULL, "", NULL, SLUICE_OPT_SECRET},
         {"any", SLUICE_T_MAP, "", NULL, NULL, "", NULL, 0},
-        {NULL},
+        {.name = NULL},
 };
 /* "sub" has one required member: written here so that other cases need not care. */
 #define SUB "sub: {prefix: p}\n"

@@ -1,6 +1,9 @@
 /* The core's option tables: their defaults are good, what contradicts itself is refused, and the sample file shows all of it. */
 #include "lib/options.h"
 
+#include <dlfcn.h>
+#include <glob.h>
+
 #include "tests/unit/tap.h"
 
 #define ONE "frontends: [{name: a, listen: ['127.0.0.1:1'], plugins: [{plugin: streams}]}]\n"
@@ -126,6 +129,32 @@ static void test_sample_table(const char *text, const struct sluice_option *o)
 	}
 }
 
+/* The options of the stock plugins come out of what was built, so that a new plugin cannot be forgotten. */
+static int test_sample_plugins(const char *text)
+{
+	const char *build = getenv("top_builddir");
+	char pattern[512];
+	int n = 0;
+	glob_t found;
+
+	snprintf(pattern, sizeof pattern, "%s/.libs/*.so", build ? build : ".");
+	if (glob(pattern, 0, NULL, &found))
+		return 0;
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		void *so = dlopen(found.gl_pathv[i], RTLD_NOW | RTLD_LOCAL);
+		const struct sluice_plugin *p = so ? dlsym(so, "sluice_plugin_v1") : NULL;
+
+		/* Deliberately broken plugins of other tests have no place in the sample. */
+		if (!p || p->magic != SLUICE_MAGIC || !shows(text, "plugin", p->name))
+			continue;
+		printf("# plugin %s\n", p->name);
+		test_sample_table(text, p->options);
+		n++;
+	}
+	globfree(&found);
+	return n;
+}
+
 int main(void)
 {
 	char *sample = read_text("etc/sluice.yaml"), *dev = read_text("etc/dev.yaml");
@@ -136,6 +165,7 @@ int main(void)
 	is_str(load(dev), "", "so is the one of ./dev run");
 	test_sample_table(sample, sl_options);
 	test_sample_table(sample, sl_plugin_options);
+	ok(test_sample_plugins(sample) > 0, "the sample uses a stock plugin");
 	free(sample);
 	free(dev);
 	return tap_done();
