@@ -195,7 +195,9 @@ int chunk_feed(struct chunk_dec *, const uint8_t *data, size_t n, size_t *used, 
 
 /* ---- connections ---- */
 
-struct http_transport { /* the socket itself, or TLS on top of it; like read(2) and writev(2), EAGAIN included */
+/* The socket itself, or TLS on top of it; like read(2) and writev(2), EAGAIN included. One read is made for each event: a
+ * transport that keeps decrypted bytes back has to activate read_event itself. */
+struct http_transport {
 	ssize_t (*read)(struct http_conn *, void *, size_t);
 	ssize_t (*writev)(struct http_conn *, const struct iovec *, int);
 	void (*close)(
@@ -323,18 +325,16 @@ struct sluice_http_req {
 	uint32_t body_mark;  /* HTTP/2: body bytes since the timer was set */
 	uint16_t status;
 	bool is_head : 1, http10 : 1, keep_alive : 1, listed : 1;
-	bool begun : 1;      /* route found, admitted */
-	bool held : 1;       /* the plugin has the handle: from request() until end() or gone() */
-	bool queued : 1;     /* in engine->work */
-	bool busy : 1;       /* its work is being done: not to be freed */
-	bool body_end : 1;   /* the last byte of the body has arrived */
-	bool body_done : 1;  /* ... and was taken */
-	bool body_wait : 1;  /* waits for body memory: in engine->waiting */
-	bool paused : 1;     /* the plugin said EAGAIN */
-	bool discard : 1;    /* answered early: the body is swallowed */
-	bool expect : 1;     /* 100-continue not yet sent */
-	bool has_length : 1; /* Content-Length was sent by the client */
-	bool large : 1;      /* the body did not stay in memory */
+	bool begun : 1;     /* route found, admitted */
+	bool held : 1;      /* the plugin has the handle: from request() until end() or gone() */
+	bool queued : 1;    /* in engine->work */
+	bool busy : 1;      /* its work is being done: not to be freed */
+	bool body_end : 1;  /* the last byte of the body has arrived */
+	bool body_done : 1; /* ... and was taken */
+	bool body_wait : 1; /* waits for body memory: in engine->waiting */
+	bool paused : 1;    /* the plugin said EAGAIN */
+	bool expect : 1;    /* 100-continue not yet sent */
+	bool large : 1;     /* the body did not stay in memory */
 	bool responded : 1;
 	bool ended : 1;
 	bool no_body : 1;   /* HEAD, 204, 304 */

@@ -196,8 +196,12 @@ static int framing_check(struct h1_head *h, const struct framing *f, const char 
 		*why = "Content-Length is given more than once.";
 		return 400;
 	}
-	if (f->codings > 1 || (f->codings && !v11)) {
-		*why = "Transfer-Encoding is given more than once, or with HTTP/1.0.";
+	if (f->codings > 1) {
+		*why = "The body is chunked more than once.";
+		return 501;
+	}
+	if (f->codings && !v11) {
+		*why = "HTTP/1.0 has no Transfer-Encoding.";
 		return 400;
 	}
 	if (f->codings && f->lengths) {

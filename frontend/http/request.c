@@ -286,7 +286,6 @@ bool req_begin(struct sluice_http_req *r, uint64_t content_length, bool has_leng
 	if (e->hooks.requests)
 		++*e->hooks.requests;
 	r->body_end = !body;
-	r->has_length = has_length;
 	r->max_body = e->limits.body;
 	if (r->target.asterisk) {
 		if (sl_slice_is(r->method, "OPTIONS"))

@@ -32,7 +32,7 @@ static const struct bad cases[] = {
 	{"huge length", POST("Content-Length: 99999999999999999999999\r\n", ""), 400, true},
 	{"gzip coding", POST("Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n"), 501, true},
 	{"identity coding", POST("Transfer-Encoding: identity\r\n", ""), 501, true},
-	{"chunked twice", POST("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"), 400, true},
+	{"chunked twice", POST("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"), 501, true},
 	{"chunked with vertical tab",
          POST("Transfer-Encoding: \x0b"
               "chunked\r\n",
@@ -208,7 +208,7 @@ static void test_behind(void)
 	fd = fx_connect(f);
 	fx_send(f, fd,
 	        "GET /t/hello HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
-		"GET /t/hello HTTP/1.1\r\nHost: h\r\n\r\n");
+	        "GET /t/hello HTTP/1.1\r\nHost: h\r\n\r\n");
 	a = fx_recv(f, fd, NULL, &eof);
 	ok(eof && f->requests == 2, "nor what follows Connection: close");
 	close(fd);
