@@ -33,11 +33,11 @@ async function runSuite(url) {
 	}
 }
 
-function assertAllPassed(results) {
+function assertAllPassed(results, log = '') {
 	const tests = results.testResults.flatMap((file) => file.assertionResults);
 	const failed = tests.filter((test) => test.status === 'failed');
-	const report = failed.map((test) => `  ${test.fullName}\n    ${(test.failureMessages[0] ?? '').split('\n').slice(0, 3).join('\n    ')}`);
-	assert.equal(failed.length, KNOWN_FAILURES, `${failed.length} of the suite failed:\n${report.join('\n')}`);
+	const report = failed.map((test) => `  ${test.fullName}\n    ${(test.failureMessages[0] ?? '').split('\n').slice(0, 6).join('\n    ')}`);
+	assert.equal(failed.length, KNOWN_FAILURES, `${failed.length} of the suite failed:\n${report.join('\n')}\n--- log\n${log}`);
 	assert.equal(tests.filter((test) => test.status === 'passed').length, TESTS - KNOWN_FAILURES, 'tests passed');
 }
 
@@ -45,7 +45,7 @@ describe('official suite', { concurrency: true }, () => {
 	it('passes over HTTP/1.1', async () => {
 		const server = await startServer();
 		try {
-			assertAllPassed(await runSuite(server.url));
+			assertAllPassed(await runSuite(server.url), server.text?.());
 		} finally {
 			await server.stop();
 		}
@@ -55,7 +55,7 @@ describe('official suite', { concurrency: true }, () => {
 		const server = await startServer();
 		const proxy = await startH2Proxy(server.h2url ?? server.url);
 		try {
-			assertAllPassed(await runSuite(proxy.url));
+			assertAllPassed(await runSuite(proxy.url), server.text?.());
 		} finally {
 			await proxy.stop();
 			await server.stop();

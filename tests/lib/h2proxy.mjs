@@ -44,10 +44,14 @@ function requestHeaders(from) {
 
 function forward(from, to, session) {
 	const hasBody = from.headers['transfer-encoding'] !== undefined || Number(from.headers['content-length'] ?? 0) > 0;
-	const up = session.request(requestHeaders(from), { endStream: !hasBody });
+	// Held open for trailers, or else closing a half-sent body would end it properly first.
+	const up = session.request(requestHeaders(from), { endStream: !hasBody, waitForTrailers: hasBody });
 	let ended = false;
 
-	if (hasBody) from.pipe(up);
+	if (hasBody) {
+		from.pipe(up);
+		up.on('wantTrailers', () => (from.complete ? up.sendTrailers(from.trailers) : up.close(NGHTTP2_CANCEL)));
+	}
 	up.on('response', (headers, _flags) => {
 		const plain = Object.fromEntries(Object.entries(headers).filter(([name]) => !name.startsWith(':')));
 		to.writeHead(headers[HTTP2_HEADER_STATUS], plain);

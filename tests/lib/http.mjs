@@ -21,7 +21,7 @@ class Client {
 	}
 }
 
-async function pour(body, sink) {
+async function pour(body, sink, beforeEnd = () => {}) {
 	for await (const part of body) {
 		if (sink.destroyed) return;
 		if (!sink.write(part)) await new Promise((done) => {
@@ -29,6 +29,7 @@ async function pour(body, sink) {
 			sink.once('close', done);
 		});
 	}
+	beforeEnd();
 	sink.end();
 }
 
@@ -92,7 +93,12 @@ export class Http2 extends Client {
 
 	open(method, path, { headers = {}, body, limit } = {}) {
 		return within(`the head of the answer to ${method} ${path}`, new Promise((done, fail) => {
-			const stream = this.session.request({ ...headers, ':method': method, ':path': path }, { endStream: body === undefined });
+			// Held open for trailers, or else close() would end a half-sent body properly before it resets the stream.
+			const held = iterable(body);
+			const stream = this.session.request({ ...headers, ':method': method, ':path': path },
+				{ endStream: body === undefined, waitForTrailers: held });
+			let whole = false;
+			if (held) stream.on('wantTrailers', () => (whole ? stream.sendTrailers({}) : stream.close(http2.constants.NGHTTP2_CANCEL)));
 			const cancel = () => stream.close(http2.constants.NGHTTP2_CANCEL);
 			stream.on('response', ({ ':status': status, ...rest }) => {
 				const live = new Live(status, rest, cancel);
@@ -103,7 +109,7 @@ export class Http2 extends Client {
 			});
 			stream.on('error', fail);
 			stream.on('close', () => fail(new Error(`stream closed without an answer, code ${stream.rstCode}`)));
-			if (iterable(body)) pour(body, stream).catch(() => cancel());
+			if (held) pour(body, stream, () => (whole = true)).catch(() => cancel());
 			else if (body !== undefined) stream.end(body);
 		}), limit);
 	}

@@ -14,7 +14,7 @@ import { until, within } from './wait.mjs';
 export const BUILD = resolve(process.env.SLUICE_BUILD ?? join(import.meta.dirname, '..', '..', 'build'));
 
 const SANITIZER = /AddressSanitizer|LeakSanitizer|UndefinedBehaviorSanitizer|ThreadSanitizer|runtime error:/;
-const ERROR_LINE = /^<[0-3]>/;
+const ERROR_LINE = /^<[0-3]>|\bchild_exit\b.*\b(signal=|status=[1-9])/;
 const running = new Set();
 const temporaries = new Set();
 

@@ -6,6 +6,7 @@ import { readdirSync } from 'node:fs';
 import http2 from 'node:http2';
 import { describe, it } from 'node:test';
 import { connect } from '../lib/http.mjs';
+import { CONTINUATION, DATA, END_HEADERS, HEADERS, PING, PREFACE, SETTINGS, frame, requestHeaders } from '../lib/h2raw.mjs';
 import { Raw } from '../lib/raw.mjs';
 import { sanitized, startSluice } from '../lib/sluice.mjs';
 import { Stream, freshName } from '../lib/streams.mjs';
@@ -167,17 +168,6 @@ describe('abuse over HTTP/1.1', { concurrency: 3 }, () => {
 	}));
 });
 
-const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
-
-function frame(type, flags, stream, payload = Buffer.alloc(0)) {
-	const head = Buffer.alloc(9);
-	head.writeUIntBE(payload.length, 0, 3);
-	head[3] = type;
-	head[4] = flags;
-	head.writeUInt32BE(stream, 5);
-	return Buffer.concat([head, payload]);
-}
-
 describe('abuse over HTTP/2', { concurrency: 2 }, () => {
 	it('a deaf reader does not hinder others, nor fill the memory', () => withDaemon(undefined, async (daemon) => {
 		const client = connect('h2c', daemon.url);
@@ -208,18 +198,18 @@ describe('abuse over HTTP/2', { concurrency: 2 }, () => {
 		session.destroy();
 	}));
 
-	const request = Buffer.from([0x83, 0x86, 0x84, 0x41, 0x01, 0x61]);          // POST http / with authority "a"
+	const request = requestHeaders('POST', '/v1/stream/none', { 'content-type': 'text/plain' });
 	const floods = {
-		pings: Array.from({ length: 20_000 }, () => frame(6, 0, 0, Buffer.alloc(8))),
-		settings: Array.from({ length: 20_000 }, () => frame(4, 0, 0)),
-		continuations: [frame(1, 0, 1, request), ...Array.from({ length: 5000 }, () => frame(9, 0, 1, Buffer.alloc(10, 0x82)))],
-		'empty data': [frame(1, 4, 1, request), ...Array.from({ length: 20_000 }, () => frame(0, 0, 1))],
+		pings: Array.from({ length: 20_000 }, () => frame(PING, 0, 0, Buffer.alloc(8))),
+		settings: Array.from({ length: 20_000 }, () => frame(SETTINGS, 0, 0)),
+		continuations: [frame(HEADERS, 0, 1, request), ...Array.from({ length: 5000 }, () => frame(CONTINUATION, 0, 1, Buffer.alloc(10, 0x82)))],
+		'empty data': [frame(HEADERS, END_HEADERS, 1, request), ...Array.from({ length: 20_000 }, () => frame(DATA, 0, 1))],
 	};
 	for (const [what, frames] of Object.entries(floods))
 		it(`a flood of ${what} whose answers are not read costs that connection at most`, () => withDaemon(undefined, async (daemon) => {
 			const raw = new Raw(daemon.url);
 			raw.socket.pause();
-			raw.socket.write(Buffer.concat([PREFACE, frame(4, 0, 0), ...frames]));
+			raw.socket.write(Buffer.concat([PREFACE, frame(SETTINGS, 0, 0), ...frames]));
 			await serves(daemon);
 			memoryBounded(daemon);
 			raw.close();

@@ -103,8 +103,8 @@ overBothVersions('create', {}, (door, it) => {
 			assert.equal((await s.post('x')).status, 204);
 		});
 
-	for (const ttl of ['-1', '+1', '01', '00', '1.0', '1e3', ' ', 'x', '1 2', '0x10', '1s'])
-		it(`Stream-TTL ${JSON.stringify(ttl)} is 400 and creates nothing`, oursIf(ttl === ' '), async () => {
+	for (const ttl of ['-1', '+1', '01', '00', '1.0', '1e3', 'x', '1 2', '0x10', '1s'])
+		it(`Stream-TTL ${JSON.stringify(ttl)} is 400 and creates nothing`, async () => {
 			const s = door.stream();
 			assert.equal((await s.put({ headers: { 'stream-ttl': ttl } })).status, 400);
 			assert.equal((await s.head()).status, 404);
