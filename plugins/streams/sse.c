@@ -178,7 +178,7 @@ static void sse_take(struct call *c, const struct sluice_read_result *r)
 		sse_take_whole(c, r);
 	} else if (r->end > r->from) {
 		sse_take_piece(c, r, true);
-	} else if (!c->r.greeted || c->r.expiring || c->p->draining || (r->flags & SLUICE_R_CLOSED)) {
+	} else if ((!c->r.greeted && !c->r.format.open) || c->r.expiring || c->p->draining || (r->flags & SLUICE_R_CLOSED)) {
 		if (r->tail > c->r.seen)
 			c->r.seen = r->tail;
 		sse_say(c, true, r->flags & SLUICE_R_CLOSED);

@@ -91,10 +91,8 @@ static void call_release_read(struct call *c)
 {
 	struct streams *p = c->p;
 
-	if (c->r.hub) {
-		--*(c->kind == CALL_SSE ? p->count.sse : p->count.polls);
+	if (c->r.hub)
 		hub_leave(c);
-	}
 	wheel_unset(&p->wheel, &c->r.timer);
 }
 
