@@ -118,7 +118,8 @@ hreq *fake_http(fake *f, const char *method, const char *target, const char *con
 	assert(r && target[0] == '/');
 	r->f = f;
 	r->method = fake_dup(method, strlen(method));
-	r->path = fake_dup("", path_len);
+	r->path = malloc(path_len + 1);
+	assert(r->path);
 	http_decode(r->path, target + 1, path_len - 1, false);
 	r->target = malloc(strlen(f->mount) + path_len + 1);
 	assert(r->target);
