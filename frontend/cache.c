@@ -1,8 +1,10 @@
 /*
- * cache.c - the newest bytes of watched streams, from the writer's notices: most live reads need no SQLite. Process: sluice-frontend.
+ * cache.c - the newest bytes of watched streams, from the writer's notices: most live reads need no SQLite. Process:
+ * sluice-frontend.
  *
- * Bytes only: a read uses them for exactly the range that facts of its own transaction allow, or not at all. One run of whole
- * records per watch; a fill that does not begin where the run ends starts it anew. Bounded per stream and in all.
+ * Bytes only: a read uses them for exactly the range that facts of its own transaction allow, or not at all. One run
+ * of whole records per watch; a fill that does not begin where the run ends starts it anew. Bounded per stream and in
+ * all.
  */
 #include "frontend/worker.h"
 #include "lib/marks.h"
@@ -24,14 +26,15 @@ struct tail_cache {
 	uint64_t data_from, message_from; /* what was dropped from the front */
 	struct sl_buf data;
 	struct cache_record *record;
-	uint64_t *message_end;            /* like data_end */
+	uint64_t *message_end; /* like data_end */
 	size_t n_record, cap_record, n_message, cap_message;
-	size_t charged;                   /* bytes counted in store.cache_bytes */
+	size_t charged; /* bytes counted in store.cache_bytes */
 };
 
 static void cache_charge(struct store *s, struct tail_cache *c)
 {
-	size_t now = sizeof *c + c->data.cap + c->cap_record * sizeof *c->record + c->cap_message * sizeof *c->message_end;
+	size_t now =
+		sizeof *c + c->data.cap + c->cap_record * sizeof *c->record + c->cap_message * sizeof *c->message_end;
 
 	s->cache_bytes += now;
 	s->cache_bytes -= c->charged;
@@ -128,7 +131,7 @@ static int cache_add(struct tail_cache *c, const struct sl_mark *m, const uint8_
 	}
 	c->end += m->bytes + SLUICE_RECORD_OVERHEAD;
 	c->record[c->n_record++] = (struct cache_record){
-	        .end = c->end, .data_end = c->data_from + c->data.len, .message = c->message_from + c->n_message};
+		.end = c->end, .data_end = c->data_from + c->data.len, .message = c->message_from + c->n_message};
 	return 0;
 }
 
@@ -150,7 +153,8 @@ static void cache_cut(struct tail_cache *c)
 	c->from = r[i].end;
 	sl_buf_drain(&c->data, (size_t)(r[i].data_end - c->data_from));
 	c->n_message -= (size_t)(r[i].message - c->message_from);
-	memmove(c->message_end, c->message_end + (r[i].message - c->message_from), c->n_message * sizeof *c->message_end);
+	memmove(c->message_end, c->message_end + (r[i].message - c->message_from),
+	        c->n_message * sizeof *c->message_end);
 	c->data_from = r[i].data_end;
 	c->message_from = r[i].message;
 	c->n_record -= i + 1;
@@ -220,12 +224,13 @@ static int cache_step(struct store *s, const struct tail_cache *c, size_t first,
 		records[i] = (struct sluice_record){.end = c->record[first + i].end,
 		                                    .data_end = (uint32_t)(c->record[first + i].data_end - data)};
 	*step = (struct sl_step){
-	        .data = SL_SLICE(c->data.data + c->data.off + (data - c->data_from), (size_t)(c->record[last].data_end - data)),
-	        .message_end = ends,
-	        .n_message_end = n_message,
-	        .record = records,
-	        .n_record = n_record,
-	        .next = c->record[last].end,
+		.data = SL_SLICE(c->data.data + c->data.off + (data - c->data_from),
+	                         (size_t)(c->record[last].data_end - data)),
+		.message_end = ends,
+		.n_message_end = n_message,
+		.record = records,
+		.n_record = n_record,
+		.next = c->record[last].end,
 	};
 	return 0;
 }

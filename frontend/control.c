@@ -1,7 +1,9 @@
 /*
- * control.c - the channel to the supervisor on descriptor 3: handshake, listeners, links, pings, drain. Process: sluice-frontend.
+ * control.c - the channel to the supervisor on descriptor 3: handshake, listeners, links, pings, drain. Process:
+ * sluice-frontend.
  *
- * Its end means that the supervisor died: listeners are closed at once so that a successor can bind, then the worker drains.
+ * Its end means that the supervisor died: listeners are closed at once so that a successor can bind, then the worker
+ * drains.
  */
 #include "frontend/worker.h"
 #include "lib/build.h"
@@ -124,15 +126,15 @@ static int on_log_level(void *arg, const struct sl_control_log_level *m)
 }
 
 static const struct sl_control_handlers control_handlers = {
-        .hello = on_hello,
-        .setup = on_setup,
-        .listener = on_listener,
-        .store_link = on_store_link,
-        .metrics = on_metrics,
-        .setup_done = on_setup_done,
-        .ping = on_ping,
-        .drain = on_drain,
-        .log_level = on_log_level,
+	.hello = on_hello,
+	.setup = on_setup,
+	.listener = on_listener,
+	.store_link = on_store_link,
+	.metrics = on_metrics,
+	.setup_done = on_setup_done,
+	.ping = on_ping,
+	.drain = on_drain,
+	.log_level = on_log_level,
 };
 
 /* The supervisor is gone, or not to be understood. */
@@ -229,20 +231,23 @@ void control_failed(struct worker *w, const char *why, bool final)
 {
 	sl_log(SLUICE_LOG_ERR, "failed final=%d why=\"%s\"", final, why);
 	if (w->control.fd >= 0)
-		(void)sl_put_control_failed(&w->control, &(struct sl_control_failed){.why = sl_slice_str(why), .final = final});
+		(void)sl_put_control_failed(&w->control,
+		                            &(struct sl_control_failed){.why = sl_slice_str(why), .final = final});
 	control_flush(w, true);
 }
 
 void control_check_error(struct worker *w, unsigned line, unsigned column, const char *text)
 {
 	if (w->control.fd >= 0)
-		(void)sl_put_control_check_error(&w->control, &(struct sl_control_check_error){
-		                                                      .line = line, .column = column, .text = sl_slice_str(text)});
+		(void)sl_put_control_check_error(
+			&w->control,
+			&(struct sl_control_check_error){.line = line, .column = column, .text = sl_slice_str(text)});
 }
 
 void control_checked(struct worker *w, uint32_t errors, sl_slice effective)
 {
 	if (w->control.fd >= 0)
-		(void)sl_put_control_checked(&w->control, &(struct sl_control_checked){.errors = errors, .effective = effective});
+		(void)sl_put_control_checked(&w->control,
+		                             &(struct sl_control_checked){.errors = errors, .effective = effective});
 	control_flush(w, true);
 }

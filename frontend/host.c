@@ -1,7 +1,9 @@
 /*
- * host.c - the table that plugins get: log, configuration, buffers, payloads, counters, life, who may. Process: sluice-frontend.
+ * host.c - the table that plugins get: log, configuration, buffers, payloads, counters, life, who may. Process:
+ * sluice-frontend.
  *
- * Misuse (another thread, a freed handle, a foreign context) aborts with a message: the process boundary makes that the safe choice.
+ * Misuse (another thread, a freed handle, a foreign context) aborts with a message: the process boundary makes that
+ * the safe choice.
  */
 #include "frontend/worker.h"
 #include "lib/log.h"
@@ -123,8 +125,9 @@ static uint64_t *host_cell(struct sluice_ctx *ctx, const char *name, enum sl_met
 
 	host_ctx_check(ctx);
 	if (!host_metrics_open)
-		sl_log(SLUICE_LOG_WARN, "late_counter plugin=%s name=%s hint=\"register counters in configure or start\"",
-		       ctx->name, name);
+		sl_log(SLUICE_LOG_WARN,
+		       "late_counter plugin=%s name=%s hint=\"register counters in configure or start\"", ctx->name,
+		       name);
 	snprintf(full, sizeof full, "%s.%s", ctx->name, name);
 	return sl_metrics_get(ctx->worker->metrics, full, kind);
 }
@@ -171,40 +174,40 @@ static struct sluice_slice host_claim(const struct sluice_principal *principal, 
 }
 
 const struct sluice_host host_table = {
-        .size = sizeof host_table,
-        .abi_major = SLUICE_ABI_MAJOR,
-        .abi_minor = SLUICE_ABI_MINOR,
-        .caps = SLUICE_CAP_STORE | SLUICE_CAP_HTTP | SLUICE_CAP_WS | SLUICE_CAP_AUTH,
-        .store = &store_table,
-        .http = &http_table,
-        .ws = &ws_table,
-        .log = host_log,
-        .conf_int = sl_conf_int,
-        .conf_str = sl_conf_str,
-        .conf_len = sl_conf_len,
-        .conf_at = sl_conf_at,
-        .conf_error = host_conf_error,
-        .listener_fd = host_listener_fd,
-        .watch_new = loop_watch_new,
-        .watch_set = loop_watch_set,
-        .watch_free = loop_watch_free,
-        .timer_new = loop_timer_new,
-        .timer_set = loop_timer_set,
-        .timer_free = loop_timer_free,
-        .defer = loop_defer,
-        .now_ms = host_now_ms,
-        .wall_ms = host_wall_ms,
-        .buf_new = host_buf_new,
-        .buf_ref = shared_ref,
-        .buf_unref = shared_unref,
-        .payload_len = payload_len,
-        .payload_map = payload_map,
-        .payload_truncate = payload_truncate,
-        .payload_free = payload_free,
-        .drained = host_drained,
-        .fail = host_fail,
-        .counter = host_counter,
-        .gauge = host_gauge,
-        .authorize = host_authorize,
-        .claim = host_claim,
+	.size = sizeof host_table,
+	.abi_major = SLUICE_ABI_MAJOR,
+	.abi_minor = SLUICE_ABI_MINOR,
+	.caps = SLUICE_CAP_STORE | SLUICE_CAP_HTTP | SLUICE_CAP_WS | SLUICE_CAP_AUTH,
+	.store = &store_table,
+	.http = &http_table,
+	.ws = &ws_table,
+	.log = host_log,
+	.conf_int = sl_conf_int,
+	.conf_str = sl_conf_str,
+	.conf_len = sl_conf_len,
+	.conf_at = sl_conf_at,
+	.conf_error = host_conf_error,
+	.listener_fd = host_listener_fd,
+	.watch_new = loop_watch_new,
+	.watch_set = loop_watch_set,
+	.watch_free = loop_watch_free,
+	.timer_new = loop_timer_new,
+	.timer_set = loop_timer_set,
+	.timer_free = loop_timer_free,
+	.defer = loop_defer,
+	.now_ms = host_now_ms,
+	.wall_ms = host_wall_ms,
+	.buf_new = host_buf_new,
+	.buf_ref = shared_ref,
+	.buf_unref = shared_unref,
+	.payload_len = payload_len,
+	.payload_map = payload_map,
+	.payload_truncate = payload_truncate,
+	.payload_free = payload_free,
+	.drained = host_drained,
+	.fail = host_fail,
+	.counter = host_counter,
+	.gauge = host_gauge,
+	.authorize = host_authorize,
+	.claim = host_claim,
 };

@@ -1,5 +1,6 @@
 /*
- * instance.c - the plugin instances of a worker: made from the YAML, started, drained, stopped, reclaimed. Process: sluice-frontend.
+ * instance.c - the plugin instances of a worker: made from the YAML, started, drained, stopped, reclaimed. Process:
+ * sluice-frontend.
  */
 #include "frontend/worker.h"
 #include "lib/log.h"
@@ -27,13 +28,15 @@ static char *instance_name(const struct worker *w, const struct sluice_ctx *ctx)
 	char *name;
 
 	for (size_t i = 0; i < sl_conf_len(w->frontend, "plugins"); i++)
-		same += strcmp(sl_conf_str(sl_conf_at(w->frontend, "plugins", i), "plugin"), sl_conf_str(ctx->conf, "plugin")) == 0;
+		same += strcmp(sl_conf_str(sl_conf_at(w->frontend, "plugins", i), "plugin"),
+		               sl_conf_str(ctx->conf, "plugin")) == 0;
 	if (asprintf(&name, same > 1 ? "%s:%s" : "%s", ctx->plugin->name, ctx->mount) < 0)
 		return NULL;
 	return name;
 }
 
-static struct sluice_ctx *instance_new(struct worker *w, const struct sluice_plugin *plugin, const struct sluice_conf *conf)
+static struct sluice_ctx *instance_new(struct worker *w, const struct sluice_plugin *plugin,
+                                       const struct sluice_conf *conf)
 {
 	struct sluice_ctx *ctx = calloc(1, sizeof *ctx);
 	const char *mount = sl_conf_str(conf, "mount");
@@ -104,7 +107,8 @@ static int instance_configure(struct worker *w, struct sluice_conf *conf)
 	host_conf_phase(NULL);
 	ctx->configured = rc == 0;
 	if (rc && w->errors.n == before)
-		sl_conf_error_at(conf, "plugin", &w->errors, "plugin %s refused its configuration (status %d)", ctx->name, rc);
+		sl_conf_error_at(conf, "plugin", &w->errors, "plugin %s refused its configuration (status %d)",
+		                 ctx->name, rc);
 	return 0;
 }
 
@@ -191,6 +195,9 @@ int instances_print(struct worker *w, struct sl_buf *out)
 		size_t at = out->len;
 		int rc = sl_conf_print(ctx->conf, sl_plugin_options, NULL, 2, out);
 
+		/* The plugin's own default, which the core's table cannot know. */
+		if (rc == 0 && !*sl_conf_str(ctx->conf, "mount"))
+			rc = sl_buf_addf(out, "  mount: %s\n", ctx->mount);
 		if (rc == 0 && ctx->plugin->options)
 			rc = sl_conf_print(ctx->conf, ctx->plugin->options, sl_plugin_core_keys, 2, out);
 		if (rc)

@@ -59,7 +59,8 @@ static int load_check_file(const char *path, char *why, size_t size)
 	struct stat st;
 
 	if (stat(path, &st)) {
-		snprintf(why, size, errno == ENOENT ? "there is no plugin %s" : "cannot look at plugin %s: %s", path, strerror(errno));
+		snprintf(why, size, errno == ENOENT ? "there is no plugin %s" : "cannot look at plugin %s: %s", path,
+		         strerror(errno));
 		return -1;
 	}
 	if (!S_ISREG(st.st_mode)) {
@@ -67,7 +68,8 @@ static int load_check_file(const char *path, char *why, size_t size)
 		return -1;
 	}
 	if (st.st_uid != 0 && st.st_uid != geteuid()) {
-		snprintf(why, size, "plugin %s belongs to user %ld: it must belong to root or to the user of this service", path,
+		snprintf(why, size,
+		         "plugin %s belongs to user %ld: it must belong to root or to the user of this service", path,
 		         (long)st.st_uid);
 		return -1;
 	}
@@ -78,14 +80,15 @@ static int load_check_file(const char *path, char *why, size_t size)
 	return 0;
 }
 
-/* The first word is read before the rest: what another program exports under our name need not be as long as a descriptor. */
-static const struct sluice_plugin *load_check(const struct sluice_plugin *p, const char *path, const char *name, uint64_t caps,
-                                              char *why, size_t size)
+/* The first word is read before the rest: what others export under our name need not be as long as a descriptor. */
+static const struct sluice_plugin *load_check(const struct sluice_plugin *p, const char *path, const char *name,
+                                              uint64_t caps, char *why, size_t size)
 {
 	struct sluice_plugin *copy;
 
 	if (p->magic != SLUICE_MAGIC)
-		snprintf(why, size, "plugin %s: its descriptor begins with %08x, not with the magic word", path, p->magic);
+		snprintf(why, size, "plugin %s: its descriptor begins with %08x, not with the magic word", path,
+		         p->magic);
 	else if (p->abi_major != SLUICE_ABI_MAJOR)
 		snprintf(why, size, "plugin %s is built for plugin ABI %u.x, this host has %u.%u", path, p->abi_major,
 		         SLUICE_ABI_MAJOR, SLUICE_ABI_MINOR);
@@ -132,8 +135,11 @@ const struct sluice_plugin *load_plugin(const char *configured, uint64_t caps, c
 	}
 	p = dlsym(so, "sluice_plugin_v1");
 	if (!p) {
-		snprintf(why, size, dlsym(so, "sluice_plugin_v2") ? "plugin %s is built for a later major version of the plugin ABI"
-		                                                  : "%s is not a plugin: it exports no sluice_plugin_v1", path);
+		snprintf(why, size,
+		         dlsym(so, "sluice_plugin_v2")
+		                 ? "plugin %s is built for a later major version of the plugin ABI"
+		                 : "%s is not a plugin: it exports no sluice_plugin_v1",
+		         path);
 		return NULL;
 	}
 	return load_check(p, path, name, caps, why, size);

@@ -1,8 +1,8 @@
 /*
  * loop.c - the loop as plugins see it: watches, timers, deferred calls. Process: sluice-frontend.
  *
- * Freed handles are buried at the end of the turn, so that a second free or a late use meets a cleared magic word and aborts
- * instead of corrupting the heap.
+ * Freed handles are buried at the end of the turn, so that a second free or a late use meets a cleared magic word and
+ * aborts instead of corrupting the heap.
  */
 #include "frontend/worker.h"
 
@@ -33,7 +33,8 @@ static short watch_what(int events)
 	return (short)(EV_PERSIST | (events & SLUICE_READ ? EV_READ : 0) | (events & SLUICE_WRITE ? EV_WRITE : 0));
 }
 
-int loop_watch_new(struct sluice_ctx *ctx, int fd, int events, void (*fn)(void *, int), void *arg, struct sluice_watch **out)
+int loop_watch_new(struct sluice_ctx *ctx, int fd, int events, void (*fn)(void *, int), void *arg,
+                   struct sluice_watch **out)
 {
 	struct sluice_watch *w;
 	int rc = ctx_take(ctx);
@@ -129,7 +130,7 @@ void loop_timer_set(struct sluice_timer *t, int64_t ms)
 	host_thread_check();
 	assert(t->magic == TIMER_MAGIC);
 	evtimer_del(t->event);
-	/* The heap has a place for it since the timer was made, unless memory is out entirely: then nothing later would work. */
+	/* Fails only when memory is out entirely; a timer that silently never fires would be worse than leaving. */
 	if (ms >= 0 && evtimer_add(t->event, &tv))
 		worker_fail(t->ctx->worker, "no memory for a timer");
 }

@@ -1,8 +1,9 @@
 /*
- * reads.c - reads and listings: queued by plugins, executed at the end of the turn in one read transaction. Process: sluice-frontend.
+ * reads.c - reads and listings: queued by plugins, executed at the end of the turn in one read transaction. Process:
+ * sluice-frontend.
  *
- * Facts come from a transaction that begins after the call; bytes may come from the tail cache. A stream with a sliding TTL is
- * asked for at the writer first; without a writer it is served. No transaction outlives the turn.
+ * Facts come from a transaction that begins after the call; bytes may come from the tail cache. A stream with a
+ * sliding TTL is asked for at the writer first; without a writer it is served. No transaction outlives the turn.
  */
 #include "frontend/worker.h"
 #include "lib/log.h"
@@ -39,7 +40,8 @@ static sl_slice read_name(struct sluice_req *r, size_t at, sl_slice name)
 	return SL_SLICE(to, n + name.len);
 }
 
-int reads_read(struct sluice_ctx *ctx, const struct sluice_read *rd, sluice_read_fn *fn, void *arg, struct sluice_req **out)
+int reads_read(struct sluice_ctx *ctx, const struct sluice_read *rd, sluice_read_fn *fn, void *arg,
+               struct sluice_req **out)
 {
 	struct sluice_read copy = {0};
 	struct sluice_req *r;
@@ -123,8 +125,7 @@ static void read_answer(struct sluice_req *r, struct sluice_read_result *res)
 
 	res->size = sizeof *res;
 	res->message = read_message(res->status);
-	if (s->n_reads_done)
-		++*s->n_reads_done;
+	++*s->n_reads_done;
 	read_unqueue(r);
 	store_req_free(r);
 	fn(arg, res);
@@ -201,8 +202,8 @@ static bool read_asks(struct sluice_req *r, const struct sl_facts *facts)
 	return true;
 }
 
-static int read_bytes(struct worker *w, const struct sluice_read *rd, const struct sl_facts *facts, struct sl_plan *plan,
-                      struct sl_step *step)
+static int read_bytes(struct worker *w, const struct sluice_read *rd, const struct sl_facts *facts,
+                      struct sl_plan *plan, struct sl_step *step)
 {
 	struct store *s = &w->store;
 	uint64_t from = rd->from > facts->tail ? facts->tail : rd->from;
@@ -243,22 +244,26 @@ static void result_step(struct sluice_read_result *res, const struct sl_step *st
 static void read_continue(struct worker *w, struct sluice_req *r, struct sluice_read_result *res)
 {
 	struct sl_step step = {0};
+	uint64_t id;
 
 	res->incarnation = r->rd.incarnation;
 	res->from = r->rd.from;
 	res->end = r->rd.until;
-	res->status = sl_reader_step(w->store.reader, r->rd.incarnation, r->rd.from, r->rd.skip, r->rd.until, &step);
+	if (store_id_in(&w->store, r->rd.incarnation, &id))
+		res->status = sl_reader_step(w->store.reader, id, r->rd.from, r->rd.skip, r->rd.until, &step);
+	else
+		res->status = SLUICE_EGONE;
 	if (res->status == SLUICE_OK)
 		result_step(res, &step);
 	else if (res->status == SLUICE_ENOENT)
 		res->status = SLUICE_EGONE;
 }
 
-static void result_facts(struct sluice_read_result *res, const struct sl_facts *facts)
+static void result_facts(const struct store *s, struct sluice_read_result *res, const struct sl_facts *facts)
 {
 	res->flags = facts->flags;
 	res->content_type = facts->content_type;
-	res->incarnation = facts->incarnation;
+	res->incarnation = store_id_out(s, facts->incarnation);
 	res->created_ms = facts->created_ms;
 	res->tail = facts->tail;
 	res->earliest = facts->earliest;
@@ -282,7 +287,7 @@ static void read_one(struct worker *w, struct sluice_req *r, unsigned *big)
 	res.status = read_facts(w, r->rd.stream, &facts);
 	if (res.status == SLUICE_OK) {
 		res.status = facts.status;
-		result_facts(&res, &facts);
+		result_facts(&w->store, &res, &facts);
 		res.reason = facts.status == SLUICE_EGONE ? SLUICE_WHY_SOFT_DELETED : SLUICE_WHY_NONE;
 	}
 	if (res.status == SLUICE_OK) {
@@ -309,6 +314,7 @@ struct listing {
 	struct sluice_list_entry entry[LIST_MAX];
 	size_t n;
 	struct sl_buf *text; /* name, content type, name, ... */
+	const struct store *store;
 	int rc;
 };
 
@@ -318,11 +324,13 @@ static int listing_add(void *arg, const struct sluice_list_entry *e)
 
 	if (l->n == LIST_MAX)
 		return 1;
-	if (sl_buf_add(l->text, e->stream.data, e->stream.len) || sl_buf_add(l->text, e->content_type.data, e->content_type.len)) {
+	if (sl_buf_add(l->text, e->stream.data, e->stream.len) ||
+	    sl_buf_add(l->text, e->content_type.data, e->content_type.len)) {
 		l->rc = SLUICE_ENOMEM;
 		return 1;
 	}
-	l->entry[l->n++] = *e;
+	l->entry[l->n] = *e;
+	l->entry[l->n++].incarnation = store_id_out(l->store, e->incarnation);
 	return 0;
 }
 
@@ -357,6 +365,7 @@ static void list_one(struct worker *w, struct sluice_req *r)
 	l->n = 0;
 	l->rc = 0;
 	l->text = &w->store.listing;
+	l->store = &w->store;
 	l->text->len = l->text->off = 0;
 	rc = sl_reader_list(w->store.reader, r->rd.stream, r->after, r->limit, worker_wall(w), listing_add, l, &more);
 	rc = l->rc ? l->rc : rc;

@@ -117,42 +117,42 @@ static void store_run_rooms(struct worker *w)
 static int store_retention(struct sluice_ctx *ctx, const struct sluice_retention_rule *rules, size_t n)
 {
 	struct store *s = &ctx->worker->store;
+	size_t own = strlen(ctx->prefix);
 	struct sl_store_rule *more;
 
 	host_ctx_check(ctx);
-	if (n > RULES_MAX - s->n_rules)
-		return SLUICE_ETOOBIG;
+	if (n == 0 || n > RULES_MAX - s->n_rules)
+		return n ? SLUICE_ETOOBIG : 0;
 	more = realloc(s->rules, (s->n_rules + n) * sizeof *more);
-	if (!more && n)
+	if (!more)
 		return SLUICE_ENOMEM;
-	s->rules = n ? more : s->rules;
+	s->rules = more;
 	for (size_t i = 0; i < n; i++) {
-		char *prefix = malloc(strlen(ctx->prefix) + rules[i].prefix.len + 1);
+		char *prefix = malloc(own + rules[i].prefix.len + 1);
 
 		if (!prefix)
 			return SLUICE_ENOMEM;
-		strcpy(prefix, ctx->prefix);
+		memcpy(prefix, ctx->prefix, own);
 		if (rules[i].prefix.len)
-			memcpy(prefix + strlen(ctx->prefix), rules[i].prefix.data, rules[i].prefix.len);
-		s->rules[s->n_rules++] =
-		        (struct sl_store_rule){.prefix = SL_SLICE(prefix, strlen(ctx->prefix) + rules[i].prefix.len),
-		                               .max_age_ms = rules[i].max_age_ms,
-		                               .max_bytes = rules[i].max_bytes};
+			memcpy(prefix + own, rules[i].prefix.data, rules[i].prefix.len);
+		s->rules[s->n_rules++] = (struct sl_store_rule){.prefix = SL_SLICE(prefix, own + rules[i].prefix.len),
+		                                                .max_age_ms = rules[i].max_age_ms,
+		                                                .max_bytes = rules[i].max_bytes};
 	}
 	return sl_client_up(s->client) ? sl_client_retention(s->client, s->rules, s->n_rules) : 0;
 }
 
 const struct sluice_store store_table = {
-        .size = sizeof store_table,
-        .submit = submit_submit,
-        .read = reads_read,
-        .subscribe = subs_subscribe,
-        .subscribe_prefix = subs_subscribe_prefix,
-        .unsubscribe = subs_unsubscribe,
-        .cancel = store_cancel,
-        .on_room = store_on_room,
-        .list = reads_list,
-        .retention = store_retention,
+	.size = sizeof store_table,
+	.submit = submit_submit,
+	.read = reads_read,
+	.subscribe = subs_subscribe,
+	.subscribe_prefix = subs_subscribe_prefix,
+	.unsubscribe = subs_unsubscribe,
+	.cancel = store_cancel,
+	.on_room = store_on_room,
+	.list = reads_list,
+	.retention = store_retention,
 };
 
 /* -- the connection -- */
@@ -167,7 +167,8 @@ static int hook_up(void *arg, const struct sl_store_welcome *m, const char **why
 {
 	struct worker *w = arg;
 	struct store *s = &w->store;
-	bool same = s->reader && s->schema == m->schema && s->have_generation && m->generation.len == sizeof s->generation &&
+	bool same = s->reader && s->schema == m->schema && s->have_generation &&
+	            m->generation.len == sizeof s->generation &&
 	            memcmp(m->generation.data, s->generation, sizeof s->generation) == 0;
 
 	if (m->generation.len != sizeof s->generation) {
@@ -175,10 +176,12 @@ static int hook_up(void *arg, const struct sl_store_welcome *m, const char **why
 		return SLUICE_EINVAL;
 	}
 	if (!same) {
+		s->volume = (uint8_t)(s->volume + s->have_generation);
 		sl_reader_close(s->reader);
 		s->reader = NULL;
 		cache_drop_all(w);
-		if (sl_reader_open(w->data_dir, m->schema, (uint64_t)sl_conf_int(w->conf, "store.reader_mmap"), &s->reader, why))
+		if (sl_reader_open(w->data_dir, m->schema, (uint64_t)sl_conf_int(w->conf, "store.reader_mmap"),
+		                   &s->reader, why))
 			return SLUICE_EINTERNAL;
 		memcpy(s->generation, m->generation.data, sizeof s->generation);
 		s->have_generation = true;
@@ -218,13 +221,13 @@ static void hook_room(void *arg)
 }
 
 static const struct sl_client_hooks store_hooks = {
-        .now_ms = hook_now,
-        .up = hook_up,
-        .down = hook_down,
-        .refused = hook_refused,
-        .event = subs_event,
-        .life = subs_life,
-        .room = hook_room,
+	.now_ms = hook_now,
+	.up = hook_up,
+	.down = hook_down,
+	.refused = hook_refused,
+	.event = subs_event,
+	.life = subs_life,
+	.room = hook_room,
 };
 
 static void store_readable(evutil_socket_t fd, short what, void *arg)

@@ -1,7 +1,8 @@
 /*
  * submit.c - writes: a plugin's operations become one message for the writer. Process: sluice-frontend.
  *
- * Everything is copied before the call returns, except what lies behind a descriptor: that lives until the writer has answered.
+ * Everything is copied before the call returns, except what lies behind a descriptor: that lives until the writer has
+ * answered.
  */
 #include "frontend/worker.h"
 #include "lib/marks.h"
@@ -27,7 +28,8 @@ static bool store_may_write(const struct sluice_ctx *ctx, sl_slice name)
 	for (size_t i = 0; i < sizeof store_reserved / sizeof *store_reserved; i++) {
 		sl_slice segment = sl_slice_str(store_reserved[i].segment);
 
-		if (sl_slice_prefix(name, segment) && (name.len == segment.len || ((const char *)name.data)[segment.len] == '/'))
+		if (sl_slice_prefix(name, segment) &&
+		    (name.len == segment.len || ((const char *)name.data)[segment.len] == '/'))
 			return strcmp(ctx->plugin->name, store_reserved[i].owner) == 0;
 	}
 	return true;
@@ -136,21 +138,22 @@ static int submit_op(struct submission *sub, const struct sluice_op *op, struct 
 	if ((op->flags & SLUICE_A_FORK) && (rc = store_name_ok(sub->ctx, op->fork_of)))
 		return rc;
 	*wire = (struct sl_store_op){
-	        .kind = (uint8_t)op->kind,
-	        .flags = op->flags,
-	        .stream = store_full_name(sub->store, sub->ctx, op->stream),
-	        .content_type = op->content_type,
-	        .producer = op->producer,
-	        .producer_epoch = op->producer_epoch,
-	        .producer_seq = op->producer_seq,
-	        .stream_seq = op->stream_seq,
-	        .expect_tail = op->expect_tail,
-	        .ttl_s = op->ttl_s,
-	        .expires_ms = op->expires_ms,
-	        .fork_of = op->flags & SLUICE_A_FORK ? store_full_name(sub->store, sub->ctx, op->fork_of) : SL_SLICE(NULL, 0),
-	        .fork_at = op->fork_at,
-	        .fork_sub = op->fork_sub,
-	        .trim_to = op->trim_to,
+		.kind = (uint8_t)op->kind,
+		.flags = op->flags,
+		.stream = store_full_name(sub->store, sub->ctx, op->stream),
+		.content_type = op->content_type,
+		.producer = op->producer,
+		.producer_epoch = op->producer_epoch,
+		.producer_seq = op->producer_seq,
+		.stream_seq = op->stream_seq,
+		.expect_tail = op->expect_tail,
+		.ttl_s = op->ttl_s,
+		.expires_ms = op->expires_ms,
+		.fork_of = op->flags & SLUICE_A_FORK ? store_full_name(sub->store, sub->ctx, op->fork_of)
+	                                             : SL_SLICE(NULL, 0),
+		.fork_at = op->fork_at,
+		.fork_sub = op->fork_sub,
+		.trim_to = op->trim_to,
 	};
 	return submit_data(sub, op, wire);
 }
@@ -175,8 +178,11 @@ static void submit_done(void *arg, const struct sluice_result *results, size_t n
 	void *done_arg = r->arg;
 	struct store *s = &r->ctx->worker->store;
 
-	for (size_t i = 0; i < n && s->n_lost; i++)
+	for (size_t i = 0; i < n; i++) {
 		*s->n_lost += results[i].status == SLUICE_ELOST;
+		/* The array is the client's scratch memory or ours; it is const for the plugin only. */
+		((struct sluice_result *)(uintptr_t)results)[i].incarnation = store_id_out(s, results[i].incarnation);
+	}
 	if (r->cancelled)
 		done = NULL;
 	store_req_free(r);
@@ -262,7 +268,8 @@ static int submit_send(struct submission *sub, sluice_done_fn *done, void *arg, 
 	for (size_t i = 0; i < sub->n; i++)
 		allowed = allowed && store_may_write(sub->ctx, sub->wire[i].stream);
 	if (allowed)
-		rc = sl_client_submit(sub->store->client, sub->wire, (uint32_t)sub->n, sub->fd, sub->n_fd, submit_done, r, NULL);
+		rc = sl_client_submit(sub->store->client, sub->wire, (uint32_t)sub->n, sub->fd, sub->n_fd, submit_done,
+		                      r, NULL);
 	else
 		submit_refuse(r, SLUICE_EDENIED, SLUICE_WHY_RESERVED);
 	if (rc) {
@@ -270,8 +277,7 @@ static int submit_send(struct submission *sub, sluice_done_fn *done, void *arg, 
 		return rc;
 	}
 	submit_keep(sub, r);
-	if (sub->store->n_submits)
-		++*sub->store->n_submits;
+	++*sub->store->n_submits;
 	if (out)
 		*out = r;
 	return 0;

@@ -1,11 +1,12 @@
 /*
  * subs.c - subscriptions: one watch at the writer for all local subscribers of a stream. Process: sluice-frontend.
  *
- * Events are levels. Notices only mark their watch; one pass at the end of the turn tells every subscriber once. Callbacks
- * may subscribe and unsubscribe anything: newcomers stand before the one being told and are not met by the pass, and the place
- * of the next one (store.iterating) moves on when that one leaves.
+ * Events are levels. Notices only mark their watch; one pass at the end of the turn tells every subscriber once.
+ * Callbacks may subscribe and unsubscribe anything: newcomers stand before the one being told and are not met by the
+ * pass, and the place of the next one (store.iterating) moves on when that one leaves.
  */
 #include "frontend/worker.h"
+#include "lib/hash.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -13,19 +14,9 @@
 #define HOST_WATCH_MAGIC 0x48577463u
 enum { BUCKETS_FIRST = 1024, LIFE_MAX = 1024 };
 
-static uint32_t name_hash(sl_slice name)
-{
-	const uint8_t *p = name.data;
-	uint32_t h = 2166136261u;
-
-	for (size_t i = 0; i < name.len; i++)
-		h = (h ^ p[i]) * 16777619u;
-	return h;
-}
-
 struct host_watch *subs_find(struct worker *w, sl_slice name)
 {
-	uint32_t hash = name_hash(name);
+	uint64_t hash = sl_hash(name);
 	struct host_watch *hw = w->store.n_bucket ? w->store.bucket[hash & (w->store.n_bucket - 1)] : NULL;
 
 	while (hw && (hw->hash != hash || !sl_slice_eq(SL_SLICE(hw->name, hw->len), name)))
@@ -36,7 +27,7 @@ struct host_watch *subs_find(struct worker *w, sl_slice name)
 /* Twice the buckets; when memory is short the chains grow longer instead. */
 static void table_grow(struct store *s)
 {
-	size_t n = 2 * s->n_bucket;
+	size_t n = s->n_bucket ? 2 * s->n_bucket : BUCKETS_FIRST;
 	struct host_watch **bucket = calloc(n, sizeof *bucket);
 
 	if (!bucket)
@@ -109,7 +100,7 @@ static int watch_new(struct worker *w, sl_slice name, bool live, struct host_wat
 	if (!hw)
 		return SLUICE_ENOMEM;
 	hw->magic = HOST_WATCH_MAGIC;
-	hw->hash = name_hash(name);
+	hw->hash = sl_hash(name);
 	hw->len = name.len;
 	memcpy(hw->name, name.data, name.len);
 	sl_link_init(&hw->subs);
@@ -229,7 +220,8 @@ static int sub_name(struct sluice_ctx *ctx, sl_slice name, sl_slice *full)
 	return 0;
 }
 
-int subs_subscribe(struct sluice_ctx *ctx, sl_slice stream, int live, sluice_event_fn *fn, void *arg, struct sluice_sub **out)
+int subs_subscribe(struct sluice_ctx *ctx, sl_slice stream, int live, sluice_event_fn *fn, void *arg,
+                   struct sluice_sub **out)
 {
 	struct worker *w = ctx->worker;
 	struct host_watch *hw;
@@ -302,7 +294,8 @@ void subs_unsubscribe(struct sluice_sub *sub)
 
 /* -- life-cycle events -- */
 
-int subs_subscribe_prefix(struct sluice_ctx *ctx, sl_slice prefix, sluice_event_fn *fn, void *arg, struct sluice_sub **out)
+int subs_subscribe_prefix(struct sluice_ctx *ctx, sl_slice prefix, sluice_event_fn *fn, void *arg,
+                          struct sluice_sub **out)
 {
 	struct prefix_watch *p;
 	struct sluice_sub *sub;
@@ -402,7 +395,7 @@ static void prefix_tell(struct prefix_watch *p)
 		                             .kind = e->events,
 		                             .stream = SL_SLICE(e->text + prefix, e->n_stream - prefix),
 		                             .content_type = SL_SLICE(e->text + e->n_stream, e->n_type),
-		                             .incarnation = e->incarnation,
+		                             .incarnation = store_id_out(&sub->ctx->worker->store, e->incarnation),
 		                             .time_ms = e->time_ms};
 
 		if (sub->magic == SUB_MAGIC && e->n_stream >= prefix)
@@ -420,7 +413,7 @@ static void sub_tell(struct worker *w, struct sluice_sub *sub, const struct host
 	                         .kind = events,
 	                         .stream = SL_SLICE(hw->name + prefix, hw->len - prefix),
 	                         .tail = hw->tail,
-	                         .incarnation = hw->incarnation};
+	                         .incarnation = store_id_out(&w->store, hw->incarnation)};
 
 	++*w->store.n_events;
 	sl_link_del(&sub->fresh);
@@ -476,7 +469,8 @@ void subs_sweep(struct worker *w)
 {
 	struct sl_link *idle = &w->store.idle;
 
-	while (!sl_link_alone(idle) && worker_now(w) - SL_OF(idle->next, struct host_watch, idle)->idle_since >= LINGER_MS)
+	while (!sl_link_alone(idle) &&
+	       worker_now(w) - SL_OF(idle->next, struct host_watch, idle)->idle_since >= LINGER_MS)
 		watch_evict(w);
 }
 

@@ -1,8 +1,9 @@
 /*
  * worker.c - the worker: its turn, and its life from setup to exit. Process: sluice-frontend.
  *
- * libevent runs one pass over everything that is ready (EVLOOP_ONCE), then worker_turn() does what is done once a turn. Low-priority
- * events would do the same at the price of one more epoll_wait a turn, and would starve while sockets keep coming.
+ * libevent runs one pass over everything that is ready (EVLOOP_ONCE), then worker_turn() does what is done once a
+ * turn. Low-priority events would do the same at the price of one more epoll_wait a turn, and would starve while
+ * sockets keep coming.
  */
 #include "frontend/worker.h"
 #include "lib/log.h"
@@ -132,32 +133,32 @@ static uint32_t worker_limit(const struct worker *w, const char *path)
 static int worker_engines(struct worker *w)
 {
 	const struct http_limits limits = {
-	        .body = (uint64_t)sl_conf_int(w->conf, "limits.body"),
-	        .header_bytes = worker_limit(w, "limits.header_bytes"),
-	        .path_bytes = worker_limit(w, "limits.path_bytes"),
-	        .connections = worker_limit(w, "limits.connections"),
-	        .h2_streams = worker_limit(w, "limits.h2_streams"),
-	        .header_timeout = worker_limit(w, "limits.header_timeout"),
-	        .body_timeout = worker_limit(w, "limits.body_timeout"),
-	        .idle_timeout = worker_limit(w, "limits.idle_timeout"),
-	        .send_timeout = worker_limit(w, "limits.send_timeout"),
+		.body = (uint64_t)sl_conf_int(w->conf, "limits.body"),
+		.header_bytes = worker_limit(w, "limits.header_bytes"),
+		.path_bytes = worker_limit(w, "limits.path_bytes"),
+		.connections = worker_limit(w, "limits.connections"),
+		.h2_streams = worker_limit(w, "limits.h2_streams"),
+		.header_timeout = worker_limit(w, "limits.header_timeout"),
+		.body_timeout = worker_limit(w, "limits.body_timeout"),
+		.idle_timeout = worker_limit(w, "limits.idle_timeout"),
+		.send_timeout = worker_limit(w, "limits.send_timeout"),
 	};
 	const struct ws_limits ws_limits = {.header_bytes = limits.header_bytes, .connections = limits.connections};
 	const struct ws_hooks ws_hooks = {
-	        .arg = w,
-	        .principal = host_principal,
-	        .authorize = host_may,
-	        .connections = sl_metrics_get(w->metrics, "ws.connections", SL_METRICS_GAUGE),
-	        .messages_in = sl_metrics_get(w->metrics, "ws.messages_in", SL_METRICS_COUNTER),
-	        .messages_out = sl_metrics_get(w->metrics, "ws.messages_out", SL_METRICS_COUNTER),
+		.arg = w,
+		.principal = host_principal,
+		.authorize = host_may,
+		.connections = sl_metrics_get(w->metrics, "ws.connections", SL_METRICS_GAUGE),
+		.messages_in = sl_metrics_get(w->metrics, "ws.messages_in", SL_METRICS_COUNTER),
+		.messages_out = sl_metrics_get(w->metrics, "ws.messages_out", SL_METRICS_COUNTER),
 	};
 	struct http_hooks hooks = {
-	        .upgrade = ws_engine_upgrade,
-	        .principal = host_principal,
-	        .authorize = host_may,
-	        .requests = sl_metrics_get(w->metrics, "http.requests", SL_METRICS_COUNTER),
-	        .connections = sl_metrics_get(w->metrics, "http.connections", SL_METRICS_GAUGE),
-	        .answers_5xx = sl_metrics_get(w->metrics, "http.answers_5xx", SL_METRICS_COUNTER),
+		.upgrade = ws_engine_upgrade,
+		.principal = host_principal,
+		.authorize = host_may,
+		.requests = sl_metrics_get(w->metrics, "http.requests", SL_METRICS_COUNTER),
+		.connections = sl_metrics_get(w->metrics, "http.connections", SL_METRICS_GAUGE),
+		.answers_5xx = sl_metrics_get(w->metrics, "http.answers_5xx", SL_METRICS_COUNTER),
 	};
 
 	w->budget.max = (uint64_t)sl_conf_int(w->conf, "limits.body_memory");
@@ -172,7 +173,8 @@ static int worker_configure(struct worker *w, const char **why)
 {
 	w->conf = sl_options_load(sl_buf_slice(&w->config_text), &w->errors);
 	if (w->check && w->conf)
-		sl_conf_errors_fini(&w->errors); /* the supervisor has found the same; the plugins' part is still to be looked at */
+		sl_conf_errors_fini(
+			&w->errors); /* the supervisor has found the same; the plugins' part is still to be looked at */
 	if (!w->conf || w->errors.n > 0)
 		return SLUICE_EINVAL;
 	w->frontend = sl_options_frontend(w->conf, w->section);
@@ -260,7 +262,8 @@ void worker_begin(struct worker *w)
 	}
 	if (w->state == WORKER_STARTING)
 		w->state = WORKER_RUNNING;
-	sl_log(SLUICE_LOG_INFO, "ready plugins=%zu listeners=%zu generation=%u", w->n_instances, w->n_listener, w->generation);
+	sl_log(SLUICE_LOG_INFO, "ready plugins=%zu listeners=%zu generation=%u", w->n_instances, w->n_listener,
+	       w->generation);
 	control_ready(w);
 }
 
@@ -370,6 +373,6 @@ int worker_run(struct worker *w)
 	if (w->store.client)
 		sl_client_flush(w->store.client);
 	control_flush(w, true);
-	sl_log(SLUICE_LOG_INFO, "end code=%d", w->exit_code);
+	sl_log(w->check ? SLUICE_LOG_DEBUG : SLUICE_LOG_INFO, "end code=%d", w->exit_code);
 	return w->exit_code;
 }

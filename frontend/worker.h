@@ -1,11 +1,12 @@
 /*
- * worker.h - the inside of sluice-frontend: one worker process, its turn, its plugin instances, their handles, the store.
+ * worker.h - the inside of sluice-frontend: one worker process, its turn, its plugin instances, their handles, the
+ * store.
  *
  * frontend.h is what the engines below frontend/ see; this is what the files beside it share.
  *
- * A turn: every ready socket and due timer (libevent), then worker_turn(): results the host made itself, events, reads, room
- * callbacks, deferred calls, one flush to the writer, burial of freed handles. Work that a callback of that phase makes
- * waits for the next turn, so a turn is bounded by what was there when it began.
+ * A turn: every ready socket and due timer (libevent), then worker_turn(): results the host made itself, events,
+ * reads, room callbacks, deferred calls, one flush to the writer, burial of freed handles. Work that a callback of
+ * that phase makes waits for the next turn, so a turn is bounded by what was there when it began.
  */
 #ifndef WORKER_H
 #define WORKER_H
@@ -31,11 +32,11 @@
 enum {
 	HANDLES_MAX = 1 << 18, /* of one instance: requests, subscriptions, watches, timers, deferred calls */
 	LISTENERS_MAX = 64,
-	LINGER_MS = 60000,     /* a watch outlives its last subscriber */
-	READS_BIG = 16,        /* reads of READ_BIG bytes or more executed a turn; the rest waits for the next */
+	LINGER_MS = 60000, /* a watch outlives its last subscriber */
+	READS_BIG = 16,    /* reads of READ_BIG bytes or more executed a turn; the rest waits for the next */
 	READ_BIG = 32 * 1024,
 	READS_TURN = 4096,
-	DOWN_MAX_MS = 90000    /* without a writer, then the worker gives up and is restarted */
+	DOWN_MAX_MS = 90000 /* without a writer, then the worker gives up and is restarted */
 };
 
 struct sluice_principal {
@@ -87,7 +88,7 @@ struct sluice_req {
 	uint64_t queued_ms;
 	/* submit */
 	uint32_t n_ops;
-	int32_t status;    /* of a request that is answered here */
+	int32_t status; /* of a request that is answered here */
 	uint32_t reason;
 	size_t n_payload;
 	struct sluice_payload **payload; /* owned until the writer has answered; behind this struct, like own_fd */
@@ -97,16 +98,17 @@ struct sluice_req {
 	struct sluice_read rd;
 	sl_slice after;
 	uint32_t limit;
-	uint64_t touched;  /* incarnation whose life the writer has confirmed, or cannot; 0: not asked */
+	uint64_t touched; /* incarnation whose life the writer has confirmed, or cannot; 0: not asked */
 	struct sl_client_req *touch;
 	/* names follow */
 };
 
 struct sluice_sub {
 	uint32_t magic;
-	struct sl_link in_ctx, in_watch, grave, fresh; /* fresh: waits for its first event on a watch that is already there */
+	struct sl_link in_ctx, in_watch, grave,
+		fresh; /* fresh: waits for its first event on a watch that is already there */
 	struct sluice_ctx *ctx;
-	struct host_watch *watch;   /* NULL: ended */
+	struct host_watch *watch; /* NULL: ended */
 	struct prefix_watch *prefix;
 	sluice_event_fn *fn;
 	void *arg;
@@ -118,15 +120,15 @@ struct tail_cache;
 struct host_watch { /* one stream watched at the writer for all local subscribers */
 	uint32_t magic;
 	struct host_watch *hash_next;
-	struct sl_link subs, dirty, idle; /* idle: nobody subscribes, gone when LINGER_MS are over */
+	struct sl_link subs, dirty, idle;  /* idle: nobody subscribes, gone when LINGER_MS are over */
 	struct sl_client_watch *at_writer; /* NULL: over */
 	struct tail_cache *cache;
 	uint64_t tail, incarnation, idle_since;
-	uint32_t pending;  /* SLUICE_EV_* to be told at the end of the turn */
-	uint32_t closed;   /* SLUICE_EV_CLOSED once known */
+	uint32_t pending; /* SLUICE_EV_* to be told at the end of the turn */
+	uint32_t closed;  /* SLUICE_EV_CLOSED once known */
 	uint32_t n_live;
 	bool answered;
-	uint32_t hash;
+	uint64_t hash;
 	size_t len;
 	char name[];
 };
@@ -154,13 +156,14 @@ struct store {
 	uint32_t schema;
 	uint8_t generation[16];
 	bool have_generation;
-	uint64_t down_since;       /* 0: the writer is there */
+	uint8_t volume;      /* counts the volumes this process has met; see store_id_out() */
+	uint64_t down_since; /* 0: the writer is there */
 	struct sl_link reads, local, rooms;
 	size_t n_reads;
-	bool room;                 /* run the room callbacks in this turn */
+	bool room;                         /* run the room callbacks in this turn */
 	struct sl_buf names, marks, types; /* scratch of one call */
 	struct sl_buf listing;
-	struct sl_buf memo_name;   /* facts of the stream read last in this transaction */
+	struct sl_buf memo_name; /* facts of the stream read last in this transaction */
 	struct sl_facts memo;
 	bool memo_valid;
 	/* watches by name */
@@ -228,11 +231,11 @@ extern struct worker *worker_the; /* the one of this process: for host calls tha
 struct worker *worker_new(int control_fd); /* NULL: no memory */
 int worker_run(struct worker *);           /* until the end; the exit code */
 void worker_free(struct worker *);
-void worker_begin(struct worker *);        /* setup_done: load, start, listen, ready (or check) */
+void worker_begin(struct worker *); /* setup_done: load, start, listen, ready (or check) */
 void worker_drain(struct worker *, uint64_t ms);
 void worker_fail(struct worker *, const char *why); /* drain, then exit with 1 */
-void worker_check_idle(struct worker *);   /* ends a drain when nothing is left */
-void worker_turn(struct worker *);         /* the end of a turn */
+void worker_check_idle(struct worker *);            /* ends a drain when nothing is left */
+void worker_turn(struct worker *);                  /* the end of a turn */
 bool worker_pending(const struct worker *);
 uint64_t worker_now(struct worker *);
 uint64_t worker_wall(struct worker *);
@@ -247,11 +250,12 @@ void control_checked(struct worker *, uint32_t errors, sl_slice effective);
 void control_flush(struct worker *, bool wait); /* wait: up to a second, before an exit */
 
 /* load.c */
-const struct sluice_plugin *load_plugin(const char *name, uint64_t caps, char *why, size_t size); /* NULL: *why says it */
+const struct sluice_plugin *load_plugin(const char *configured, uint64_t caps, char *why,
+                                        size_t size); /* NULL: *why says it */
 const char *load_dir(void);
 
 /* instance.c */
-int instances_configure(struct worker *);          /* loads and configures all; findings go to worker->errors */
+int instances_configure(struct worker *); /* loads and configures all; findings go to worker->errors */
 int instances_start(struct worker *, const char **why);
 void instances_drain(struct worker *);
 void instances_stop(struct worker *);
@@ -287,11 +291,24 @@ void store_flush(struct worker *);
 bool store_pending(const struct worker *);
 bool store_idle(const struct worker *);
 size_t store_reclaim(struct sluice_ctx *);
+/* What plugins see as incarnation. After a restore another volume may use a number again for something else, so all but
+ * the first volume of this process mark theirs; an answer that was begun in one volume is then cut off instead of going
+ * on in another. */
+static inline uint64_t store_id_out(const struct store *s, uint64_t id)
+{
+	return id ? id | (uint64_t)s->volume << 56 : 0;
+}
+static inline bool store_id_in(const struct store *s, uint64_t id, uint64_t *own)
+{
+	*own = id & ((UINT64_C(1) << 56) - 1);
+	return id >> 56 == s->volume;
+}
 struct sluice_req *store_req_new(struct sluice_ctx *, enum req_kind, size_t extra, void *arg);
 void store_req_free(struct sluice_req *);
 void store_req_check(const struct sluice_req *);
 
-int submit_submit(struct sluice_ctx *, const struct sluice_op *, size_t n, sluice_done_fn *, void *arg, struct sluice_req **);
+int submit_submit(struct sluice_ctx *, const struct sluice_op *, size_t n, sluice_done_fn *, void *arg,
+                  struct sluice_req **);
 void submit_cancel(struct sluice_req *);
 void submit_run_local(struct worker *);
 

@@ -14,7 +14,7 @@ struct sl_link {
 	struct sl_link *prev, *next;
 };
 
-#define SL_OF(link, type, member) ((type *)(void *)((char *)(link) - offsetof(type, member)))
+#define SL_OF(link, type, member) ((type *)(void *)((char *)(link)-offsetof(type, member)))
 
 static inline void sl_link_init(struct sl_link *l)
 {

@@ -20,7 +20,8 @@ struct sl_metrics *sl_metrics_map(int fd)
 
 	if (fd >= 0 && (fstat(fd, &st) || st.st_size < (off_t)SL_METRICS_BYTES))
 		return NULL;
-	m = mmap(NULL, SL_METRICS_BYTES, PROT_READ | PROT_WRITE, fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS, fd, 0);
+	m = mmap(NULL, SL_METRICS_BYTES, PROT_READ | PROT_WRITE, fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS, fd,
+	         0);
 	if (m == MAP_FAILED)
 		return NULL;
 	if (m->magic != SL_METRICS_MAGIC || m->cells != SL_METRICS_CELLS || m->used > SL_METRICS_CELLS) {

@@ -1,8 +1,8 @@
 /*
  * metrics.h - named 64-bit cells in memory that the supervisor maps too. Workers write, the supervisor reads.
  *
- * Layout: a head of one cell, then fixed cells in order of registration. A cell's name is complete before `used` counts it, so a
- * reader in another process never sees a half-made one. Values survive the writer of the cells.
+ * Layout: a head of one cell, then fixed cells in order of registration. A cell's name is complete before `used`
+ * counts it, so a reader in another process never sees a half-made one. Values survive the writer of the cells.
  */
 #ifndef SL_METRICS_H
 #define SL_METRICS_H
@@ -28,10 +28,10 @@ struct sl_metrics {
 	struct sl_metrics_cell cell[SL_METRICS_CELLS];
 };
 
-/* Maps fd (it stays the caller's) or, with fd -1, private memory. The memory is laid out when it is new. NULL: cannot. */
+/* Maps fd (it stays the caller's) or, with fd -1, private memory, and lays it out when it is new. NULL: cannot. */
 struct sl_metrics *sl_metrics_map(int fd);
 void sl_metrics_unmap(struct sl_metrics *);
-/* The cell of that name, made when it is new; long names are cut. When the table is full: one shared cell that nobody reads. */
+/* The cell of that name, made when it is new; long names are cut. Table full: one cell that nobody reads. */
 uint64_t *sl_metrics_get(struct sl_metrics *, const char *name, enum sl_metrics_kind);
 /* The i-th cell, in order; NULL behind the last. */
 const struct sl_metrics_cell *sl_metrics_at(const struct sl_metrics *, size_t i);

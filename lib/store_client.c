@@ -52,7 +52,8 @@ void slots_fini(struct client_slots *s)
 	memset(s, 0, sizeof *s);
 }
 
-int sl_client_new(const char *name, const char *build, const struct sl_client_hooks *hooks, void *arg, struct sl_client **out)
+int sl_client_new(const char *name, const char *build, const struct sl_client_hooks *hooks, void *arg,
+                  struct sl_client **out)
 {
 	struct sl_client *c = calloc(1, sizeof *c);
 
@@ -166,12 +167,12 @@ static int client_on_welcome(void *arg, const struct sl_store_welcome *m)
 }
 
 static const struct sl_store_handlers client_handlers = {
-        .welcome = client_on_welcome,
-        .result = client_on_result,
-        .touched = client_on_touched,
-        .watched = client_on_watched,
-        .notice = client_on_notice,
-        .life = client_on_life,
+	.welcome = client_on_welcome,
+	.result = client_on_result,
+	.touched = client_on_touched,
+	.watched = client_on_watched,
+	.notice = client_on_notice,
+	.life = client_on_life,
 };
 
 /* Handles the frames that have arrived. Nonzero: the connection is no longer to be used. */
@@ -194,7 +195,7 @@ static int client_dispatch(struct sl_client *c)
 	return 0;
 }
 
-/* Reads what is there and handles it; to_the_end: until there is no more, since answers that arrived before the end count. */
+/* Reads what is there and handles it; to_the_end: until there is no more, since answers before the end count. */
 static void client_read(struct sl_client *c, bool to_the_end)
 {
 	size_t rest, got;
@@ -209,8 +210,9 @@ static void client_read(struct sl_client *c, bool to_the_end)
 			return;
 		if (bad || (rc && rc != SLUICE_ELOST)) {
 			/* Nobody would give us another connection to this writer: leave, and be restarted. */
-			client_refuse(c, bad == SLUICE_ENOMEM || rc == SLUICE_ENOMEM ? "out of memory"
-			                                                              : "the writer sent a malformed message");
+			client_refuse(c, bad == SLUICE_ENOMEM || rc == SLUICE_ENOMEM
+			                         ? "out of memory"
+			                         : "the writer sent a malformed message");
 			return;
 		}
 	} while (to_the_end && rc == 0 && got > 0);
@@ -237,7 +239,7 @@ void sl_client_flush(struct sl_client *c)
 int sl_client_link(struct sl_client *c, int fd)
 {
 	struct sl_store_hello hello = {
-	        .protocol = SL_STORE_PROTOCOL, .build = sl_slice_str(c->build), .name = sl_slice_str(c->name)};
+		.protocol = SL_STORE_PROTOCOL, .build = sl_slice_str(c->build), .name = sl_slice_str(c->name)};
 	int rc;
 
 	if (c->ipc.fd >= 0) {

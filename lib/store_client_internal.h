@@ -8,8 +8,8 @@
 #include "lib/store_client.h"
 
 enum client_state {
-	CLIENT_AWAY,   /* no connection */
-	CLIENT_HELLO,  /* hello sent, no welcome yet */
+	CLIENT_AWAY,  /* no connection */
+	CLIENT_HELLO, /* hello sent, no welcome yet */
 	CLIENT_UP,
 	CLIENT_REFUSED /* for good */
 };
@@ -20,18 +20,19 @@ enum client_state {
 
 struct sl_client_req {
 	uint32_t magic, slot;
-	struct sl_link order;     /* client.reqs, oldest first */
-	uint64_t number;          /* what the writer sees; its low bits are the slot */
-	uint64_t pos, len;        /* the frame in the queue it was written to: [pos, pos + len) of everything ever sent there */
+	struct sl_link order; /* client.reqs, oldest first */
+	uint64_t number;      /* what the writer sees; its low bits are the slot */
+	uint64_t pos,
+		len; /* the frame in the queue it was written to: [pos, pos + len) of everything ever sent there */
 	uint64_t queued_ms;
-	uint16_t id;              /* of the message */
-	bool repeat;              /* may be sent twice */
-	bool unsure;              /* was sent once to a writer that then ended: it may have happened */
+	uint16_t id; /* of the message */
+	bool repeat; /* may be sent twice */
+	bool unsure; /* was sent once to a writer that then ended: it may have happened */
 	uint32_t n_ops;
-	uint8_t *copy;            /* frame body, when it may be sent twice */
+	uint8_t *copy; /* frame body, when it may be sent twice */
 	size_t copy_len;
 	struct sluice_result *results; /* room for the answer, so that it cannot fail for want of memory */
-	const int *fd;            /* behind this struct */
+	const int *fd;                 /* behind this struct */
 	size_t n_fd;
 	sl_client_done_fn *done;
 	sl_client_touched_fn *touched;
@@ -63,9 +64,9 @@ struct sl_client {
 	struct sl_ipc hold; /* queue of frames while there is no writer; never has a descriptor of its own */
 	struct sl_link reqs;
 	struct client_slots req_slots, watch_slots;
-	size_t bytes;       /* of unanswered frames */
-	uint64_t seq;       /* high part of the next number */
-	uint64_t away_ms;   /* since when there is no writer */
+	size_t bytes;     /* of unanswered frames */
+	uint64_t seq;     /* high part of the next number */
+	uint64_t away_ms; /* since when there is no writer */
 	bool want_room;
 	struct sl_buf text; /* messages of the results being told */
 };
@@ -75,8 +76,8 @@ void slots_give(struct client_slots *, uint32_t slot);
 void slots_fini(struct client_slots *);
 
 /* store_client_req.c */
-void client_reqs_hold(struct sl_client *);   /* the connection ended: sort what was under way */
-void client_reqs_resume(struct sl_client *); /* a writer is there: move what was held to it */
+void client_reqs_hold(struct sl_client *);                     /* the connection ended: sort what was under way */
+void client_reqs_resume(struct sl_client *);                   /* a writer is there: move what was held to it */
 void client_reqs_expire(struct sl_client *, uint64_t wait_ms); /* held too long */
 void client_reqs_free(struct sl_client *);
 int client_on_result(void *arg, const struct sl_store_result *);

@@ -1,14 +1,15 @@
 /*
- * store_client_req.c - the request table of the store client: numbers, answers, and what becomes of requests whose writer died.
+ * store_client_req.c - the request table of the store client: numbers, answers, and what becomes of requests whose
+ * writer died.
  *
- * A frame lives in the queue it was written to until it has left; a request that may be sent twice keeps a copy of its own.
- * Positions count from the beginning of that queue, so "has it left" is a comparison.
+ * A frame lives in the queue it was written to until it has left; a request that may be sent twice keeps a copy of
+ * its own. Positions count from the beginning of that queue, so "has it left" is a comparison.
  */
 #include "lib/store_client_internal.h"
 
 #include <stdlib.h>
 
-enum { NUMBER_SHIFT = 20, RESULTS_INLINE = 8 };
+enum { NUMBER_SHIFT = 20, RESULTS_INLINE = 8, FRAME_HEAD = 6 /* u32 length, u16 id */ };
 
 static struct sl_ipc *client_queue(struct sl_client *c)
 {
@@ -103,13 +104,13 @@ static int req_written(struct sl_client *c, struct sl_client_req *r, struct sl_i
 	r->pos = q->sent + q->begun;
 	r->len = q->out.len - q->begun;
 	if (r->repeat) {
-		r->copy_len = (size_t)r->len - 6; /* without u32 length and u16 id */
+		r->copy_len = (size_t)r->len - FRAME_HEAD;
 		r->copy = malloc(r->copy_len ? r->copy_len : 1);
 		if (!r->copy) {
 			r->len = 0;
 			return sl_ipc_end(q, SLUICE_ENOMEM);
 		}
-		memcpy(r->copy, frame + 6, r->copy_len);
+		memcpy(r->copy, frame + FRAME_HEAD, r->copy_len);
 	}
 	c->bytes += (size_t)r->len;
 	return 0;
@@ -214,6 +215,18 @@ static int req_requeue(struct sl_client *c, struct sl_client_req *r, struct sl_i
 	return rc;
 }
 
+/* The body of a frame that may be sent (again): its own copy, or what the queue still holds. Of a frame that has begun to
+ * leave the first bytes are gone; the writer cannot have read it either. */
+static sl_slice req_body(const struct sl_client_req *r, const struct sl_ipc *from)
+{
+	if (r->copy)
+		return SL_SLICE(r->copy, r->copy_len);
+	if (r->pos < from->sent)
+		return SL_SLICE(NULL, 0);
+	return SL_SLICE(from->out.data + from->out.off + (r->pos - from->sent) + FRAME_HEAD,
+	                (size_t)r->len - FRAME_HEAD);
+}
+
 /* Moves what has not left `from` to `to`, and what may be sent twice; the rest fails. Order is kept. */
 static void reqs_move(struct sl_client *c, struct sl_ipc *from, struct sl_ipc *to)
 {
@@ -226,28 +239,23 @@ static void reqs_move(struct sl_client *c, struct sl_ipc *from, struct sl_ipc *t
 	while ((l = sl_link_pop(&c->reqs))) {
 		struct sl_client_req *r = SL_OF(l, struct sl_client_req, order);
 		bool left = r->pos + r->len <= from->sent;
-		sl_slice body = SL_SLICE(r->copy, r->copy_len);
+		sl_slice body = req_body(r, from);
 
 		r->unsure |= left;
 		if (left && !r->repeat) {
 			sl_link_add(&lost, l);
 			continue;
 		}
-		if (!left && r->pos >= from->sent && !r->copy)
-			body = SL_SLICE(from->out.data + from->out.off + (r->pos - from->sent) + 6, (size_t)r->len - 6);
-		else if (!r->copy) /* begun but not complete: the writer cannot have read it, but its first bytes are gone */
-			body = SL_SLICE(NULL, 0);
-		if (!body.data)
-			sl_link_add(r->unsure ? &lost : &busy, l);
-		else if (req_requeue(c, r, to, body))
-			sl_link_add(r->unsure ? &lost : &busy, l);
-		else
+		if (body.data && req_requeue(c, r, to, body) == 0)
 			sl_link_add(&kept, l);
+		else
+			sl_link_add(r->unsure ? &lost : &busy, l);
 	}
 	sl_link_splice(&c->reqs, &kept);
 	/* The failed ones are kept out of c->reqs, which the callbacks may add to. */
 	while ((l = sl_link_pop(&lost)))
-		req_fail(c, SL_OF(l, struct sl_client_req, order), SLUICE_ELOST, "the store's writer ended before it answered");
+		req_fail(c, SL_OF(l, struct sl_client_req, order), SLUICE_ELOST,
+		         "the store's writer ended before it answered");
 	while ((l = sl_link_pop(&busy)))
 		req_fail(c, SL_OF(l, struct sl_client_req, order), SLUICE_EBUSY, "the store's writer is not there");
 }

@@ -27,11 +27,14 @@ static int watch_send(struct sl_client *c, const struct sl_client_watch *w)
 	sl_slice name = SL_SLICE(w->name, w->len);
 
 	if (w->prefix)
-		return sl_put_store_watch_prefix(&c->ipc, &(struct sl_store_watch_prefix){.watch = w->number, .prefix = name});
-	return sl_put_store_watch(&c->ipc, &(struct sl_store_watch){.watch = w->number, .stream = name, .live = w->live});
+		return sl_put_store_watch_prefix(&c->ipc,
+		                                 &(struct sl_store_watch_prefix){.watch = w->number, .prefix = name});
+	return sl_put_store_watch(&c->ipc,
+	                          &(struct sl_store_watch){.watch = w->number, .stream = name, .live = w->live});
 }
 
-static int watch_new(struct sl_client *c, sl_slice name, bool prefix, bool live, void *user, struct sl_client_watch **out)
+static int watch_new(struct sl_client *c, sl_slice name, bool prefix, bool live, void *user,
+                     struct sl_client_watch **out)
 {
 	struct sl_client_watch *w;
 	int rc;
@@ -44,7 +47,7 @@ static int watch_new(struct sl_client *c, sl_slice name, bool prefix, bool live,
 	if (!w)
 		return SLUICE_ENOMEM;
 	*w = (struct sl_client_watch){
-	        .magic = CLIENT_WATCH_MAGIC, .user = user, .prefix = prefix, .live = live, .len = name.len};
+		.magic = CLIENT_WATCH_MAGIC, .user = user, .prefix = prefix, .live = live, .len = name.len};
 	if (name.len)
 		memcpy(w->name, name.data, name.len);
 	rc = slots_take(&c->watch_slots, w, &w->slot);
@@ -77,7 +80,7 @@ void sl_client_watch_live(struct sl_client *c, struct sl_client_watch *w, bool l
 	if (w->live == live)
 		return;
 	w->live = live;
-	/* Lost for want of memory it costs a TTL stream at worst its extra life, never data: the next renewal repeats it. */
+	/* Not sent for want of memory: at worst a TTL stream lives too long or short; the next renewal repeats it. */
 	if (c->state == CLIENT_UP)
 		(void)sl_put_store_watch_live(&c->ipc, &(struct sl_store_watch_live){.watch = w->number, .live = live});
 }
@@ -86,7 +89,7 @@ void sl_client_unwatch(struct sl_client *c, struct sl_client_watch *w)
 {
 	if (!w)
 		return;
-	/* Not sent for want of memory: the writer goes on to send notices of a number that nobody knows, which are ignored. */
+	/* Not sent for want of memory: notices of a number that nobody knows are ignored. */
 	if (c->state == CLIENT_UP)
 		(void)sl_put_store_unwatch(&c->ipc, &(struct sl_store_unwatch){.watch = w->number});
 	watch_free(c, w);
@@ -123,7 +126,8 @@ int client_on_watched(void *arg, const struct sl_store_watched *m)
 {
 	struct sl_client *c = arg;
 	struct sl_client_watch *w = watch_find(c, m->watch);
-	struct sl_client_event e = {.events = m->events, .answer = true, .incarnation = m->incarnation, .tail = m->tail};
+	struct sl_client_event e = {
+		.events = m->events, .answer = true, .incarnation = m->incarnation, .tail = m->tail};
 
 	if (!w) /* given up meanwhile */
 		return 0;
@@ -138,8 +142,11 @@ int client_on_notice(void *arg, const struct sl_store_notice *m)
 {
 	struct sl_client *c = arg;
 	struct sl_client_watch *w = watch_find(c, m->watch);
-	struct sl_client_event e = {
-	        .events = m->events, .tail = m->tail, .fill_from = m->fill_from, .fill = m->fill, .fill_marks = m->fill_marks};
+	struct sl_client_event e = {.events = m->events,
+	                            .tail = m->tail,
+	                            .fill_from = m->fill_from,
+	                            .fill = m->fill,
+	                            .fill_marks = m->fill_marks};
 
 	if (!w)
 		return 0;

@@ -9,99 +9,324 @@
 
 static FILE *to;
 
-#define S(type) fprintf(to, "%s size %zu\n", #type, sizeof(struct type));
+#define S(type) fprintf(to, "%s size %zu\n", #type, sizeof(struct type))
 #define M(type, member) \
-	fprintf(to, "%s.%s %zu %zu\n", #type, #member, offsetof(struct type, member), sizeof(((struct type *)0)->member));
-#define V(name) fprintf(to, "%s %lld\n", #name, (long long)(name));
+	fprintf(to, "%s.%s %zu %zu\n", #type, #member, offsetof(struct type, member), \
+	        sizeof(((struct type *)0)->member))
+#define V(name) fprintf(to, "%s %lld\n", #name, (long long)(name))
 
 static void print_values(void)
 {
-	V(SLUICE_ABI_MAJOR) V(SLUICE_MAGIC) V(SLUICE_RECORD_OVERHEAD)
-	V(SLUICE_OK) V(SLUICE_ENOMEM) V(SLUICE_EINVAL) V(SLUICE_ENOTSUP) V(SLUICE_EDENIED) V(SLUICE_EAGAIN) V(SLUICE_ENOENT)
-	V(SLUICE_EEXIST) V(SLUICE_ECLOSED) V(SLUICE_ETOOBIG) V(SLUICE_ECONFLICT) V(SLUICE_ELOST) V(SLUICE_ECANCELED)
-	V(SLUICE_EINTERNAL) V(SLUICE_EGONE) V(SLUICE_EFULL) V(SLUICE_EBUSY)
-	V(SLUICE_WHY_NONE) V(SLUICE_WHY_TYPE) V(SLUICE_WHY_PRODUCER_GAP) V(SLUICE_WHY_PRODUCER_FENCED)
-	V(SLUICE_WHY_PRODUCER_RESTART) V(SLUICE_WHY_STREAM_SEQ) V(SLUICE_WHY_TAIL) V(SLUICE_WHY_CONFIG)
-	V(SLUICE_WHY_SOFT_DELETED) V(SLUICE_WHY_FORK_SOURCE) V(SLUICE_WHY_FORK_TYPE) V(SLUICE_WHY_FORK_OFFSET)
-	V(SLUICE_WHY_FORK_SUB) V(SLUICE_WHY_TRIMMED) V(SLUICE_WHY_PAYLOAD) V(SLUICE_WHY_RESERVED)
-	V(SLUICE_READ) V(SLUICE_WRITE)
-	V(SLUICE_CAP_STORE) V(SLUICE_CAP_HTTP) V(SLUICE_CAP_WS) V(SLUICE_CAP_AUTH)
-	V(SLUICE_LOG_ERR) V(SLUICE_LOG_WARN) V(SLUICE_LOG_INFO) V(SLUICE_LOG_DEBUG)
-	V(SLUICE_T_BOOL) V(SLUICE_T_INT) V(SLUICE_T_SIZE) V(SLUICE_T_DURATION) V(SLUICE_T_STRING) V(SLUICE_T_ENUM)
-	V(SLUICE_T_LISTENER) V(SLUICE_T_LIST) V(SLUICE_T_MAP) V(SLUICE_OPT_SECRET) V(SLUICE_OPT_RESTART) V(SLUICE_F_OWN_LOOP)
-	V(SLUICE_OP_CREATE) V(SLUICE_OP_APPEND) V(SLUICE_OP_CLOSE) V(SLUICE_OP_REMOVE) V(SLUICE_OP_TRIM)
-	V(SLUICE_A_CLOSE) V(SLUICE_A_EXPECT_TAIL) V(SLUICE_A_TTL) V(SLUICE_A_EXPIRES) V(SLUICE_A_FORK) V(SLUICE_A_FORK_AT)
-	V(SLUICE_A_PRODUCER) V(SLUICE_A_STREAM_SEQ) V(SLUICE_A_REFUSE) V(SLUICE_A_INHERIT)
-	V(SLUICE_R_CLOSED) V(SLUICE_R_DUPLICATE) V(SLUICE_R_CREATED) V(SLUICE_R_UP_TO_DATE) V(SLUICE_R_TTL) V(SLUICE_R_EXPIRES)
-	V(SLUICE_R_PRODUCER) V(SLUICE_RD_RENEW) V(SLUICE_RD_CONTINUE)
-	V(SLUICE_EV_TAIL) V(SLUICE_EV_CLOSED) V(SLUICE_EV_REMOVED) V(SLUICE_EV_CREATED) V(SLUICE_EV_SOFT) V(SLUICE_EV_RESYNC)
-	V(SLUICE_RT_COLLECT) V(SLUICE_RT_OWN_AUTH)
+	V(SLUICE_ABI_MAJOR);
+	V(SLUICE_MAGIC);
+	V(SLUICE_RECORD_OVERHEAD);
+	V(SLUICE_OK);
+	V(SLUICE_ENOMEM);
+	V(SLUICE_EINVAL);
+	V(SLUICE_ENOTSUP);
+	V(SLUICE_EDENIED);
+	V(SLUICE_EAGAIN);
+	V(SLUICE_ENOENT);
+	V(SLUICE_EEXIST);
+	V(SLUICE_ECLOSED);
+	V(SLUICE_ETOOBIG);
+	V(SLUICE_ECONFLICT);
+	V(SLUICE_ELOST);
+	V(SLUICE_ECANCELED);
+	V(SLUICE_EINTERNAL);
+	V(SLUICE_EGONE);
+	V(SLUICE_EFULL);
+	V(SLUICE_EBUSY);
+	V(SLUICE_WHY_NONE);
+	V(SLUICE_WHY_TYPE);
+	V(SLUICE_WHY_PRODUCER_GAP);
+	V(SLUICE_WHY_PRODUCER_FENCED);
+	V(SLUICE_WHY_PRODUCER_RESTART);
+	V(SLUICE_WHY_STREAM_SEQ);
+	V(SLUICE_WHY_TAIL);
+	V(SLUICE_WHY_CONFIG);
+	V(SLUICE_WHY_SOFT_DELETED);
+	V(SLUICE_WHY_FORK_SOURCE);
+	V(SLUICE_WHY_FORK_TYPE);
+	V(SLUICE_WHY_FORK_OFFSET);
+	V(SLUICE_WHY_FORK_SUB);
+	V(SLUICE_WHY_TRIMMED);
+	V(SLUICE_WHY_PAYLOAD);
+	V(SLUICE_WHY_RESERVED);
+	V(SLUICE_READ);
+	V(SLUICE_WRITE);
+	V(SLUICE_CAP_STORE);
+	V(SLUICE_CAP_HTTP);
+	V(SLUICE_CAP_WS);
+	V(SLUICE_CAP_AUTH);
+	V(SLUICE_LOG_ERR);
+	V(SLUICE_LOG_WARN);
+	V(SLUICE_LOG_INFO);
+	V(SLUICE_LOG_DEBUG);
+	V(SLUICE_T_BOOL);
+	V(SLUICE_T_INT);
+	V(SLUICE_T_SIZE);
+	V(SLUICE_T_DURATION);
+	V(SLUICE_T_STRING);
+	V(SLUICE_T_ENUM);
+	V(SLUICE_T_LISTENER);
+	V(SLUICE_T_LIST);
+	V(SLUICE_T_MAP);
+	V(SLUICE_OPT_SECRET);
+	V(SLUICE_OPT_RESTART);
+	V(SLUICE_F_OWN_LOOP);
+	V(SLUICE_OP_CREATE);
+	V(SLUICE_OP_APPEND);
+	V(SLUICE_OP_CLOSE);
+	V(SLUICE_OP_REMOVE);
+	V(SLUICE_OP_TRIM);
+	V(SLUICE_A_CLOSE);
+	V(SLUICE_A_EXPECT_TAIL);
+	V(SLUICE_A_TTL);
+	V(SLUICE_A_EXPIRES);
+	V(SLUICE_A_FORK);
+	V(SLUICE_A_FORK_AT);
+	V(SLUICE_A_PRODUCER);
+	V(SLUICE_A_STREAM_SEQ);
+	V(SLUICE_A_REFUSE);
+	V(SLUICE_A_INHERIT);
+	V(SLUICE_R_CLOSED);
+	V(SLUICE_R_DUPLICATE);
+	V(SLUICE_R_CREATED);
+	V(SLUICE_R_UP_TO_DATE);
+	V(SLUICE_R_TTL);
+	V(SLUICE_R_EXPIRES);
+	V(SLUICE_R_PRODUCER);
+	V(SLUICE_RD_RENEW);
+	V(SLUICE_RD_CONTINUE);
+	V(SLUICE_EV_TAIL);
+	V(SLUICE_EV_CLOSED);
+	V(SLUICE_EV_REMOVED);
+	V(SLUICE_EV_CREATED);
+	V(SLUICE_EV_SOFT);
+	V(SLUICE_EV_RESYNC);
+	V(SLUICE_RT_COLLECT);
+	V(SLUICE_RT_OWN_AUTH);
 }
 
 static void print_plain(void)
 {
-	S(sluice_slice) M(sluice_slice, data) M(sluice_slice, len)
-	S(sluice_option) M(sluice_option, name) M(sluice_option, type) M(sluice_option, def) M(sluice_option, min)
-	M(sluice_option, max) M(sluice_option, doc) M(sluice_option, sub) M(sluice_option, flags)
-	M(sluice_plugin, magic) M(sluice_plugin, size) M(sluice_plugin, abi_major) M(sluice_plugin, abi_minor)
-	M(sluice_plugin, flags) M(sluice_plugin, needs) M(sluice_plugin, name) M(sluice_plugin, version)
-	M(sluice_plugin, default_mount) M(sluice_plugin, options) M(sluice_plugin, configure) M(sluice_plugin, start)
-	M(sluice_plugin, drain) M(sluice_plugin, stop)
-	M(sluice_op, size) M(sluice_op, kind) M(sluice_op, flags) M(sluice_op, n_messages) M(sluice_op, stream)
-	M(sluice_op, content_type) M(sluice_op, data) M(sluice_op, producer) M(sluice_op, stream_seq) M(sluice_op, fork_of)
-	M(sluice_op, message_len) M(sluice_op, payload) M(sluice_op, expect_tail) M(sluice_op, producer_epoch)
-	M(sluice_op, producer_seq) M(sluice_op, ttl_s) M(sluice_op, expires_ms) M(sluice_op, fork_at) M(sluice_op, fork_sub)
-	M(sluice_op, trim_to)
-	M(sluice_result, size) M(sluice_result, status) M(sluice_result, reason) M(sluice_result, flags)
-	M(sluice_result, message) M(sluice_result, incarnation) M(sluice_result, start) M(sluice_result, tail)
-	M(sluice_result, earliest) M(sluice_result, producer_epoch) M(sluice_result, producer_seq)
-	S(sluice_record) M(sluice_record, end) M(sluice_record, data_end)
-	M(sluice_read, size) M(sluice_read, flags) M(sluice_read, stream) M(sluice_read, from) M(sluice_read, budget)
-	M(sluice_read, incarnation) M(sluice_read, until) M(sluice_read, skip)
-	M(sluice_read_result, size) M(sluice_read_result, status) M(sluice_read_result, reason) M(sluice_read_result, flags)
-	M(sluice_read_result, message) M(sluice_read_result, content_type) M(sluice_read_result, incarnation)
-	M(sluice_read_result, created_ms) M(sluice_read_result, tail) M(sluice_read_result, earliest)
-	M(sluice_read_result, ttl_s) M(sluice_read_result, expires_ms) M(sluice_read_result, from) M(sluice_read_result, end)
-	M(sluice_read_result, payload_bytes) M(sluice_read_result, messages) M(sluice_read_result, data)
-	M(sluice_read_result, next) M(sluice_read_result, skip) M(sluice_read_result, message_end)
-	M(sluice_read_result, n_message_end) M(sluice_read_result, record) M(sluice_read_result, n_record)
-	M(sluice_event, size) M(sluice_event, kind) M(sluice_event, stream) M(sluice_event, content_type)
-	M(sluice_event, tail) M(sluice_event, incarnation) M(sluice_event, time_ms)
-	S(sluice_list_entry) M(sluice_list_entry, stream) M(sluice_list_entry, content_type) M(sluice_list_entry, tail)
-	M(sluice_list_entry, earliest) M(sluice_list_entry, created_ms) M(sluice_list_entry, incarnation)
-	M(sluice_list_entry, flags)
-	S(sluice_retention_rule) M(sluice_retention_rule, prefix) M(sluice_retention_rule, max_age_ms)
-	M(sluice_retention_rule, max_bytes)
-	S(sluice_header) M(sluice_header, name) M(sluice_header, value)
+	S(sluice_slice);
+	M(sluice_slice, data);
+	M(sluice_slice, len);
+	S(sluice_option);
+	M(sluice_option, name);
+	M(sluice_option, type);
+	M(sluice_option, def);
+	M(sluice_option, min);
+	M(sluice_option, max);
+	M(sluice_option, doc);
+	M(sluice_option, sub);
+	M(sluice_option, flags);
+	M(sluice_plugin, magic);
+	M(sluice_plugin, size);
+	M(sluice_plugin, abi_major);
+	M(sluice_plugin, abi_minor);
+	M(sluice_plugin, flags);
+	M(sluice_plugin, needs);
+	M(sluice_plugin, name);
+	M(sluice_plugin, version);
+	M(sluice_plugin, default_mount);
+	M(sluice_plugin, options);
+	M(sluice_plugin, configure);
+	M(sluice_plugin, start);
+	M(sluice_plugin, drain);
+	M(sluice_plugin, stop);
+	M(sluice_op, size);
+	M(sluice_op, kind);
+	M(sluice_op, flags);
+	M(sluice_op, n_messages);
+	M(sluice_op, stream);
+	M(sluice_op, content_type);
+	M(sluice_op, data);
+	M(sluice_op, producer);
+	M(sluice_op, stream_seq);
+	M(sluice_op, fork_of);
+	M(sluice_op, message_len);
+	M(sluice_op, payload);
+	M(sluice_op, expect_tail);
+	M(sluice_op, producer_epoch);
+	M(sluice_op, producer_seq);
+	M(sluice_op, ttl_s);
+	M(sluice_op, expires_ms);
+	M(sluice_op, fork_at);
+	M(sluice_op, fork_sub);
+	M(sluice_op, trim_to);
+	M(sluice_result, size);
+	M(sluice_result, status);
+	M(sluice_result, reason);
+	M(sluice_result, flags);
+	M(sluice_result, message);
+	M(sluice_result, incarnation);
+	M(sluice_result, start);
+	M(sluice_result, tail);
+	M(sluice_result, earliest);
+	M(sluice_result, producer_epoch);
+	M(sluice_result, producer_seq);
+	S(sluice_record);
+	M(sluice_record, end);
+	M(sluice_record, data_end);
+	M(sluice_read, size);
+	M(sluice_read, flags);
+	M(sluice_read, stream);
+	M(sluice_read, from);
+	M(sluice_read, budget);
+	M(sluice_read, incarnation);
+	M(sluice_read, until);
+	M(sluice_read, skip);
+	M(sluice_read_result, size);
+	M(sluice_read_result, status);
+	M(sluice_read_result, reason);
+	M(sluice_read_result, flags);
+	M(sluice_read_result, message);
+	M(sluice_read_result, content_type);
+	M(sluice_read_result, incarnation);
+	M(sluice_read_result, created_ms);
+	M(sluice_read_result, tail);
+	M(sluice_read_result, earliest);
+	M(sluice_read_result, ttl_s);
+	M(sluice_read_result, expires_ms);
+	M(sluice_read_result, from);
+	M(sluice_read_result, end);
+	M(sluice_read_result, payload_bytes);
+	M(sluice_read_result, messages);
+	M(sluice_read_result, data);
+	M(sluice_read_result, next);
+	M(sluice_read_result, skip);
+	M(sluice_read_result, message_end);
+	M(sluice_read_result, n_message_end);
+	M(sluice_read_result, record);
+	M(sluice_read_result, n_record);
+	M(sluice_event, size);
+	M(sluice_event, kind);
+	M(sluice_event, stream);
+	M(sluice_event, content_type);
+	M(sluice_event, tail);
+	M(sluice_event, incarnation);
+	M(sluice_event, time_ms);
+	S(sluice_list_entry);
+	M(sluice_list_entry, stream);
+	M(sluice_list_entry, content_type);
+	M(sluice_list_entry, tail);
+	M(sluice_list_entry, earliest);
+	M(sluice_list_entry, created_ms);
+	M(sluice_list_entry, incarnation);
+	M(sluice_list_entry, flags);
+	S(sluice_retention_rule);
+	M(sluice_retention_rule, prefix);
+	M(sluice_retention_rule, max_age_ms);
+	M(sluice_retention_rule, max_bytes);
+	S(sluice_header);
+	M(sluice_header, name);
+	M(sluice_header, value);
 }
 
 static void print_tables(void)
 {
-	M(sluice_store, size) M(sluice_store, submit) M(sluice_store, read) M(sluice_store, subscribe)
-	M(sluice_store, subscribe_prefix) M(sluice_store, unsubscribe) M(sluice_store, cancel) M(sluice_store, on_room)
-	M(sluice_store, list) M(sluice_store, retention)
-	M(sluice_route, size) M(sluice_route, flags) M(sluice_route, methods) M(sluice_route, pattern) M(sluice_route, action)
-	M(sluice_route, max_body) M(sluice_route, request) M(sluice_route, body) M(sluice_route, pull) M(sluice_route, gone)
-	M(sluice_http, size) M(sluice_http, route) M(sluice_http, defaults) M(sluice_http, method) M(sluice_http, path)
-	M(sluice_http, target) M(sluice_http, origin) M(sluice_http, header) M(sluice_http, query) M(sluice_http, payload)
-	M(sluice_http, principal) M(sluice_http, slot) M(sluice_http, compress) M(sluice_http, respond) M(sluice_http, write)
-	M(sluice_http, write_buf) M(sluice_http, wake) M(sluice_http, end) M(sluice_http, reset) M(sluice_http, reply)
-	M(sluice_http, pending)
-	M(sluice_endpoint, size) M(sluice_endpoint, flags) M(sluice_endpoint, pattern) M(sluice_endpoint, subprotocols)
-	M(sluice_endpoint, action) M(sluice_endpoint, max_message) M(sluice_endpoint, open) M(sluice_endpoint, message)
-	M(sluice_endpoint, pull) M(sluice_endpoint, closed)
-	M(sluice_ws_host, size) M(sluice_ws_host, endpoint) M(sluice_ws_host, path) M(sluice_ws_host, query)
-	M(sluice_ws_host, header) M(sluice_ws_host, principal) M(sluice_ws_host, slot) M(sluice_ws_host, send)
-	M(sluice_ws_host, send_buf) M(sluice_ws_host, pause) M(sluice_ws_host, close) M(sluice_ws_host, subprotocol)
-	M(sluice_host, size) M(sluice_host, abi_major) M(sluice_host, abi_minor) M(sluice_host, caps) M(sluice_host, store)
-	M(sluice_host, http) M(sluice_host, ws) M(sluice_host, log) M(sluice_host, conf_int) M(sluice_host, conf_str)
-	M(sluice_host, conf_len) M(sluice_host, conf_at) M(sluice_host, conf_error) M(sluice_host, listener_fd)
-	M(sluice_host, watch_new) M(sluice_host, watch_set) M(sluice_host, watch_free) M(sluice_host, timer_new)
-	M(sluice_host, timer_set) M(sluice_host, timer_free) M(sluice_host, defer) M(sluice_host, now_ms)
-	M(sluice_host, wall_ms) M(sluice_host, buf_new) M(sluice_host, buf_ref) M(sluice_host, buf_unref)
-	M(sluice_host, payload_len) M(sluice_host, payload_map) M(sluice_host, payload_truncate) M(sluice_host, payload_free)
-	M(sluice_host, drained) M(sluice_host, fail) M(sluice_host, counter) M(sluice_host, gauge) M(sluice_host, authorize)
-	M(sluice_host, claim)
+	M(sluice_store, size);
+	M(sluice_store, submit);
+	M(sluice_store, read);
+	M(sluice_store, subscribe);
+	M(sluice_store, subscribe_prefix);
+	M(sluice_store, unsubscribe);
+	M(sluice_store, cancel);
+	M(sluice_store, on_room);
+	M(sluice_store, list);
+	M(sluice_store, retention);
+	M(sluice_route, size);
+	M(sluice_route, flags);
+	M(sluice_route, methods);
+	M(sluice_route, pattern);
+	M(sluice_route, action);
+	M(sluice_route, max_body);
+	M(sluice_route, request);
+	M(sluice_route, body);
+	M(sluice_route, pull);
+	M(sluice_route, gone);
+	M(sluice_http, size);
+	M(sluice_http, route);
+	M(sluice_http, defaults);
+	M(sluice_http, method);
+	M(sluice_http, path);
+	M(sluice_http, target);
+	M(sluice_http, origin);
+	M(sluice_http, header);
+	M(sluice_http, query);
+	M(sluice_http, payload);
+	M(sluice_http, principal);
+	M(sluice_http, slot);
+	M(sluice_http, compress);
+	M(sluice_http, respond);
+	M(sluice_http, write);
+	M(sluice_http, write_buf);
+	M(sluice_http, wake);
+	M(sluice_http, end);
+	M(sluice_http, reset);
+	M(sluice_http, reply);
+	M(sluice_http, pending);
+	M(sluice_endpoint, size);
+	M(sluice_endpoint, flags);
+	M(sluice_endpoint, pattern);
+	M(sluice_endpoint, subprotocols);
+	M(sluice_endpoint, action);
+	M(sluice_endpoint, max_message);
+	M(sluice_endpoint, open);
+	M(sluice_endpoint, message);
+	M(sluice_endpoint, pull);
+	M(sluice_endpoint, closed);
+	M(sluice_ws_host, size);
+	M(sluice_ws_host, endpoint);
+	M(sluice_ws_host, path);
+	M(sluice_ws_host, query);
+	M(sluice_ws_host, header);
+	M(sluice_ws_host, principal);
+	M(sluice_ws_host, slot);
+	M(sluice_ws_host, send);
+	M(sluice_ws_host, send_buf);
+	M(sluice_ws_host, pause);
+	M(sluice_ws_host, close);
+	M(sluice_ws_host, subprotocol);
+	M(sluice_host, size);
+	M(sluice_host, abi_major);
+	M(sluice_host, abi_minor);
+	M(sluice_host, caps);
+	M(sluice_host, store);
+	M(sluice_host, http);
+	M(sluice_host, ws);
+	M(sluice_host, log);
+	M(sluice_host, conf_int);
+	M(sluice_host, conf_str);
+	M(sluice_host, conf_len);
+	M(sluice_host, conf_at);
+	M(sluice_host, conf_error);
+	M(sluice_host, listener_fd);
+	M(sluice_host, watch_new);
+	M(sluice_host, watch_set);
+	M(sluice_host, watch_free);
+	M(sluice_host, timer_new);
+	M(sluice_host, timer_set);
+	M(sluice_host, timer_free);
+	M(sluice_host, defer);
+	M(sluice_host, now_ms);
+	M(sluice_host, wall_ms);
+	M(sluice_host, buf_new);
+	M(sluice_host, buf_ref);
+	M(sluice_host, buf_unref);
+	M(sluice_host, payload_len);
+	M(sluice_host, payload_map);
+	M(sluice_host, payload_truncate);
+	M(sluice_host, payload_free);
+	M(sluice_host, drained);
+	M(sluice_host, fail);
+	M(sluice_host, counter);
+	M(sluice_host, gauge);
+	M(sluice_host, authorize);
+	M(sluice_host, claim);
 }
 
 static void print_all(FILE *file)

@@ -1,5 +1,6 @@
 /*
- * fake.c - a worker without supervisor, a store reader over streams in memory, a writer at the other end of a socketpair.
+ * fake.c - a worker without supervisor, a store reader over streams in memory, a writer at the other end of a
+ * socketpair.
  */
 #include "tests/unit/frontend/fake.h"
 
@@ -103,7 +104,8 @@ static struct fake_stream *by_incarnation(uint64_t incarnation)
 	return s->name[0] ? s : NULL;
 }
 
-int sl_reader_plan(struct sl_reader *r, const struct sl_facts *facts, uint64_t from, uint64_t budget, struct sl_plan *plan)
+int sl_reader_plan(struct sl_reader *r, const struct sl_facts *facts, uint64_t from, uint64_t budget,
+                   struct sl_plan *plan)
 {
 	struct fake_stream *s = by_incarnation(facts->incarnation);
 	uint64_t at = 0;
@@ -132,7 +134,8 @@ int sl_reader_plan(struct sl_reader *r, const struct sl_facts *facts, uint64_t f
 }
 
 /* Whole records only, at least one: enough for what the host does with a step. */
-int sl_reader_step(struct sl_reader *r, uint64_t incarnation, uint64_t from, uint64_t skip, uint64_t until, struct sl_step *step)
+int sl_reader_step(struct sl_reader *r, uint64_t incarnation, uint64_t from, uint64_t skip, uint64_t until,
+                   struct sl_step *step)
 {
 	struct fake_stream *s = by_incarnation(incarnation);
 	uint64_t at = 0, data = 0;
@@ -177,7 +180,7 @@ int sl_reader_list(struct sl_reader *r, sl_slice prefix, sl_slice after, uint32_
 	*more = false;
 	for (struct fake_stream *s = fake_streams; s->name[0]; s++) {
 		struct sluice_list_entry e = {
-		        .stream = sl_slice_str(s->name), .content_type = s->facts.content_type, .tail = s->facts.tail};
+			.stream = sl_slice_str(s->name), .content_type = s->facts.content_type, .tail = s->facts.tail};
 
 		if (!sl_slice_prefix(e.stream, prefix) || (after.len && sl_slice_cmp(e.stream, after) <= 0))
 			continue;
@@ -195,7 +198,8 @@ int sl_reader_list(struct sl_reader *r, sl_slice prefix, sl_slice after, uint32_
 
 struct worker *fake_worker(void)
 {
-	static const char yaml[] = "data_dir: /nowhere\nfrontends: [ { name: f, listen: [127.0.0.1:0], plugins: [ { plugin: x } ] } ]\n";
+	static const char yaml[] =
+		"data_dir: /nowhere\nfrontends: [ { name: f, listen: [127.0.0.1:0], plugins: [ { plugin: x } ] } ]\n";
 	struct worker *w = worker_new(-1);
 
 	if (!w)
@@ -304,7 +308,8 @@ static int on_submit(void *arg, const struct sl_store_submit *m)
 		h->op[i].n_data = op.data.len;
 		h->op[i].n_marks = op.marks.len;
 		snprintf(h->op[i].stream, 64, "%.*s", (int)op.stream.len, (const char *)op.stream.data);
-		snprintf(h->op[i].fork_of, 64, "%.*s", (int)op.fork_of.len, op.fork_of.data ? (const char *)op.fork_of.data : "");
+		snprintf(h->op[i].fork_of, 64, "%.*s", (int)op.fork_of.len,
+		         op.fork_of.data ? (const char *)op.fork_of.data : "");
 		snprintf(h->op[i].data, 32, "%.*s", (int)(op.data.len > 31 ? 31 : op.data.len),
 		         op.data.data ? (const char *)op.data.data : "");
 	}
@@ -362,14 +367,14 @@ static int on_retention(void *arg, const struct sl_store_retention *m)
 }
 
 static const struct sl_store_handlers handlers = {
-        .hello = on_hello,
-        .submit = on_submit,
-        .touch = on_touch,
-        .watch = on_watch,
-        .watch_live = on_watch_live,
-        .unwatch = on_unwatch,
-        .watch_prefix = on_watch_prefix,
-        .retention = on_retention,
+	.hello = on_hello,
+	.submit = on_submit,
+	.touch = on_touch,
+	.watch = on_watch,
+	.watch_live = on_watch_live,
+	.unwatch = on_unwatch,
+	.watch_prefix = on_watch_prefix,
+	.retention = on_retention,
 };
 
 void fake_writer_listen(void)
@@ -461,7 +466,8 @@ void fake_touched(uint64_t req, int32_t status)
 void fake_watched(uint64_t watch, uint32_t events, uint64_t incarnation, uint64_t tail)
 {
 	sl_put_store_watched(
-	        &writer, &(struct sl_store_watched){.watch = watch, .events = events, .incarnation = incarnation, .tail = tail});
+		&writer,
+		&(struct sl_store_watched){.watch = watch, .events = events, .incarnation = incarnation, .tail = tail});
 }
 
 void fake_notice(uint64_t watch, uint32_t events, uint64_t tail, uint64_t from, sl_slice fill, sl_slice marks)

@@ -1,6 +1,6 @@
 /*
- * fake.h - what the host's unit tests stand on: a worker without supervisor, a store reader over streams in memory, a writer at
- * the other end of a socketpair. Tests only.
+ * fake.h - what the host's unit tests stand on: a worker without supervisor, a store reader over streams in memory, a
+ * writer at the other end of a socketpair. Tests only.
  */
 #ifndef FAKE_H
 #define FAKE_H
@@ -10,7 +10,7 @@
 struct fake_stream {
 	char name[64];
 	struct sl_facts facts;
-	struct sl_buf data;    /* all payload bytes */
+	struct sl_buf data; /* all payload bytes */
 	struct {
 		uint32_t bytes, messages;
 		uint32_t len[16];
@@ -18,7 +18,7 @@ struct fake_stream {
 	size_t n_record;
 };
 extern struct fake_stream fake_streams[8];
-extern size_t fake_step_max;   /* payload bytes of a step */
+extern size_t fake_step_max; /* payload bytes of a step */
 extern int fake_begins, fake_ends, fake_facts, fake_steps, fake_open;
 extern int fake_begin_status;
 
@@ -50,7 +50,7 @@ struct fake_heard {
 extern struct fake_heard fake_heard[FAKE_HEARD];
 extern size_t fake_n_heard;
 
-void fake_writer_start(struct worker *);               /* links, no welcome yet */
+void fake_writer_start(struct worker *);                /* links, no welcome yet */
 void fake_writer_welcome(struct worker *, char volume); /* another letter is another volume */
 void fake_writer_stop(struct worker *);
 void fake_writer_listen(void);

@@ -1,9 +1,11 @@
 /*
- * module.c - plugins for test_load.c, one per build with another MODULE_* defined: a good one, and one for each way to be refused.
+ * module.c - plugins for test_load.c, one per build with another MODULE_* defined: a good one, and one for each way
+ * to be refused.
  */
 #include "sluice/plugin.h"
 
-static int configure(struct sluice_ctx *ctx, const struct sluice_host *host, const struct sluice_conf *conf, void **self)
+static int configure(struct sluice_ctx *ctx, const struct sluice_host *host, const struct sluice_conf *conf,
+                     void **self)
 {
 	(void)ctx;
 	(void)host;
@@ -47,7 +49,7 @@ SLUICE_EXPORT extern const struct module {
 	void *later[4];
 } sluice_plugin_v1;
 const struct module sluice_plugin_v1 = {
-        .plugin = {.magic = MODULE_MAGIC,
+	.plugin = {.magic = MODULE_MAGIC,
                    .size = MODULE_SIZE,
                    .abi_major = MODULE_MAJOR,
                    .abi_minor = MODULE_MINOR,
@@ -56,7 +58,7 @@ const struct module sluice_plugin_v1 = {
                    .name = MODULE_NAME,
                    .version = "1",
                    .configure = MODULE_CONFIGURE},
-        .later = {(void *)1, (void *)2, (void *)3, (void *)4},
+	.later = {(void *)1, (void *)2, (void *)3, (void *)4},
 };
 #endif
 /* Silences the compiler where a build leaves it out. */

@@ -1,4 +1,4 @@
-/* The tail cache: whatever it answers is byte for byte what the reader answers, and it answers nothing it does not have. */
+/* The tail cache: what it answers is byte for byte what the reader answers, and it answers nothing it does not have. */
 #include "lib/marks.h"
 #include "tests/unit/frontend/fake.h"
 #include "tests/unit/tap.h"
@@ -34,7 +34,8 @@ static void begin(void)
 /* Appends a random record to the stream, and to the fill of the commit being made. */
 static void add(struct fake_stream *s, struct sl_buf *fill, struct sl_buf *marks, uint32_t size)
 {
-	static const char text[] = "the quick brown fox jumps over the lazy dog and runs away from it as fast as it can";
+	static const char text[] =
+		"the quick brown fox jumps over the lazy dog and runs away from it as fast as it can";
 	uint32_t messages = 1 + (rnd(3) == 0 ? rnd(4) : 0), len[16], n = 0;
 	char data[4096];
 	struct sl_buf one;
@@ -55,8 +56,8 @@ static void add(struct fake_stream *s, struct sl_buf *fill, struct sl_buf *marks
 
 static bool same_step(const struct sl_step *a, const struct sl_step *b)
 {
-	bool same = sl_slice_eq(a->data, b->data) && a->n_message_end == b->n_message_end && a->n_record == b->n_record &&
-	            a->next == b->next && a->skip == b->skip;
+	bool same = sl_slice_eq(a->data, b->data) && a->n_message_end == b->n_message_end &&
+	            a->n_record == b->n_record && a->next == b->next && a->skip == b->skip;
 
 	for (size_t i = 0; same && i < a->n_message_end; i++)
 		same = a->message_end[i] == b->message_end[i];
@@ -97,7 +98,8 @@ static void test_equal(void)
 		if (commit % 50 != 49) /* now and then a fill is dropped on the way */
 			cache_fill(w, hw, from, sl_buf_slice(&fill), sl_buf_slice(&marks));
 		for (int i = 0; i < 20; i++, asked++) {
-			uint64_t tail = s->facts.tail, at = rnd(4) ? tail - rnd((uint32_t)(tail < 3000 ? tail : 3000)) : rnd((uint32_t)tail);
+			uint64_t tail = s->facts.tail,
+				 at = rnd(4) ? tail - rnd((uint32_t)(tail < 3000 ? tail : 3000)) : rnd((uint32_t)tail);
 
 			wrong += !agrees(&s->facts, at, rnd(5) ? 1 + rnd(20000) : 1 << 20, &hit);
 			hits += hit;
@@ -134,7 +136,8 @@ static void test_refuses(void)
 	ok(!cache_read(w, hw, &s->facts, 8, 100, &plan, &step), "nothing at the end");
 	cache_fill(w, hw, 8, SL_STR("defg"), SL_STR("\4\2\1\3"));
 	facts.tail = 17;
-	ok(cache_read(w, hw, &facts, 8, 100, &plan, &step) && plan.messages == 2 && step.message_end[0] == 1 && step.message_end[1] == 4,
+	ok(cache_read(w, hw, &facts, 8, 100, &plan, &step) && plan.messages == 2 && step.message_end[0] == 1 &&
+	           step.message_end[1] == 4,
 	   "messages of a batch");
 	cache_fill(w, hw, 30, SL_STR("zz"), SL_STR("\2\1"));
 	facts.tail = 37;
@@ -191,7 +194,8 @@ static void test_bounds(void)
 		snprintf(name, sizeof name, "stream%d", i);
 		dropped += !subs_find(w, sl_slice_str(name))->cache;
 	}
-	ok(dropped > 0 && !first->cache && subs_find(w, SL_STR("stream1499"))->cache, "those used least recently go first");
+	ok(dropped > 0 && !first->cache && subs_find(w, SL_STR("stream1499"))->cache,
+	   "those used least recently go first");
 	sl_buf_fini(&fill);
 	sl_buf_fini(&marks);
 	cache_drop_all(w);

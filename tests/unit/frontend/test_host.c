@@ -149,7 +149,8 @@ static void test_table(void)
 	ok(ctx->drained, "drained is noted");
 	w->state = WORKER_SETUP;
 	host->fail(ctx, "because");
-	ok(w->fail_why && w->exit_code == EXIT_FAILURE && worker_pending(w), "failing is noted, and done at the end of the turn");
+	ok(w->fail_why && w->exit_code == EXIT_FAILURE && worker_pending(w),
+	   "failing is noted, and done at the end of the turn");
 	fake_worker_free(w);
 }
 
@@ -163,7 +164,8 @@ static void test_conf_error(void)
 	host_conf_phase(&errors);
 	is_int(host->conf_error(conf, "b.c", "no %s", "good"), SLUICE_EINVAL, "conf_error returns its status");
 	host_conf_phase(NULL);
-	ok(errors.n == 1 && errors.v[0].line == 3 && strstr(errors.v[0].text, "no good"), "and notes position and text");
+	ok(errors.n == 1 && errors.v[0].line == 3 && strstr(errors.v[0].text, "no good"),
+	   "and notes position and text");
 	host->conf_error(conf, "b.c", "late");
 	is_int(errors.n, 1, "outside of configure it notes nothing");
 	sl_conf_errors_fini(&errors);

@@ -68,11 +68,13 @@ static void test_files(void)
 		abort();
 	snprintf(path, sizeof path, "%s/good.so", tmp);
 	copy_as("good", path, 0757);
-	ok(!load_plugin(path, host_table.caps, why, sizeof why) && strstr(why, "may be written by everybody"), "world-writable");
+	ok(!load_plugin(path, host_table.caps, why, sizeof why) && strstr(why, "may be written by everybody"),
+	   "world-writable");
 	if (geteuid() == 0) {
 		chmod(path, 0755);
 		ok(chown(path, 12345, 0) == 0, "given away");
-		ok(!load_plugin(path, host_table.caps, why, sizeof why) && strstr(why, "belongs to user 12345"), "another owner");
+		ok(!load_plugin(path, host_table.caps, why, sizeof why) && strstr(why, "belongs to user 12345"),
+		   "another owner");
 	}
 	unlink(path);
 	snprintf(path, sizeof path, "%s/text.so", tmp);
@@ -83,7 +85,8 @@ static void test_files(void)
 	ok(!load_plugin(path, host_table.caps, why, sizeof why) && strstr(why, "not a regular file"), "a directory");
 	rmdir(path);
 	rmdir(tmp);
-	ok(!load_plugin("/nowhere/x.so", host_table.caps, why, sizeof why) && strstr(why, "there is no plugin /nowhere/x.so"),
+	ok(!load_plugin("/nowhere/x.so", host_table.caps, why, sizeof why) &&
+	           strstr(why, "there is no plugin /nowhere/x.so"),
 	   "absent");
 	ok(!load_plugin("a/b", host_table.caps, why, sizeof why) && strstr(why, "neither the name"), "a relative path");
 	ok(!load_plugin("no-such-plugin", host_table.caps, why, sizeof why) && strstr(why, "/no-such-plugin.so"),

@@ -58,7 +58,8 @@ static void on_list(void *arg, int status, const struct sluice_list_entry *e, si
 		size_t at = strlen(seen.names);
 
 		snprintf(seen.names + at, sizeof seen.names - at, "%.*s=%.*s ", (int)e[i].stream.len,
-		         (const char *)e[i].stream.data, (int)e[i].content_type.len, (const char *)e[i].content_type.data);
+		         (const char *)e[i].stream.data, (int)e[i].content_type.len,
+		         (const char *)e[i].content_type.data);
 	}
 }
 
@@ -90,14 +91,16 @@ static void end(void)
 
 static struct sluice_op op_of(uint32_t kind, const char *stream, const char *data)
 {
-	return (struct sluice_op){
-	        .size = sizeof(struct sluice_op), .kind = kind, .stream = sl_slice_str(stream), .data = sl_slice_str(data)};
+	return (struct sluice_op){.size = sizeof(struct sluice_op),
+	                          .kind = kind,
+	                          .stream = sl_slice_str(stream),
+	                          .data = sl_slice_str(data)};
 }
 
 static int read_from(const char *stream, uint64_t from, uint64_t budget, uint32_t flags)
 {
 	struct sluice_read rd = {
-	        .size = sizeof rd, .flags = flags, .stream = sl_slice_str(stream), .from = from, .budget = budget};
+		.size = sizeof rd, .flags = flags, .stream = sl_slice_str(stream), .from = from, .budget = budget};
 
 	return store->read(ctx, &rd, on_read, NULL, NULL);
 }
@@ -113,10 +116,12 @@ static void test_submit(void)
 
 	begin();
 	op = op_of(SLUICE_OP_APPEND, "s", "abc");
-	ok(store->submit(ctx, &op, 1, on_done, NULL, NULL) == 0 && fake_count(SL_STORE_submit) == 0, "nothing leaves within the call");
+	ok(store->submit(ctx, &op, 1, on_done, NULL, NULL) == 0 && fake_count(SL_STORE_submit) == 0,
+	   "nothing leaves within the call");
 	fake_turn(w);
 	h = fake_last(SL_STORE_submit);
-	ok(h && strcmp(h->op[0].stream, "s") == 0 && strcmp(h->op[0].data, "abc") == 0, "at the end of the turn it has left");
+	ok(h && strcmp(h->op[0].stream, "s") == 0 && strcmp(h->op[0].data, "abc") == 0,
+	   "at the end of the turn it has left");
 	fake_result(h->number, 0, 8);
 	fake_send();
 	fake_turn(w);
@@ -196,7 +201,8 @@ static void test_bodies(void)
 	ok(store->submit(ctx, &op, 1, on_done, NULL, NULL) == 0, "a small payload");
 	fake_turn(w);
 	h = fake_last(SL_STORE_submit);
-	ok(strcmp(h->op[0].data, "abbccc") == 0 && h->op[0].n_marks == 4 && h->op[0].fd < 0, "travels inside the frame");
+	ok(strcmp(h->op[0].data, "abbccc") == 0 && h->op[0].n_marks == 4 && h->op[0].fd < 0,
+	   "travels inside the frame");
 
 	p = payload_new(&w->budget);
 	memset(big, 'x', 300 * 1024);
@@ -302,7 +308,9 @@ static void test_read(void)
 	ok(!(seen.read.flags & SLUICE_R_UP_TO_DATE) && seen.read.end == 9, "not up to date");
 	read_from("s", SLUICE_OFFSET_NOW, 100, 0);
 	fake_turn(w);
-	ok(seen.read.from == 17 && seen.read.end == 17 && (seen.read.flags & SLUICE_R_UP_TO_DATE) && !seen.read.data.len, "now");
+	ok(seen.read.from == 17 && seen.read.end == 17 && (seen.read.flags & SLUICE_R_UP_TO_DATE) &&
+	           !seen.read.data.len,
+	   "now");
 	read_from("s", 0, 0, 0);
 	fake_turn(w);
 	ok(seen.read.tail == 17 && seen.read.data.len == 0 && seen.read.status == 0, "facts only");
@@ -312,7 +320,8 @@ static void test_read(void)
 	s->facts.earliest = 9;
 	read_from("s", 0, 10, 0);
 	fake_turn(w);
-	ok(seen.read.status == SLUICE_EGONE && seen.read.reason == SLUICE_WHY_TRIMMED && seen.read.earliest == 9, "trimmed");
+	ok(seen.read.status == SLUICE_EGONE && seen.read.reason == SLUICE_WHY_TRIMMED && seen.read.earliest == 9,
+	   "trimmed");
 	s->facts.earliest = 0;
 	s->facts.status = SLUICE_EGONE;
 	read_from("s", 0, 10, 0);
@@ -323,7 +332,8 @@ static void test_read(void)
 	fake_step_max = 4;
 	read_from("s", 0, 1000, 0);
 	fake_turn(w);
-	ok(seen.read.end == 17 && seen.read.next == 9 && seen.read.payload_bytes == 7, "a long answer says where it goes on");
+	ok(seen.read.end == 17 && seen.read.next == 9 && seen.read.payload_bytes == 7,
+	   "a long answer says where it goes on");
 	rd = (struct sluice_read){.size = sizeof rd,
 	                          .flags = SLUICE_RD_CONTINUE,
 	                          .from = seen.read.next,
@@ -382,6 +392,14 @@ static void test_read_turns(void)
 	fake_writer_start(w);
 	fake_writer_welcome(w, 'b');
 	is_int(fake_open, 1, "another volume: opened anew, the old one closed");
+	read_from("s", 0, 10, 0);
+	fake_turn(w);
+	ok(seen.read.incarnation != 7 && seen.read.status == 0, "the same number there is not the same stream");
+	rd = (struct sluice_read){
+		.size = sizeof rd, .flags = SLUICE_RD_CONTINUE, .incarnation = 7, .until = 100, .budget = 10};
+	store->read(ctx, &rd, on_read, NULL, NULL);
+	fake_turn(w);
+	is_int(seen.read.status, SLUICE_EGONE, "an answer begun in the other volume is cut off");
 	end();
 }
 
@@ -399,11 +417,13 @@ static void test_ttl(void)
 	read_from("t", 0, 10, SLUICE_RD_RENEW);
 	fake_turn(w);
 	fake_turn(w);
-	ok(seen.reads == 0 && fake_last(SL_STORE_touch)->incarnation == 9 && fake_last(SL_STORE_touch)->live, "the writer is asked first");
+	ok(seen.reads == 0 && fake_last(SL_STORE_touch)->incarnation == 9 && fake_last(SL_STORE_touch)->live,
+	   "the writer is asked first");
 	fake_touched(fake_last(SL_STORE_touch)->number, 0);
 	fake_send();
 	fake_turn(w);
-	ok(seen.reads == 1 && strcmp(seen.data, "x") == 0 && fake_count(SL_STORE_touch) == 1, "alive: read, asked once");
+	ok(seen.reads == 1 && strcmp(seen.data, "x") == 0 && fake_count(SL_STORE_touch) == 1,
+	   "alive: read, asked once");
 	read_from("t", 0, 10, 0);
 	fake_turn(w);
 	fake_turn(w);
@@ -472,7 +492,8 @@ static void on_event(void *arg, const struct sluice_event *e)
 	l->n++;
 	l->kind = e->kind;
 	l->tail = e->tail;
-	snprintf(l->name, sizeof l->name, "%.*s", (int)e->stream.len, e->stream.data ? (const char *)e->stream.data : "");
+	snprintf(l->name, sizeof l->name, "%.*s", (int)e->stream.len,
+	         e->stream.data ? (const char *)e->stream.data : "");
 	if (l->drops) {
 		store->unsubscribe(l->drops->sub);
 		l->drops->sub = NULL;
@@ -515,7 +536,8 @@ static void test_subscribe(void)
 	is_int(c.n, 0, "nothing within the call");
 	ok(worker_pending(w), "work is left");
 	fake_turn(w);
-	ok(c.n == 1 && c.tail == 40 && a.n == 1 && fake_count(SL_STORE_watch) == 1, "a later one hears the level as known here");
+	ok(c.n == 1 && c.tail == 40 && a.n == 1 && fake_count(SL_STORE_watch) == 1,
+	   "a later one hears the level as known here");
 	fake_notice(watch, SLUICE_EV_TAIL, 50, 0, SL_SLICE(NULL, 0), SL_SLICE(NULL, 0));
 	fake_notice(watch, SLUICE_EV_TAIL | SLUICE_EV_CLOSED, 60, 0, SL_SLICE(NULL, 0), SL_SLICE(NULL, 0));
 	fake_send();
@@ -530,7 +552,8 @@ static void test_subscribe(void)
 	is_int(fake_count(SL_STORE_unwatch), 0, "the watch lingers");
 	listen_to(&a, "s", 0);
 	fake_turn(w);
-	ok(fake_count(SL_STORE_watch) == 1 && (a.kind & SLUICE_EV_CLOSED), "and serves the next, who hears that it is closed");
+	ok(fake_count(SL_STORE_watch) == 1 && (a.kind & SLUICE_EV_CLOSED),
+	   "and serves the next, who hears that it is closed");
 	fake_notice(watch, SLUICE_EV_REMOVED | SLUICE_EV_SOFT, 60, 0, SL_SLICE(NULL, 0), SL_SLICE(NULL, 0));
 	fake_send();
 	fake_turn(w);
@@ -563,7 +586,8 @@ static void test_iteration(void)
 	fake_watched(watch, SLUICE_EV_TAIL, 7, 40);
 	fake_send();
 	fake_turn(w);
-	ok(l[3].n == 1 && l[2].n == 0 && l[1].n == 1 && l[0].n == 1, "those dropped on the way are not told, the others once");
+	ok(l[3].n == 1 && l[2].n == 0 && l[1].n == 1 && l[0].n == 1,
+	   "those dropped on the way are not told, the others once");
 	is_int(fresh.n, 0, "the newcomer waits");
 	fake_turn(w);
 	is_int(fresh.n, 1, "for the next turn");
@@ -623,7 +647,8 @@ static void test_renewal(void)
 	is_int(fake_count(SL_STORE_watch), 2, "watches are renewed");
 	for (size_t i = 0; i < fake_n_heard; i++)
 		if (fake_heard[i].id == SL_STORE_watch)
-			fake_watched(fake_heard[i].number, SLUICE_EV_TAIL, strcmp(fake_heard[i].name, "s") ? 99 : 7, 30);
+			fake_watched(fake_heard[i].number, SLUICE_EV_TAIL, strcmp(fake_heard[i].name, "s") ? 99 : 7,
+			             30);
 	fake_send();
 	fake_turn(w);
 	ok(a.n == 2 && a.kind == SLUICE_EV_TAIL && a.tail == 30, "each renewal means: look again");

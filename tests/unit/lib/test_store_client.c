@@ -114,14 +114,14 @@ static int heard_retention(void *arg, const struct sl_store_retention *m)
 }
 
 static const struct sl_store_handlers heard = {
-        .hello = heard_hello,
-        .submit = heard_submit,
-        .touch = heard_touch,
-        .watch = heard_watch,
-        .watch_live = heard_live,
-        .unwatch = heard_unwatch,
-        .watch_prefix = heard_prefix,
-        .retention = heard_retention,
+	.hello = heard_hello,
+	.submit = heard_submit,
+	.touch = heard_touch,
+	.watch = heard_watch,
+	.watch_live = heard_live,
+	.unwatch = heard_unwatch,
+	.watch_prefix = heard_prefix,
+	.retention = heard_retention,
 };
 
 static void writer_listen(void)
@@ -229,13 +229,13 @@ static void on_touched(void *arg, int status)
 }
 
 static const struct sl_client_hooks hooks = {
-        .now_ms = on_now,
-        .up = on_up,
-        .down = on_down,
-        .refused = on_refused,
-        .event = on_event,
-        .life = on_life,
-        .room = on_room,
+	.now_ms = on_now,
+	.up = on_up,
+	.down = on_down,
+	.refused = on_refused,
+	.event = on_event,
+	.life = on_life,
+	.room = on_room,
 };
 
 static void writer_start(void)
@@ -379,7 +379,8 @@ static void test_loss(void)
 	notice_end();
 	ok(seen.down == 1 && sl_client_fd(client) == -1, "the loss is told");
 	is_int(seen.results, 2, "two are settled");
-	ok(seen.lost == 1, "of the sent ones only the plain one is lost; the answer that arrived before the end counts");
+	ok(seen.lost == 1,
+	   "of the sent ones only the plain one is lost; the answer that arrived before the end counts");
 	ok(seen.touched == 1 && seen.touch_status == SLUICE_ELOST, "who waits for a touch is told at once");
 	is_int(sl_client_pending(client), 3, "the producer's, the touch and the unsent one are kept");
 	append("while away", 0);
@@ -424,7 +425,8 @@ static void test_partial(void)
 	writer_die();
 	sl_client_flush(client);
 	settled = (size_t)seen.results;
-	ok(seen.lost + seen.busy == (int)settled && seen.busy <= 1, "what had left is lost, at most one was cut and is known not to count");
+	ok(seen.lost + seen.busy == (int)settled && seen.busy <= 1,
+	   "what had left is lost, at most one was cut and is known not to count");
 	ok(seen.lost >= 1 && sl_client_pending(client) == N + 1 - settled, "the rest is kept");
 	writer_start();
 	writer_welcome("b1");
@@ -494,9 +496,11 @@ static void test_watches(void)
 	writer_start();
 	writer_welcome("b1");
 	ok(count_of(SL_STORE_watch) == 1 && count_of(SL_STORE_watch_prefix) == 1, "are sent when one comes");
-	sl_put_store_watched(&wr.ipc, &(struct sl_store_watched){
-	                                      .watch = wr.heard[2].number, .events = SLUICE_EV_TAIL, .incarnation = 3, .tail = 9});
-	sl_put_store_watched(&wr.ipc, &(struct sl_store_watched){.watch = wr.heard[3].number, .events = SLUICE_EV_RESYNC});
+	sl_put_store_watched(
+		&wr.ipc, &(struct sl_store_watched){
+				 .watch = wr.heard[2].number, .events = SLUICE_EV_TAIL, .incarnation = 3, .tail = 9});
+	sl_put_store_watched(&wr.ipc,
+	                     &(struct sl_store_watched){.watch = wr.heard[3].number, .events = SLUICE_EV_RESYNC});
 	sl_ipc_flush(&wr.ipc);
 	sl_client_readable(client);
 	ok(seen.events == 1 && seen.tail == 9, "the answer is an event");
@@ -525,7 +529,8 @@ static void test_watches(void)
 	ok(!wr.heard[2].live && !wr.heard[4].live, "with their present liveness");
 	for (size_t i = 0; i < wr.n; i++)
 		if (wr.heard[i].id == SL_STORE_watch && strcmp(wr.heard[i].name, "a") == 0)
-			sl_put_store_notice(&wr.ipc, &(struct sl_store_notice){.watch = wr.heard[i].number, .events = SLUICE_EV_REMOVED});
+			sl_put_store_notice(&wr.ipc, &(struct sl_store_notice){.watch = wr.heard[i].number,
+			                                                       .events = SLUICE_EV_REMOVED});
 	sl_ipc_flush(&wr.ipc);
 	sl_client_readable(client);
 	is_int(seen.event_kinds, SLUICE_EV_REMOVED, "removed");
@@ -599,13 +604,15 @@ static void test_descriptors(void)
 	writer_welcome("b1");
 	sl_client_submit(client, &op, 1, &fd, 1, on_done, NULL, NULL);
 	turn();
-	ok(wr.heard[2].fd >= 0 && pread(wr.heard[2].fd, got, 3, 0) == 3 && strcmp(got, "abc") == 0, "arrives behind its descriptor");
+	ok(wr.heard[2].fd >= 0 && pread(wr.heard[2].fd, got, 3, 0) == 3 && strcmp(got, "abc") == 0,
+	   "arrives behind its descriptor");
 	writer_die();
 	notice_end();
 	writer_start();
 	memset(got, 0, sizeof got);
 	writer_welcome("b1");
-	ok(wr.heard[2].fd >= 0 && pread(wr.heard[2].fd, got, 3, 0) == 3 && strcmp(got, "abc") == 0, "again after a loss");
+	ok(wr.heard[2].fd >= 0 && pread(wr.heard[2].fd, got, 3, 0) == 3 && strcmp(got, "abc") == 0,
+	   "again after a loss");
 	answer(wr.heard[2].number, 0, 1);
 	sl_client_readable(client);
 	is_int(seen.results, 1, "answered");
