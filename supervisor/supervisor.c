@@ -63,6 +63,8 @@ void super_stop(struct supervisor *s, const char *why)
 		generation_stop(s->next, ms, why);
 	if (s->gen)
 		generation_stop(s->gen, ms, why);
+	/* The workers close theirs as well: a new client is refused at once instead of waiting for the end of the drain. */
+	listeners_close(s);
 }
 
 static void super_fail(struct supervisor *s, const char *name, const char *why)
