@@ -7,10 +7,6 @@ import { onReference, startServer } from '../lib/server.mjs';
 import { ROOT, freshName } from '../lib/streams.mjs';
 import { LIMIT, within } from '../lib/wait.mjs';
 
-let server;
-before(async () => (server = await startServer()));
-after(() => server?.stop());
-
 const run = (...args) => new Promise((done, fail) => {
 	execFile('curl', ['-sS', '--max-time', String(LIMIT / 1000), ...args], { maxBuffer: 64 << 20 }, (error, out) => (error ? fail(error) : done(out)));
 });
@@ -18,6 +14,9 @@ const MARK = '\n%{http_code} %{http_version}';
 
 for (const [version, flag] of [['1.1', '--http1.1'], ['2', '--http2-prior-knowledge']])
 	describe(`curl over HTTP/${version}`, { skip: onReference && version === '2' }, () => {
+		let server;
+		before(async () => (server = await startServer()));
+		after(() => server?.stop());
 		const url = () => server.url + ROOT + freshName('curl');
 
 		it('creates, appends, reads, inspects, deletes', async () => {

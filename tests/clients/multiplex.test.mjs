@@ -2,19 +2,14 @@
 // them are answered meanwhile.
 
 import assert from 'node:assert/strict';
-import { after, before, it } from 'node:test';
+import { it } from 'node:test';
 import { connect } from '../lib/http.mjs';
 import { valuesOf } from '../lib/live.mjs';
 import { startServer } from '../lib/server.mjs';
 import { CLOSE, JSON_TYPE, Stream, freshName, ours } from '../lib/streams.mjs';
 
-let server;
-before(async () => (server = await startServer({
-	config: (config) => (config.frontends[0].plugins[0].long_poll_timeout = '60s'),
-})));
-after(() => server?.stop());
-
 it('500 long-polls and 500 SSE readers share one HTTP/2 connection', ours, async () => {
+	const server = await startServer({ config: (config) => (config.frontends[0].plugins[0].long_poll_timeout = '60s') });
 	const client = connect('h2c', server.url, { settings: { maxConcurrentStreams: 2000 } });
 	const writer = connect('HTTP/1.1', server.url);
 	const streams = Array.from({ length: 10 }, () => new Stream(client, freshName('mux')));
@@ -42,4 +37,5 @@ it('500 long-polls and 500 SSE readers share one HTTP/2 connection', ours, async
 	}
 	client.close();
 	writer.close();
+	await server.stop();
 });

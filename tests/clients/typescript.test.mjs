@@ -8,8 +8,6 @@ import { JSON_TYPE, ROOT, freshName } from '../lib/streams.mjs';
 import { within } from '../lib/wait.mjs';
 
 let server;
-before(async () => (server = await startServer()));
-after(() => server?.stop());
 
 const url = () => server.url + ROOT + freshName('client');
 const count = (n, from = 0) => Array.from({ length: n }, (_, at) => at + from);
@@ -31,6 +29,9 @@ async function follow(options, wanted) {
 }
 
 describe('official TypeScript client', { concurrency: 4 }, () => {
+	before(async () => (server = await startServer()));
+	after(() => server?.stop());
+
 	it('creates, appends, reads, and resumes from an offset', async () => {
 		const handle = await DurableStream.create({ url: url(), contentType: 'text/plain' });
 		await handle.append('one,');

@@ -62,7 +62,7 @@ const KILLS = {
 		process.kill(old.pid, 'SIGKILL');
 		await old.died;
 		await world.start();
-		await until('the orphans to leave', () => !old.groupAlive());
+		await until('the orphans to leave', () => !old.alive());
 		old.checkLog();
 		old.cleanUp();
 	},

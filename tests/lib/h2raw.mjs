@@ -1,7 +1,7 @@
 // HTTP/2 frames by hand: for what node:http2 cannot send, such as a body that is cut without an end, and for what it does not show.
 
 export const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
-export const DATA = 0, HEADERS = 1, RST_STREAM = 3, SETTINGS = 4, PING = 6, CONTINUATION = 9;
+export const DATA = 0, HEADERS = 1, RST_STREAM = 3, SETTINGS = 4, PING = 6, GOAWAY = 7, CONTINUATION = 9;
 export const END_STREAM = 1, END_HEADERS = 4;
 
 export function frame(type, flags, stream, payload = Buffer.alloc(0)) {

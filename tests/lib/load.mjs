@@ -32,6 +32,8 @@ class Writer {
 				}
 				this.trouble.push(`${this.via} ${JSON.stringify(this.options)}: ${answer.status} ${answer.text}`);
 			} catch (error) {
+				// A request that was still in the client's queue when GOAWAY came; RFC 9113 8.7: not processed, repeat it.
+				if (/REFUSED_STREAM/.test(error.message)) continue;
 				this.trouble.push(`${this.via} ${JSON.stringify(this.options)}: ${error.code ?? ''} ${error.message}`);
 			}
 			if (!this.retry) return;

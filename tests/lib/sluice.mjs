@@ -4,6 +4,7 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readFileSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
@@ -18,8 +19,7 @@ const ERROR_LINE = /^<[0-3]>|\bchild_exit\b.*\b(signal=|status=[1-9])/;
 const running = new Set();
 const temporaries = new Set();
 
-// A test file that fails or dies leaves nothing behind, and does not wait for a daemon that its test forgot: each daemon leads a
-// process group of its own.
+// A test file that fails or dies leaves nothing behind, and does not wait for a daemon that its test forgot. Hooks that stop a daemon belong inside a describe(), or they come after this one.
 const sweep = () => {
 	running.forEach((daemon) => daemon.killAll());
 	temporaries.forEach((path) => rmSync(path, { recursive: true, force: true }));
@@ -79,6 +79,7 @@ class Daemon {
 		this.allow = allow;
 		this.lines = [];
 		this.home = temporary();
+		this.stamp = `SLUICE_TEST_DAEMON=${randomUUID()}`;
 		this.file = join(this.home, 'sluice.yaml');
 		this.listeners = new Set();
 	}
@@ -92,9 +93,9 @@ class Daemon {
 
 	spawn(env, args) {
 		this.process = spawn(join(this.build, 'sluiced'), ['-c', this.file, ...args], {
-			stdio: ['ignore', 'pipe', 'pipe'], detached: true,
+			stdio: ['ignore', 'pipe', 'pipe'],
 			env: {
-				...process.env, TMPDIR: this.home, NOTIFY_SOCKET: '',
+				...process.env, TMPDIR: this.home, SLUICE_TEST_DAEMON: this.stamp.split('=')[1], NOTIFY_SOCKET: '',
 				ASAN_OPTIONS: 'detect_leaks=1:abort_on_error=0', UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1', ...env,
 			},
 		});
@@ -232,13 +233,32 @@ class Daemon {
 		process.kill(this.pid, signal);
 	}
 
+	// Every living process of this daemon, also those whose supervisor is gone: they carry our mark in their environment.
+	family() {
+		return readdirSync('/proc').filter((name) => /^\d+$/.test(name)).filter((pid) => {
+			try {
+				return readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').includes(this.stamp);
+			} catch {
+				return false;
+			}
+		}).map(Number);
+	}
+
+	alive() {
+		return this.family().length > 0;
+	}
+
 	killAll() {
-		try {
-			if (this.pid) process.kill(-this.pid, 'SIGKILL');
-		} catch {
-			// nobody of the group is left
-		}
 		running.delete(this);
+		for (let tries = 0; tries < 10; tries++) {
+			const pids = this.family();
+			if (!pids.length) return;
+			for (const pid of pids) try {
+				process.kill(pid, 'SIGKILL');
+			} catch {
+				// it ended by itself
+			}
+		}
 	}
 
 	// What no test may leave in the log. Lines the test provokes on purpose are in `allow`.
@@ -255,10 +275,11 @@ class Daemon {
 	// SIGTERM, exit code 0, a clean log, nobody left behind.
 	async stop({ code = 0, signal = 'SIGTERM' } = {}) {
 		try {
-			if (!this.gone) this.signal(signal);
+			assert.ok(!this.gone, 'the daemon ended before it was told to');
+			this.signal(signal);
 			const end = await within('the end of the daemon', this.exited);
 			assert.equal(end.code, code, `exit ${JSON.stringify(end)}\n${this.text()}`);
-			await until('the end of every child', () => !this.groupAlive());
+			await until('the end of every child', () => !this.alive());
 			this.checkLog();
 		} catch (failure) {
 			if (!failure.message.includes('--- log')) failure.message += `\n--- log\n${this.text()}`;
@@ -269,20 +290,12 @@ class Daemon {
 		}
 	}
 
-	groupAlive() {
-		try {
-			process.kill(-this.pid, 0);
-			return true;
-		} catch {
-			return false;
-		}
-	}
-
 	// kill -9 of everything at once: the machine's point of view of a crash.
 	async crash() {
+		assert.ok(!this.gone, 'the daemon ended before it was killed');
 		this.killAll();
 		await this.exited;
-		await until('the end of every process', () => !this.groupAlive());
+		await until('the end of every process', () => !this.alive());
 		this.checkLog();
 		this.cleanUp();
 	}

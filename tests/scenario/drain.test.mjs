@@ -81,7 +81,8 @@ describe('drain', { concurrency: 3 }, () => {
 		const daemon = await startSluice();
 		const raw = new Raw(daemon.url);
 		await raw.send('POST /v1/stream/x HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n');
-		await raw.until(/100 Continue/i);
+		await raw.until(/100 Continue\r\n\r\n/i);
+		raw.text = '';
 		daemon.signal('SIGTERM');
 		await daemon.waitLine(/stopping/);
 		const client = connect('HTTP/1.1', daemon.url, { keepAlive: false });

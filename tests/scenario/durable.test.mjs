@@ -113,7 +113,7 @@ describe('a data directory that must not be touched', { concurrency: 2 }, () => 
 			const end = await within('the refusal', daemon.exited);
 			assert.equal(end.code, 1, daemon.text());
 			assert.match(daemon.text(), says);
-			await until('no process left', () => !daemon.groupAlive());
+			await until('no process left', () => !daemon.alive());
 			daemon.killAll();
 			daemon.cleanUp();
 			assert.ok(readFileSync(file).equals(before), 'the file is as it was');

@@ -18,7 +18,7 @@ async function refuses(options, pattern, code = 1) {
 		assert.equal(end.code, code, `${JSON.stringify(end)}\n${daemon.text()}`);
 		assert.match(daemon.text(), pattern);
 		assert.doesNotMatch(daemon.text(), /\bready pid=/);
-		await until('no process left', () => !daemon.groupAlive());
+		await until('no process left', () => !daemon.alive());
 	} finally {
 		daemon.killAll();
 		daemon.cleanUp();
@@ -42,7 +42,7 @@ describe('start and end', { concurrency: 3 }, () => {
 
 	it('a temporary data directory is announced, and gone at the end', async () => {
 		const daemon = await startSluice();
-		const directory = /data_dir=(\S+)/.exec(await daemon.waitLine(/\bready\b/))[1];
+		const directory = /data_dir=(\S+)/.exec(await daemon.waitLine(/\bready pid=/))[1];
 		assert.ok(existsSync(directory));
 		assert.match(daemon.text(), /temporary_data/);
 		const home = daemon.home;

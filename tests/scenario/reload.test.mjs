@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { connect } from '../lib/http.mjs';
+import { END_HEADERS, END_STREAM, GOAWAY, HEADERS, PREFACE, SETTINGS, frame, frames, requestHeaders } from '../lib/h2raw.mjs';
 import { startLoad } from '../lib/load.mjs';
 import { Raw } from '../lib/raw.mjs';
 import { startSluice } from '../lib/sluice.mjs';
@@ -116,7 +117,10 @@ describe('reload', { concurrency: 2 }, () => {
 		for (let n = 0; n < 8; n++) daemon.signal('SIGHUP');
 		await daemon.waitLine(/reloaded generation=/);
 		await daemon.reload({ config: (config) => (config.frontends[0].workers = 3) });
-		await until('three workers', () => daemon.workers().length === 3);
+		await until('the last generation to be the only one, with three workers', () => {
+			const last = daemon.text().match(/generation number=\d+ state=starting/g).at(-1).match(/\d+/)[0];
+			return daemon.text().includes(`reloaded generation=${last}`) && daemon.workers().length === 3;
+		});
 		await daemon.stop();
 	});
 
@@ -140,6 +144,26 @@ describe('reload', { concurrency: 2 }, () => {
 			}
 			client.close();
 		}
+		await daemon.stop();
+	});
+
+	it('an HTTP/2 client that is told to go still gets what it has sent meanwhile; then comes the last word and the end', async () => {
+		const daemon = await startSluice();
+		const s = new Stream(null, freshName());
+		const raw = new Raw(daemon.url);
+		const get = (stream) => frame(HEADERS, END_HEADERS | END_STREAM, stream, requestHeaders('GET', s.path));
+		const goaways = () => frames(raw.text).filter((each) => each.type === GOAWAY).map((each) => each.payload.readUInt32BE(0));
+		const answers = (stream) => frames(raw.text).filter((each) => each.type === HEADERS && each.stream === stream);
+		await raw.send(Buffer.concat([PREFACE, frame(SETTINGS, 0, 0), get(1)]).toString('latin1'));
+		await raw.until(() => answers(1).length > 0, 'the first answer');
+		await daemon.reload();
+		await raw.until(() => goaways().length > 0, 'the notice');
+		assert.equal(goaways()[0], 0x7fffffff, 'the notice refuses nothing yet');
+		await raw.send(get(3).toString('latin1'));
+		await raw.until(() => answers(3).length > 0, 'the answer after the notice');
+		await raw.end();
+		assert.equal(goaways().at(-1), 3);
+		raw.close();
 		await daemon.stop();
 	});
 

@@ -9,8 +9,6 @@ import { CLOSE, JSON_TYPE, Stream, forkOf, freshName, producer } from '../lib/st
 import { until } from '../lib/wait.mjs';
 
 let daemon;
-before(async () => (daemon = await startSluice()));
-after(() => daemon?.stop());
 
 // Clients of one connection each, sorted by the worker that holds it: [[...], [...]], `each` of both.
 async function pinned(each) {
@@ -31,6 +29,9 @@ async function pinned(each) {
 }
 
 describe('two workers', () => {
+	before(async () => (daemon = await startSluice()));
+	after(() => daemon?.stop());
+
 	it('10,000 times: appended through one, acknowledged, and there through the other', async () => {
 		const lanes = 10, rounds = 1000;
 		const [first, second] = await pinned(lanes);
