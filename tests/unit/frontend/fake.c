@@ -390,15 +390,19 @@ void fake_writer_listen(void)
 			abort();
 }
 
-void fake_writer_start(struct worker *w)
+void fake_writer_again(struct worker *w)
 {
 	int sv[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sv))
 		abort();
 	sl_ipc_init(&writer, sv[0]);
-	if (store_link(w, sv[1]))
-		abort();
+	(void)store_link(w, sv[1]);
+}
+
+void fake_writer_start(struct worker *w)
+{
+	fake_writer_again(w);
 	fake_turn(w);
 }
 
@@ -417,9 +421,20 @@ void fake_writer_welcome(struct worker *w, char volume)
 	fake_turn(w);
 }
 
+void fake_writer_hang_up(void)
+{
+	for (size_t i = 0; i < fake_n_heard; i++)
+		for (size_t k = 0; fake_heard[i].id == SL_STORE_submit && k < 2 && k < fake_heard[i].n_ops; k++)
+			if (fake_heard[i].op[k].fd >= 0) {
+				close(fake_heard[i].op[k].fd);
+				fake_heard[i].op[k].fd = -1;
+			}
+	sl_ipc_fini(&writer);
+}
+
 void fake_writer_stop(struct worker *w)
 {
-	sl_ipc_fini(&writer);
+	fake_writer_hang_up();
 	fake_turn(w);
 	fake_turn(w);
 }
@@ -456,6 +471,13 @@ void fake_result(uint64_t req, int32_t status, uint64_t tail)
 	struct sl_store_outcome one = {.status = status, .tail = tail, .message = SL_STR("m")};
 
 	sl_put_store_result(&writer, &(struct sl_store_result){.req = req, .outcomes = {.n = 1, .v = &one}});
+}
+
+void fake_results(uint64_t req, uint32_t n)
+{
+	static const struct sl_store_outcome many[64];
+
+	sl_put_store_result(&writer, &(struct sl_store_result){.req = req, .outcomes = {.n = n, .v = many}});
 }
 
 void fake_touched(uint64_t req, int32_t status)

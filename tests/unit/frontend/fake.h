@@ -53,11 +53,14 @@ extern size_t fake_n_heard;
 void fake_writer_start(struct worker *);                /* links, no welcome yet */
 void fake_writer_welcome(struct worker *, char volume); /* another letter is another volume */
 void fake_writer_stop(struct worker *);
+void fake_writer_hang_up(void);          /* without a turn of the worker */
+void fake_writer_again(struct worker *); /* links, without a turn; may fail for want of memory */
 void fake_writer_listen(void);
 struct fake_heard *fake_last(uint16_t id); /* NULL: none */
 size_t fake_count(uint16_t id);
 void fake_forget(void);
 void fake_result(uint64_t req, int32_t status, uint64_t tail);
+void fake_results(uint64_t req, uint32_t n);
 void fake_touched(uint64_t req, int32_t status);
 void fake_watched(uint64_t watch, uint32_t events, uint64_t incarnation, uint64_t tail);
 void fake_notice(uint64_t watch, uint32_t events, uint64_t tail, uint64_t from, sl_slice fill, sl_slice marks);

@@ -216,6 +216,7 @@ static void test_bodies(void)
 	ok(h->op[0].fd >= 0 && h->op[0].data_len == 300 * 1024 && h->op[0].n_data == 0, "travels behind a descriptor");
 	ok(pread(h->op[0].fd, got, 2, 300 * 1024 - 2) == 2 && strcmp(got, "xx") == 0, "all of it");
 	close(h->op[0].fd);
+	h->op[0].fd = -1;
 	is_int(w->budget.used, used, "and counts until it is answered");
 	fake_result(h->number, 0, 1);
 	fake_send();
@@ -229,6 +230,7 @@ static void test_bodies(void)
 	h = fake_last(SL_STORE_submit);
 	ok(h->op[0].fd >= 0 && h->op[0].data_len == 300 * 1024, "gets a descriptor of its own");
 	close(h->op[0].fd);
+	h->op[0].fd = -1;
 	free(big);
 	end();
 }
