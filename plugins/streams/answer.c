@@ -141,7 +141,8 @@ void answer_trouble(struct call *c, int status, const char *message)
 {
 	for (size_t i = 0; i < sizeof trouble_table / sizeof *trouble_table; i++)
 		if (trouble_table[i].status == status) {
-			answer_error(c, NULL, trouble_table[i].http, message && *message ? message : trouble_table[i].why);
+			answer_error(c, NULL, trouble_table[i].http,
+			             message && *message ? message : trouble_table[i].why);
 			return;
 		}
 	answer_error(c, NULL, 500, "internal error");

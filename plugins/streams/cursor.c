@@ -3,7 +3,7 @@
  */
 #include "streams.h"
 
-#define CURSOR_EPOCH_MS UINT64_C(1728432000000)   /* 2024-10-09T00:00:00Z */
+#define CURSOR_EPOCH_MS UINT64_C(1728432000000) /* 2024-10-09T00:00:00Z */
 #define CURSOR_MAX UINT64_C(999999999999999999) /* more than 18 digits are junk, so that adding to it cannot overflow */
 
 void cursor_init(struct cursor *c, slice sent, uint64_t random)

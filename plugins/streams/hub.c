@@ -19,9 +19,9 @@ struct hub {
 	struct call_list parked;
 	size_t n_parked, refs;
 	uint64_t tail, incarnation;
-	bool ready;  /* the watch is registered */
+	bool ready; /* the watch is registered */
 	bool closed;
-	bool gone;   /* removed, and no longer in the table */
+	bool gone; /* removed, and no longer in the table */
 	size_t name_len;
 	char name[];
 };
@@ -217,7 +217,7 @@ static bool hub_place(const struct hub *h, uint64_t *from)
 	bool behind = false;
 
 	*from = 0;
-	TAILQ_FOREACH(c, &h->parked, r.parked_link) {
+	for (c = TAILQ_FIRST(&h->parked); c; c = TAILQ_NEXT(c, r.parked_link)) {
 		if (c->r.offset > *from)
 			*from = c->r.offset;
 		behind = behind || c->r.seen < h->tail;

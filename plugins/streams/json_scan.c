@@ -100,7 +100,8 @@ static size_t json_escape(struct json_text *t, size_t i)
 	if (i >= t->n)
 		return json_fail(t, "a string does not end");
 	if (t->p[i] != 'u')
-		return strchr("\"\\/bfnrt", t->p[i]) && t->p[i] ? i + 1 : json_fail(t, "a string has an unknown escape");
+		return strchr("\"\\/bfnrt", t->p[i]) && t->p[i] ? i + 1
+		                                                : json_fail(t, "a string has an unknown escape");
 	if (t->n - i < 5)
 		return json_fail(t, "a string does not end");
 	for (size_t k = 1; k <= 4; k++)
@@ -306,7 +307,8 @@ static enum json_status json_message(struct json_lens *lens, size_t len)
 }
 
 /* The elements of the top-level array that begins at i. */
-static enum json_status json_elements(struct json_text *t, size_t i, struct json_lens *lens, size_t *used, size_t *behind)
+static enum json_status json_elements(struct json_text *t, size_t i, struct json_lens *lens, size_t *used,
+                                      size_t *behind)
 {
 	struct json_stack stack = {.depth = 1, .array = {1}};
 	size_t out = 0;

@@ -52,10 +52,23 @@ enum media_kind media_kind(slice type)
 bool media_compressible(slice type)
 {
 	static const char *const packed[] = {
-		"application/gzip", "application/x-gzip", "application/zip", "application/zstd", "application/x-bzip2",
-		"application/x-xz", "application/x-7z-compressed", "application/vnd.rar", "application/x-rar-compressed",
-		"application/x-compress", "application/x-brotli", "application/java-archive", "application/pdf",
-		"application/epub+zip", "font/woff", "font/woff2", NULL,
+		"application/gzip",
+		"application/x-gzip",
+		"application/zip",
+		"application/zstd",
+		"application/x-bzip2",
+		"application/x-xz",
+		"application/x-7z-compressed",
+		"application/vnd.rar",
+		"application/x-rar-compressed",
+		"application/x-compress",
+		"application/x-brotli",
+		"application/java-archive",
+		"application/pdf",
+		"application/epub+zip",
+		"font/woff",
+		"font/woff2",
+		NULL,
 	};
 	char essence[64];
 

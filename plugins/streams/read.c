@@ -317,7 +317,8 @@ static void read_first(void *arg, const struct sluice_read_result *r)
 	c->store = NULL;
 	/* The beginning is wherever retention has left it, also when it moves on between two reads. */
 	if (r->status == SLUICE_EGONE && r->reason == SLUICE_WHY_TRIMMED && c->r.begin && c->r.tries++ < 3)
-		read_start(c, r->earliest, c->kind == CALL_SSE ? SSE_BUDGET : c->p->read_chunk, SLUICE_RD_RENEW, read_first);
+		read_start(c, r->earliest, c->kind == CALL_SSE ? SSE_BUDGET : c->p->read_chunk, SLUICE_RD_RENEW,
+		           read_first);
 	else if (r->status != SLUICE_OK)
 		answer_unreadable(c, r);
 	else if (c->r.bad)

@@ -30,12 +30,14 @@ static bool sse_write(struct call *c, struct bytes *out)
 
 static void sse_add_control(struct call *c, struct bytes *out, bool up_to_date, bool closed)
 {
-	sse_control(out, &(struct sse_control){
+	struct sse_control control = {
 		.offset = c->r.offset,
 		.cursor = cursor_next(&c->r.cursor, streams_wall(c->p)),
 		.up_to_date = up_to_date,
 		.closed = closed && up_to_date,
-	});
+	};
+
+	sse_control(out, &control);
 	c->r.greeted = true;
 	c->r.idle_at = streams_now(c->p) + c->r.idle_ms;
 }
@@ -178,7 +180,8 @@ static void sse_take(struct call *c, const struct sluice_read_result *r)
 		sse_take_whole(c, r);
 	} else if (r->end > r->from) {
 		sse_take_piece(c, r, true);
-	} else if ((!c->r.greeted && !c->r.format.open) || c->r.expiring || c->p->draining || (r->flags & SLUICE_R_CLOSED)) {
+	} else if ((!c->r.greeted && !c->r.format.open) || c->r.expiring || c->p->draining ||
+	           (r->flags & SLUICE_R_CLOSED)) {
 		if (r->tail > c->r.seen)
 			c->r.seen = r->tail;
 		sse_say(c, true, r->flags & SLUICE_R_CLOSED);
@@ -246,6 +249,7 @@ static void shared_format(struct call *c, struct shared *s)
 {
 	const struct sluice_read_result *r = s->r;
 	struct sse_format format = {.kind = c->r.format.kind};
+	struct sse_control control;
 	struct bytes *out = &c->p->scratch;
 	struct sse_piece piece;
 	size_t bytes, data_len;
@@ -264,12 +268,11 @@ static void shared_format(struct call *c, struct shared *s)
 	sse_feed(&format, out, &piece);
 	sse_end(&format, out);
 	data_len = out->len;
-	sse_control(out, &(struct sse_control){
-		.offset = s->cut,
-		.cursor = cursor_interval(streams_wall(c->p)),
-		.up_to_date = (r->flags & SLUICE_R_UP_TO_DATE) && s->cut == r->end,
-		.closed = sse_reports_closed(r),
-	});
+	control.offset = s->cut;
+	control.cursor = cursor_interval(streams_wall(c->p));
+	control.up_to_date = (r->flags & SLUICE_R_UP_TO_DATE) && s->cut == r->end;
+	control.closed = sse_reports_closed(r);
+	sse_control(out, &control);
 	if (!out->failed) {
 		s->event = c->p->host->buf_new(c->p->ctx, bytes_slice(out));
 		s->data = c->p->host->buf_new(c->p->ctx, SLICE(out->data, data_len));

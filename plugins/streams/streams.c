@@ -9,26 +9,55 @@
 #include <sys/random.h>
 
 static const struct sluice_option retention_options[] = {
-	{.name = "prefix", .type = SLUICE_T_STRING, .doc = "Stream names that begin with it; the longest match decides."},
+	{.name = "prefix",
+         .type = SLUICE_T_STRING,
+         .doc = "Stream names that begin with it; the longest match decides."},
 	{.name = "max_age", .type = SLUICE_T_DURATION, .def = "0s", .doc = "Records older than this go; 0 keeps them."},
-	{.name = "max_bytes", .type = SLUICE_T_SIZE, .def = "0", .doc = "The oldest records beyond this size go; 0 keeps them."},
+	{.name = "max_bytes",
+         .type = SLUICE_T_SIZE,
+         .def = "0",
+         .doc = "The oldest records beyond this size go; 0 keeps them."},
 	{.name = NULL},
 };
 
 static const struct sluice_option streams_options[] = {
-	{.name = "long_poll_timeout", .type = SLUICE_T_DURATION, .def = "30s", .min = "100ms", .max = "1h",
-	 .doc = "How long a long-poll at the tail waits before it is answered with 204."},
-	{.name = "sse_lifetime", .type = SLUICE_T_DURATION, .def = "60s", .min = "1s", .max = "1d",
-	 .doc = "After about this time, give or take a fifth, an event stream ends behind a control event."},
-	{.name = "max_body", .type = SLUICE_T_SIZE, .def = "64M", .min = "1M", .max = "512M",
-	 .doc = "Largest body of a create or append; beyond it the answer is 413."},
-	{.name = "read_chunk", .type = SLUICE_T_SIZE, .def = "1M", .min = "4K", .max = "64M",
-	 .doc = "Payload of one read at most, unless a single record is larger."},
-	{.name = "compression", .type = SLUICE_T_BOOL, .def = "true", .doc = "Offer gzip for finite answers of 1 KiB or more."},
-	{.name = "cache_control", .type = SLUICE_T_STRING, .def = "public, max-age=60, stale-while-revalidate=300",
-	 .doc = "Cache-Control of answers with data; lifetimes in it are shortened for streams that expire sooner."},
-	{.name = "retention", .type = SLUICE_T_LIST, .def = "", .sub = retention_options,
-	 .doc = "What is kept of streams; without an entry everything is."},
+	{.name = "long_poll_timeout",
+         .type = SLUICE_T_DURATION,
+         .def = "30s",
+         .min = "100ms",
+         .max = "1h",
+         .doc = "How long a long-poll at the tail waits before it is answered with 204."},
+	{.name = "sse_lifetime",
+         .type = SLUICE_T_DURATION,
+         .def = "60s",
+         .min = "1s",
+         .max = "1d",
+         .doc = "After about this time, give or take a fifth, an event stream ends behind a control event."},
+	{.name = "max_body",
+         .type = SLUICE_T_SIZE,
+         .def = "64M",
+         .min = "1M",
+         .max = "512M",
+         .doc = "Largest body of a create or append; beyond it the answer is 413."},
+	{.name = "read_chunk",
+         .type = SLUICE_T_SIZE,
+         .def = "1M",
+         .min = "4K",
+         .max = "64M",
+         .doc = "Payload of one read at most, unless a single record is larger."},
+	{.name = "compression",
+         .type = SLUICE_T_BOOL,
+         .def = "true",
+         .doc = "Offer gzip for finite answers of 1 KiB or more."},
+	{.name = "cache_control",
+         .type = SLUICE_T_STRING,
+         .def = "public, max-age=60, stale-while-revalidate=300",
+         .doc = "Cache-Control of answers with data; lifetimes in it are shortened for streams that expire sooner."},
+	{.name = "retention",
+         .type = SLUICE_T_LIST,
+         .def = "",
+         .sub = retention_options,
+         .doc = "What is kept of streams; without an entry everything is."},
 	{.name = NULL},
 };
 
@@ -296,7 +325,8 @@ static int streams_configure_retention(struct streams *p, const struct sluice_co
 			.max_bytes = (uint64_t)host->conf_int(rule, "max_bytes"),
 		};
 		if (p->rules[i].max_age_ms == 0 && p->rules[i].max_bytes == 0)
-			return host->conf_error(rule, "", "retention without max_age or max_bytes keeps everything: leave it out");
+			return host->conf_error(
+				rule, "", "retention without max_age or max_bytes keeps everything: leave it out");
 	}
 	return 0;
 }
@@ -350,17 +380,20 @@ static int streams_configure(struct sluice_ctx *ctx, const struct sluice_host *h
 	return 0;
 }
 
-#define DEFAULT(n, v) {.name = {n, sizeof n - 1}, .value = {v, sizeof v - 1}}
+#define DEFAULT(n, v) \
+	{ \
+		.name = {n, sizeof n - 1}, .value = { v, sizeof v - 1 } \
+	}
 static const struct sluice_header streams_defaults[] = {
 	DEFAULT("access-control-allow-origin", "*"),
 	DEFAULT("access-control-allow-methods", "GET, POST, PUT, DELETE, HEAD, OPTIONS"),
 	DEFAULT("access-control-allow-headers",
-	        "content-type, authorization, If-None-Match, Stream-Seq, Stream-TTL, Stream-Expires-At, Stream-Closed, "
-	        "Producer-Id, Producer-Epoch, Producer-Seq, Stream-Forked-From, Stream-Fork-Offset, Stream-Fork-Sub-Offset"),
+                "content-type, authorization, If-None-Match, Stream-Seq, Stream-TTL, Stream-Expires-At, Stream-Closed, "
+                "Producer-Id, Producer-Epoch, Producer-Seq, Stream-Forked-From, Stream-Fork-Offset, Stream-Fork-Sub-Offset"),
 	DEFAULT("access-control-expose-headers",
-	        "Stream-Next-Offset, Stream-Cursor, Stream-Up-To-Date, Stream-Closed, Stream-SSE-Data-Encoding, Stream-TTL, "
-	        "Stream-Expires-At, Producer-Epoch, Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, ETag, "
-	        "Location, Content-Type, Content-Encoding, Vary, Retry-After, Stream-Earliest-Offset"),
+                "Stream-Next-Offset, Stream-Cursor, Stream-Up-To-Date, Stream-Closed, Stream-SSE-Data-Encoding, Stream-TTL, "
+                "Stream-Expires-At, Producer-Epoch, Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, ETag, "
+                "Location, Content-Type, Content-Encoding, Vary, Retry-After, Stream-Earliest-Offset"),
 	DEFAULT("x-content-type-options", "nosniff"),
 	DEFAULT("cross-origin-resource-policy", "cross-origin"),
 };
@@ -368,25 +401,59 @@ static const struct sluice_header streams_defaults[] = {
 static int streams_routes(struct streams *p)
 {
 	const struct sluice_route routes[] = {
-		{.methods = "PUT", .pattern = "/*", .action = "create", .flags = SLUICE_RT_COLLECT, .max_body = p->max_body,
-	         .request = create_request, .gone = call_gone},
-		{.methods = "POST", .pattern = "/*", .action = "append", .flags = SLUICE_RT_COLLECT, .max_body = p->max_body,
-	         .request = append_request, .gone = call_gone},
-		{.methods = "GET", .pattern = "/*", .action = "read", .request = read_request, .pull = read_pull,
+		{.methods = "PUT",
+	         .pattern = "/*",
+	         .action = "create",
+	         .flags = SLUICE_RT_COLLECT,
+	         .max_body = p->max_body,
+	         .request = create_request,
+	         .gone = call_gone},
+		{.methods = "POST",
+	         .pattern = "/*",
+	         .action = "append",
+	         .flags = SLUICE_RT_COLLECT,
+	         .max_body = p->max_body,
+	         .request = append_request,
+	         .gone = call_gone},
+		{.methods = "GET",
+	         .pattern = "/*",
+	         .action = "read",
+	         .request = read_request,
+	         .pull = read_pull,
 	         .gone = call_gone},
 		{.methods = "HEAD", .pattern = "/*", .action = "read", .request = head_request, .gone = call_gone},
-		{.methods = "DELETE", .pattern = "/*", .action = "delete", .request = remove_request, .gone = call_gone},
+		{.methods = "DELETE",
+	         .pattern = "/*",
+	         .action = "delete",
+	         .request = remove_request,
+	         .gone = call_gone},
 		/* A preflight never carries credentials. */
-		{.methods = "OPTIONS", .pattern = "/*", .action = "read", .flags = SLUICE_RT_OWN_AUTH,
+		{.methods = "OPTIONS",
+	         .pattern = "/*",
+	         .action = "read",
+	         .flags = SLUICE_RT_OWN_AUTH,
 	         .request = options_request},
-		{.methods = "GET", .pattern = "/__ds/streams", .action = "read", .flags = SLUICE_RT_OWN_AUTH,
-	         .request = list_request, .gone = call_gone},
-		{.methods = "OPTIONS", .pattern = "/__ds/*", .action = "read", .flags = SLUICE_RT_OWN_AUTH,
+		{.methods = "GET",
+	         .pattern = "/__ds/streams",
+	         .action = "read",
+	         .flags = SLUICE_RT_OWN_AUTH,
+	         .request = list_request,
+	         .gone = call_gone},
+		{.methods = "OPTIONS",
+	         .pattern = "/__ds/*",
+	         .action = "read",
+	         .flags = SLUICE_RT_OWN_AUTH,
 	         .request = options_request},
-		{.methods = "GET|HEAD|PUT|POST|DELETE", .pattern = "/__ds/*", .action = "read", .flags = SLUICE_RT_OWN_AUTH,
+		{.methods = "GET|HEAD|PUT|POST|DELETE",
+	         .pattern = "/__ds/*",
+	         .action = "read",
+	         .flags = SLUICE_RT_OWN_AUTH,
 	         .request = reserved_request},
-		{.methods = "GET|HEAD|PUT|POST|DELETE|OPTIONS", .pattern = "/__ds", .action = "read",
-	         .flags = SLUICE_RT_OWN_AUTH, .request = reserved_request},
+		{.methods = "GET|HEAD|PUT|POST|DELETE|OPTIONS",
+	         .pattern = "/__ds",
+	         .action = "read",
+	         .flags = SLUICE_RT_OWN_AUTH,
+	         .request = reserved_request},
 	};
 
 	for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {

@@ -30,13 +30,13 @@ typedef struct sluice_slice slice;
 #define HUB_MAGIC 0x48756231u
 
 enum {
-	CALLS_SPARE = 512,              /* freed calls kept */
-	ROOM_MAX = 4096,                /* calls that wait for room in the store's queue; the next ones get 503 */
-	MESSAGES_MAX = 1 << 20,         /* of one JSON body */
+	CALLS_SPARE = 512,      /* freed calls kept */
+	ROOM_MAX = 4096,        /* calls that wait for room in the store's queue; the next ones get 503 */
+	MESSAGES_MAX = 1 << 20, /* of one JSON body */
 	JSON_DEPTH = 1024,
-	SCRATCH_KEEP = 1 << 20,         /* a larger scratch buffer is given back at once */
-	SSE_BUDGET = 128 * 1024,        /* payload bytes of one event, unless a single record is larger */
-	SSE_LAG = 256 * 1024,           /* a reader with more than this unsent pulls for itself */
+	SCRATCH_KEEP = 1 << 20,  /* a larger scratch buffer is given back at once */
+	SSE_BUDGET = 128 * 1024, /* payload bytes of one event, unless a single record is larger */
+	SSE_LAG = 256 * 1024,    /* a reader with more than this unsent pulls for itself */
 	CURSOR_INTERVAL_MS = 20 * 1000,
 	COMPRESS_MIN = 1024,
 	LIST_DEFAULT = 100,
@@ -145,10 +145,10 @@ size_t utf8_unfinished(const uint8_t *p, size_t n);
 
 struct sse_format {
 	enum media_kind kind;
-	bool open;       /* an event was begun and not ended */
-	bool line;       /* inside a data line */
-	bool cr;         /* the piece before ended with CR: an LF belongs to it */
-	bool any, inside; /* JSON: a message was begun in this event; it goes on in the next piece */
+	bool open;                 /* an event was begun and not ended */
+	bool line;                 /* inside a data line */
+	bool cr;                   /* the piece before ended with CR: an LF belongs to it */
+	bool any, inside;          /* JSON: a message was begun in this event; it goes on in the next piece */
 	uint8_t carry[2], n_carry; /* base64: bytes that did not fill a group */
 	uint8_t last[3], n_last;   /* text: the last bytes, to see an unfinished character */
 };
@@ -186,30 +186,30 @@ struct write_state {
 
 struct hub;
 struct read_state {
-	uint64_t from;       /* as asked for; SLUICE_OFFSET_NOW */
-	const char *bad;     /* 400 once the stream is known to exist */
+	uint64_t from;   /* as asked for; SLUICE_OFFSET_NOW */
+	const char *bad; /* 400 once the stream is known to exist */
 	struct cursor cursor;
 	uint8_t tries;
-	bool begin;          /* offset=-1 or none: whatever is the earliest */
+	bool begin; /* offset=-1 or none: whatever is the earliest */
 	enum media_kind media;
 	/* the rest of a long answer */
 	uint64_t incarnation, end, next, skip;
-	bool more;           /* steps are outstanding */
-	bool any, inside;    /* JSON framing */
+	bool more;        /* steps are outstanding */
+	bool any, inside; /* JSON framing */
 	bool up_to_date, closed;
 	/* following the tail */
 	struct hub *hub;
 	TAILQ_ENTRY(call) parked_link;
 	bool parked;
-	uint64_t offset;     /* what the client has: nothing before it is sent again */
-	uint64_t seen;       /* how far was looked; beyond offset while half a character is held back */
+	uint64_t offset; /* what the client has: nothing before it is sent again */
+	uint64_t seen;   /* how far was looked; beyond offset while half a character is held back */
 	struct wheel_node timer;
 	uint64_t end_at, idle_at, idle_ms;
 	struct sse_format format;
-	bool want_read;      /* SSE: read when there is room */
-	bool expiring;       /* SSE: end behind the next control event */
-	bool flush;          /* SSE: hold nothing back */
-	bool greeted;        /* SSE: something was sent */
+	bool want_read; /* SSE: read when there is room */
+	bool expiring;  /* SSE: end behind the next control event */
+	bool flush;     /* SSE: hold nothing back */
+	bool greeted;   /* SSE: something was sent */
 };
 
 struct call {
@@ -350,7 +350,7 @@ struct shared { /* one read of a hub, served to many */
 	struct sluice_buf *body;         /* catch-up form */
 	struct sluice_buf *event, *data; /* SSE: data and the common control event; data alone */
 	uint64_t cut;                    /* SSE: where the data ends, r->end or less */
-	bool formatted, failed, whole; /* whole: r holds everything in one step */
+	bool formatted, failed, whole;   /* whole: r holds everything in one step */
 };
 void shared_fini(struct streams *, struct shared *);
 
@@ -367,20 +367,20 @@ void read_answer(struct call *, const struct sluice_read_result *, struct shared
 void poll_first(struct call *, const struct sluice_read_result *);
 void poll_serve(struct call *, struct shared *);
 void poll_timer(struct call *, uint64_t now);
-void poll_finish(struct call *);           /* 204 */
-void poll_closed(struct call *);           /* 204, the stream is closed */
-void poll_look(struct call *);             /* read for itself */
+void poll_finish(struct call *); /* 204 */
+void poll_closed(struct call *); /* 204, the stream is closed */
+void poll_look(struct call *);   /* read for itself */
 void sse_first(struct call *, const struct sluice_read_result *);
 void sse_serve(struct call *, struct shared *);
 void sse_timer(struct call *, uint64_t now);
-void sse_finish(struct call *);            /* parked: what is held back, control event, end */
-void sse_lost(struct call *);              /* the stream is gone: end */
+void sse_finish(struct call *); /* parked: what is held back, control event, end */
+void sse_lost(struct call *);   /* the stream is gone: end */
 void sse_look(struct call *);
 void sse_pull(struct call *, size_t room);
 
 /* ---- hub.c ---- */
 
-int hub_join(struct call *);  /* c->r.hub is set; the stream is held from now on */
+int hub_join(struct call *); /* c->r.hub is set; the stream is held from now on */
 void hub_leave(struct call *);
 void hub_park(struct call *); /* wait for something behind c->r.seen; may answer at once */
 void hub_unpark(struct call *);

@@ -80,8 +80,8 @@ static bool time_zone(const char **p, const char *end, int64_t *minutes)
 	if (*p >= end || (**p != '+' && **p != '-'))
 		return false;
 	east = *(*p)++ == '+';
-	if (!time_digits(p, end, 2, &hour) || !time_char(p, end, ':') || !time_digits(p, end, 2, &minute) || hour > 23 ||
-	    minute > 59)
+	if (!time_digits(p, end, 2, &hour) || !time_char(p, end, ':') || !time_digits(p, end, 2, &minute) ||
+	    hour > 23 || minute > 59)
 		return false;
 	*minutes = (hour * 60 + minute) * (east ? 1 : -1);
 	return true;
@@ -94,7 +94,8 @@ bool time_parse(slice s, uint64_t *ms)
 
 	if (!p || !time_date(&p, end, &days) || !time_char(&p, end, 'T') || !time_digits(&p, end, 2, &hour) ||
 	    !time_char(&p, end, ':') || !time_digits(&p, end, 2, &minute) || !time_char(&p, end, ':') ||
-	    !time_digits(&p, end, 2, &second) || !time_fraction(&p, end, &fraction) || !time_zone(&p, end, &zone) || p != end)
+	    !time_digits(&p, end, 2, &second) || !time_fraction(&p, end, &fraction) || !time_zone(&p, end, &zone) ||
+	    p != end)
 		return false;
 	/* A leap second is written as 60 and counts as the first of the next minute. */
 	if (hour > 23 || minute > 59 || second > 60)

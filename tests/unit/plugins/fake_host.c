@@ -204,7 +204,7 @@ static void fake_loop_turn(fake *f, bool *busy)
 		free(d);
 		*busy = true;
 	}
-	TAILQ_FOREACH(t, &f->timers, link) {
+	for (t = TAILQ_FIRST(&f->timers); t; t = TAILQ_NEXT(t, link)) {
 		if (t->at == 0 || t->at > f->now)
 			continue;
 		t->at = 0;

@@ -15,7 +15,7 @@
 #include "sluice/plugin.h"
 
 enum {
-	FAKE_LOW = 64 * 1024,  /* an answer with less than this unsent is pulled */
+	FAKE_LOW = 64 * 1024, /* an answer with less than this unsent is pulled */
 	FAKE_HIGH = 192 * 1024
 };
 
@@ -77,7 +77,7 @@ struct sluice_http_req {
 	bool slow;    /* takes nothing by itself: fake_take() */
 	bool gzip, responded, ended, reset, gone, dead, want_pull;
 	unsigned pulls, shared_writes;
-	int wrong;    /* broken rules, as seen by the engine */
+	int wrong; /* broken rules, as seen by the engine */
 };
 
 struct sluice_ctx {
@@ -132,11 +132,11 @@ void fake_advance(fake *, uint64_t ms); /* in steps of 100 ms, with turns betwee
 uint64_t fake_cell(const fake *, const char *name);
 
 /* target: below the mount, with a query. headers: "name: value" ..., NULL. body NULL: none. The request is not run yet. */
-struct sluice_http_req *fake_http(fake *, const char *method, const char *target, const char *const *headers, const char *body,
-                                  size_t body_len);
+struct sluice_http_req *fake_http(fake *, const char *method, const char *target, const char *const *headers,
+                                  const char *body, size_t body_len);
 const char *fake_header(const struct sluice_http_req *, const char *name); /* of the answer; NULL: absent */
-void fake_take(struct sluice_http_req *, size_t n); /* a slow client takes n bytes */
-void fake_leave(struct sluice_http_req *);          /* the client goes */
+void fake_take(struct sluice_http_req *, size_t n);                        /* a slow client takes n bytes */
+void fake_leave(struct sluice_http_req *);                                 /* the client goes */
 void fake_http_free(struct sluice_http_req *);
 bool fake_open(const struct sluice_http_req *); /* the answer has not ended */
 

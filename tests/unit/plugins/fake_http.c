@@ -104,11 +104,13 @@ static void http_parse_query(hreq *r, char *text)
 			*eq = '\0';
 		assert(r->n_query < 16);
 		r->query[r->n_query].name = slice_of(part);
-		r->query[r->n_query++].value = (slice){.data = value, .len = http_decode(value, value, strlen(value), true)};
+		r->query[r->n_query++].value =
+			(slice){.data = value, .len = http_decode(value, value, strlen(value), true)};
 	}
 }
 
-hreq *fake_http(fake *f, const char *method, const char *target, const char *const *headers, const char *body, size_t body_len)
+hreq *fake_http(fake *f, const char *method, const char *target, const char *const *headers, const char *body,
+                size_t body_len)
 {
 	hreq *r = calloc(1, sizeof *r);
 	const char *mark = strchr(target, '?');
@@ -368,7 +370,7 @@ void fake_http_turn(fake *f, bool *busy)
 {
 	hreq *r;
 
-	TAILQ_FOREACH(r, &f->https, link)
+	for (r = TAILQ_FIRST(&f->https); r; r = TAILQ_NEXT(r, link))
 		*busy = http_turn(f, r) || *busy;
 }
 

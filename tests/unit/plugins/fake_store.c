@@ -91,7 +91,8 @@ static struct sluice_req *req_new(fake *f, enum fake_req_kind kind, void *arg, s
 
 /* ---- operations ---- */
 
-static int store_submit(fake *f, const struct sluice_op *op, size_t n, sluice_done_fn *done, void *arg, struct sluice_req **out)
+static int store_submit(fake *f, const struct sluice_op *op, size_t n, sluice_done_fn *done, void *arg,
+                        struct sluice_req **out)
 {
 	struct sluice_req *r;
 
@@ -149,7 +150,7 @@ static void stream_tell(fake *f, const struct fake_stream *s, uint32_t events)
 {
 	struct sluice_sub *sub;
 
-	TAILQ_FOREACH(sub, &f->subs, link)
+	for (sub = TAILQ_FIRST(&f->subs); sub; sub = TAILQ_NEXT(sub, link))
 		if (!sub->over && sub->told && strcmp(sub->name, s->name) == 0) {
 			sub->pending |= events;
 			sub->tail = s->tail;
@@ -228,7 +229,8 @@ static bool has_forks(const fake *f, const struct fake_stream *s)
 static bool create_equal(const struct fake_stream *s, const struct sluice_req *r)
 {
 	const uint32_t expiry = SLUICE_R_TTL | SLUICE_R_EXPIRES;
-	uint32_t flags = (r->op.flags & SLUICE_A_TTL ? SLUICE_R_TTL : 0) | (r->op.flags & SLUICE_A_EXPIRES ? SLUICE_R_EXPIRES : 0);
+	uint32_t flags = (r->op.flags & SLUICE_A_TTL ? SLUICE_R_TTL : 0) |
+	                 (r->op.flags & SLUICE_A_EXPIRES ? SLUICE_R_EXPIRES : 0);
 
 	if (!(r->op.flags & SLUICE_A_INHERIT) && !type_equal(s->type, r->type))
 		return false;
@@ -497,7 +499,8 @@ static void step_add(struct fake_step *step, const struct fake_record *rec, uint
 	step->record[step->n_record++] = (struct sluice_record){.end = rec->end, .data_end = (uint32_t)step->data.len};
 }
 
-static void step_run(const fake *f, const struct fake_stream *s, uint64_t from, uint64_t skip, uint64_t until, struct fake_step *step)
+static void step_run(const fake *f, const struct fake_stream *s, uint64_t from, uint64_t skip, uint64_t until,
+                     struct fake_step *step)
 {
 	step->next = from;
 	step->skip = 0;
@@ -609,7 +612,8 @@ static void read_run(struct sluice_req *r)
 
 /* ---- listing ---- */
 
-static int store_list(fake *f, slice prefix, slice after, uint32_t limit, sluice_list_fn *fn, void *arg, struct sluice_req **out)
+static int store_list(fake *f, slice prefix, slice after, uint32_t limit, sluice_list_fn *fn, void *arg,
+                      struct sluice_req **out)
 {
 	struct sluice_req *r;
 
@@ -645,9 +649,13 @@ static void list_run(struct sluice_req *r)
 
 	assert(entry);
 	for (; s && n < r->limit; s = list_next(r->f, r->prefix, s->name))
-		entry[n++] = (struct sluice_list_entry){.stream = slice_of(s->name), .content_type = slice_of(s->type),
-		                                        .tail = s->tail, .earliest = s->earliest, .created_ms = s->created_ms,
-		                                        .incarnation = s->incarnation, .flags = s->flags};
+		entry[n++] = (struct sluice_list_entry){.stream = slice_of(s->name),
+		                                        .content_type = slice_of(s->type),
+		                                        .tail = s->tail,
+		                                        .earliest = s->earliest,
+		                                        .created_ms = s->created_ms,
+		                                        .incarnation = s->incarnation,
+		                                        .flags = s->flags};
 	req_free(r);
 	fn(arg, status, entry, status ? 0 : n, s != NULL);
 	free(entry);
@@ -686,14 +694,16 @@ static void store_unsubscribe(struct sluice_sub *sub)
 
 static bool sub_run(fake *f, struct sluice_sub *sub)
 {
-	struct sluice_event ev = {.size = sizeof ev, .kind = sub->pending, .stream = slice_of(sub->name), .tail = sub->tail};
+	struct sluice_event ev = {
+		.size = sizeof ev, .kind = sub->pending, .stream = slice_of(sub->name), .tail = sub->tail};
 	struct fake_stream *s = fake_stream(f, sub->name);
 
 	if (sub->over || (sub->told && !sub->pending) || (!sub->told && f->hold_watches))
 		return false;
 	if (!sub->told) {
 		sub->told = true;
-		ev.kind = !s || s->soft ? SLUICE_EV_REMOVED : SLUICE_EV_TAIL | (s->flags & SLUICE_R_CLOSED ? SLUICE_EV_CLOSED : 0);
+		ev.kind = !s || s->soft ? SLUICE_EV_REMOVED
+		                        : SLUICE_EV_TAIL | (s->flags & SLUICE_R_CLOSED ? SLUICE_EV_CLOSED : 0);
 		ev.tail = s ? s->tail : 0;
 	}
 	ev.incarnation = s ? s->incarnation : 0;
@@ -744,7 +754,7 @@ void fake_store_turn(fake *f, bool *busy)
 	struct sluice_req *r;
 	struct sluice_sub *sub;
 
-	TAILQ_FOREACH(r, &f->reqs, link) {
+	for (r = TAILQ_FIRST(&f->reqs); r; r = TAILQ_NEXT(r, link)) {
 		if (r->kind == REQ_SUBMIT && f->hold)
 			continue;
 		*busy = true;
@@ -756,7 +766,7 @@ void fake_store_turn(fake *f, bool *busy)
 			list_run(r);
 		return;
 	}
-	TAILQ_FOREACH(sub, &f->subs, link)
+	for (sub = TAILQ_FIRST(&f->subs); sub; sub = TAILQ_NEXT(sub, link))
 		if (sub_run(f, sub)) {
 			*busy = true;
 			return;

@@ -33,7 +33,8 @@ static inline void door_close(const char *name)
 }
 
 /* Begins a request and runs what it causes; the caller frees it. */
-static inline struct sluice_http_req *begin(const char *method, const char *target, const char *const *headers, const char *body)
+static inline struct sluice_http_req *begin(const char *method, const char *target, const char *const *headers,
+                                            const char *body)
 {
 	struct sluice_http_req *r = fake_http(door, method, target, headers, body, body ? strlen(body) : 0);
 

@@ -81,7 +81,8 @@ static void test_poll_wait(void)
 	door_open(H("long_poll_timeout=30s"));
 	make("/t", TYPE_TEXT, "abc");
 	for (int i = 0; i < LOTS; i++)
-		r[i] = poll(i % 2 ? "/t?live=long-poll&offset=now" : "/t?live=long-poll&offset=0000000000000000_0000000000000008&cursor=1");
+		r[i] = poll(i % 2 ? "/t?live=long-poll&offset=now"
+		                  : "/t?live=long-poll&offset=0000000000000000_0000000000000008&cursor=1");
 	is_int(fake_cell(door, "long_polls"), LOTS, "all wait");
 	is_int(door->n_subs, 1, "behind one subscription");
 	fake_leave(r[3]);
@@ -269,9 +270,11 @@ static void forget(hreq *r)
 		r->body.data[0] = '\0';
 }
 
-#define CONTROL(offset) "event: control\ndata:{\"streamNextOffset\":\"" #offset "\",\"streamCursor\":\"C\",\"upToDate\":true}\n\n"
+#define CONTROL(offset) \
+	"event: control\ndata:{\"streamNextOffset\":\"" #offset "\",\"streamCursor\":\"C\",\"upToDate\":true}\n\n"
 #define CONTROL_BEHIND(offset) "event: control\ndata:{\"streamNextOffset\":\"" #offset "\",\"streamCursor\":\"C\"}\n\n"
-#define CONTROL_CLOSED(offset) "event: control\ndata:{\"streamNextOffset\":\"" #offset "\",\"upToDate\":true,\"streamClosed\":true}\n\n"
+#define CONTROL_CLOSED(offset) \
+	"event: control\ndata:{\"streamNextOffset\":\"" #offset "\",\"upToDate\":true,\"streamClosed\":true}\n\n"
 #define DATA(text) "event: data\ndata:" text "\n\n"
 
 static hreq *sse(const char *target)
@@ -331,7 +334,8 @@ static void test_sse_kinds(void)
 	r = sse("/b?live=sse&offset=-1");
 	is_str(of(r, "stream-sse-data-encoding"), "base64", "binary says how it is coded");
 	append("/b", "content-type: image/png", "\xff\xfe");
-	is_str(events(r), "event: data\ndata:Zm9v\ndata:Yg==\n\n" CONTROL(9) "event: data\ndata://4=\n\n" CONTROL(16), "base64");
+	is_str(events(r), "event: data\ndata:Zm9v\ndata:Yg==\n\n" CONTROL(9) "event: data\ndata://4=\n\n" CONTROL(16),
+	       "base64");
 	fake_http_free(r);
 	r = sse("/j?live=sse&offset=now");
 	is_str(events(r), CONTROL(18), "now: no history");
@@ -351,7 +355,8 @@ static void test_sse_shared(void)
 		r[i] = sse(i % 2 ? "/t?live=sse&offset=now" : "/t?live=sse&offset=-1&cursor=5");
 	snprintf(target, sizeof target, "/t?live=sse&offset=now&cursor=%d", 900000000);
 	own = sse(target);
-	ok(strstr(body(own), "\"streamCursor\":\"9000000") || strstr(body(own), "\"streamCursor\":\"9000001"), "a cursor ahead moves on");
+	ok(strstr(body(own), "\"streamCursor\":\"9000000") || strstr(body(own), "\"streamCursor\":\"9000001"),
+	   "a cursor ahead moves on");
 	for (int i = 0; i < LOTS; i++)
 		forget(r[i]);
 	forget(own);
@@ -388,7 +393,8 @@ static void test_sse_split_characters(void)
 	append("/t", TYPE_TEXT, "d\xc3");
 	is_str(events(r), DATA("c") CONTROL(32), "what is whole goes on");
 	fake_advance(door, 30000);
-	ok(!strstr(events(r), CONTROL(39)) && strstr(events(r), CONTROL_BEHIND(32)), "the offset told stays before what is held");
+	ok(!strstr(events(r), CONTROL(39)) && strstr(events(r), CONTROL_BEHIND(32)),
+	   "the offset told stays before what is held");
 	forget(r);
 	fake_advance(door, 50000);
 	ok(strstr(events(r), DATA("d\xc3") CONTROL(39)) != NULL && r->ended, "it is not lost when the connection ends");
@@ -414,7 +420,8 @@ static void test_sse_split_characters(void)
 static void test_sse_large(void)
 {
 	static const char text[] = "one\r\n two\xe2\x82\xac three\r\r\nfour \xf0\x9f\x98\x80";
-	static const char want[] = DATA("one\ndata:  two\xe2\x82\xac three\ndata:\ndata:four \xf0\x9f\x98\x80") CONTROL(35);
+	static const char want[] =
+		DATA("one\ndata:  two\xe2\x82\xac three\ndata:\ndata:four \xf0\x9f\x98\x80") CONTROL(35);
 	hreq *r;
 
 	for (size_t step = 1; step <= sizeof text; step++) {

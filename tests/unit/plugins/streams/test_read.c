@@ -134,8 +134,17 @@ static void test_cut(void)
 
 static void test_refusals(void)
 {
-	static const char *const bad[] = {"offset=", "offset=x", "offset=-1&offset=-1", "offset=0_0", "offset=-2", "offset=%00", "live=sse",
-	                                  "live=long-poll", "offset=-1&live=", "offset=-1&live=yes", "offset=-1&live=sse&live=sse",
+	static const char *const bad[] = {"offset=",
+	                                  "offset=x",
+	                                  "offset=-1&offset=-1",
+	                                  "offset=0_0",
+	                                  "offset=-2",
+	                                  "offset=%00",
+	                                  "live=sse",
+	                                  "live=long-poll",
+	                                  "offset=-1&live=",
+	                                  "offset=-1&live=yes",
+	                                  "offset=-1&live=sse&live=sse",
 	                                  "offset=0000000000000000%2C0000000000000000"};
 	char target[128];
 
@@ -282,10 +291,12 @@ static void test_list(void)
 	is_int(do_("GET", "/__ds/streams?prefix=a/&limit=2", NULL, NULL), 200, "a page");
 	is_str(head("content-type"), "application/json", "JSON");
 	is_str(body(last),
-	       "{\"streams\":[{\"name\":\"a/\\\"\",\"contentType\":\"application/json\",\"tailOffset\":\"" ZERO "\",\"earliestOffset\":\"" ZERO
+	       "{\"streams\":[{\"name\":\"a/\\\"\",\"contentType\":\"application/json\",\"tailOffset\":\"" ZERO
+	       "\",\"earliestOffset\":\"" ZERO
 	       "\",\"createdAt\":\"2027-01-15T08:00:00.000Z\",\"closed\":true},{\"name\":\"a/1\",\"contentType\":\"text/plain\",\"tailOffset\":\""
 	       "0000000000000000_0000000000000006\",\"earliestOffset\":\"" ZERO
-	       "\",\"createdAt\":\"2027-01-15T08:00:00.000Z\",\"closed\":false}],\"next\":\"a/1\"}", "its entries");
+	       "\",\"createdAt\":\"2027-01-15T08:00:00.000Z\",\"closed\":false}],\"next\":\"a/1\"}",
+	       "its entries");
 	is_int(do_("GET", "/__ds/streams?prefix=a/&after=a/1", NULL, NULL), 200, "the next");
 	ok(strstr(body(last), "a/secret") && !strstr(body(last), "next"), "is the last");
 	door->deny = "a/secret";
@@ -295,7 +306,9 @@ static void test_list(void)
 	is_int(do_("GET", "/__ds/streams?limit=1001", NULL, NULL), 400, "limit");
 	is_int(do_("GET", "/__ds/streams?limit=x", NULL, NULL), 400, "limit");
 	is_int(do_("GET", "/__ds/streams?prefix=%ff", NULL, NULL), 400, "prefix");
-	is_str(body(last), "{\"error\":{\"code\":\"INVALID_REQUEST\",\"message\":\"prefix and after are the beginnings of names\"}}", "JSON error");
+	is_str(body(last),
+	       "{\"error\":{\"code\":\"INVALID_REQUEST\",\"message\":\"prefix and after are the beginnings of names\"}}",
+	       "JSON error");
 	for (size_t i = 0; i < 5; i++) {
 		static const char *const methods[] = {"GET", "PUT", "POST", "DELETE", "HEAD"};
 
@@ -312,9 +325,11 @@ static void test_list(void)
 
 static void test_configure(void)
 {
-	door_open(H("retention[+].prefix=log/", "retention[].max_bytes=4K", "retention[+].prefix=", "retention[].max_age=2h"));
+	door_open(H("retention[+].prefix=log/", "retention[].max_bytes=4K",
+	            "retention[+].prefix=", "retention[].max_age=2h"));
 	is_int(door->n_rule, 2, "two rules");
-	ok(door->rule[0].prefix.len == 4 && door->rule[0].max_bytes == 4096 && door->rule[0].max_age_ms == 0, "the first");
+	ok(door->rule[0].prefix.len == 4 && door->rule[0].max_bytes == 4096 && door->rule[0].max_age_ms == 0,
+	   "the first");
 	ok(door->rule[1].prefix.len == 0 && door->rule[1].max_age_ms == 7200000, "the second");
 	door_close("nothing leaks");
 	ok(!fake_new(&sluice_plugin_v1, H("retention[+].prefix=a")), "a rule without a bound is refused");

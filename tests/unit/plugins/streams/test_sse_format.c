@@ -13,7 +13,8 @@ static const char *text_of(struct bytes *b)
 }
 
 /* One event whose payload comes in pieces of at most `step` bytes; ends are those of JSON messages. */
-static const char *event(enum media_kind kind, const char *data, size_t n, size_t step, const uint32_t *ends, size_t n_ends)
+static const char *event(enum media_kind kind, const char *data, size_t n, size_t step, const uint32_t *ends,
+                         size_t n_ends)
 {
 	struct sse_format f = {.kind = kind};
 
@@ -21,7 +22,8 @@ static const char *event(enum media_kind kind, const char *data, size_t n, size_
 	sse_begin(&f, &out);
 	for (size_t at = 0; at < n; at += step) {
 		uint32_t local[16];
-		struct sse_piece piece = {.data = SLICE(data + at, n - at < step ? n - at : step), .message_end = local};
+		struct sse_piece piece = {.data = SLICE(data + at, n - at < step ? n - at : step),
+		                          .message_end = local};
 
 		for (size_t i = 0; i < n_ends; i++)
 			if (ends[i] > at && ends[i] <= at + piece.data.len)
@@ -79,8 +81,8 @@ static void test_json(void)
 		is_str(event(MEDIA_JSON, payload, sizeof payload - 1, step, ends, 3),
 		       "event: data\ndata:[{\"a\": 1},[1,\ndata:2],\"x\"]\n\n", "JSON in pieces");
 	is_str(event(MEDIA_JSON, "1", 1, 1, (const uint32_t[]){1}, 1), "event: data\ndata:[1]\n\n", "one message");
-	is_str(event(MEDIA_JSON, "{\n \"a\":1}", 9, 9, (const uint32_t[]){9}, 1), "event: data\ndata:[{\ndata:  \"a\":1}]\n\n",
-	       "white space inside a message stays");
+	is_str(event(MEDIA_JSON, "{\n \"a\":1}", 9, 9, (const uint32_t[]){9}, 1),
+	       "event: data\ndata:[{\ndata:  \"a\":1}]\n\n", "white space inside a message stays");
 }
 
 /* The data lines, joined. */
@@ -89,7 +91,8 @@ static const char *joined(const char *wire)
 	static char text[256];
 	size_t n = 0;
 
-	for (const char *line = strstr(wire, "data:"); line; line = strstr(line, "\ndata:") ? strstr(line, "\ndata:") + 1 : NULL) {
+	for (const char *line = strstr(wire, "data:"); line;
+	     line = strstr(line, "\ndata:") ? strstr(line, "\ndata:") + 1 : NULL) {
 		size_t len = strcspn(line + 5, "\n");
 
 		memcpy(text + n, line + 5, len);
@@ -109,9 +112,11 @@ static void test_binary(void)
 
 	want[base64_encode((uint8_t *)want, (const uint8_t *)payload, n)] = '\0';
 	is_str(event(MEDIA_BINARY, "foobar", 6, 6, NULL, 0), "event: data\ndata:Zm9vYmFy\n\n", "one line");
-	is_str(event(MEDIA_BINARY, "foob", 4, 4, NULL, 0), "event: data\ndata:Zm9v\ndata:Yg==\n\n", "the rest on a line of its own");
+	is_str(event(MEDIA_BINARY, "foob", 4, 4, NULL, 0), "event: data\ndata:Zm9v\ndata:Yg==\n\n",
+	       "the rest on a line of its own");
 	for (size_t step = 1; step <= n; step++)
-		is_str(joined(event(MEDIA_BINARY, payload, n, step, NULL, 0)), want, "base64 in pieces is one base64 text");
+		is_str(joined(event(MEDIA_BINARY, payload, n, step, NULL, 0)), want,
+		       "base64 in pieces is one base64 text");
 }
 
 static void test_control(void)
@@ -120,17 +125,21 @@ static void test_control(void)
 
 	bytes_reset(&out);
 	sse_control(&out, &c);
-	is_str(text_of(&out), "event: control\ndata:{\"streamNextOffset\":\"0000000000000000_0000000000000042\",\"streamCursor\":\"7\"}\n\n", "behind");
+	is_str(text_of(&out),
+	       "event: control\ndata:{\"streamNextOffset\":\"0000000000000000_0000000000000042\",\"streamCursor\":\"7\"}\n\n",
+	       "behind");
 	bytes_reset(&out);
 	c.up_to_date = true;
 	sse_control(&out, &c);
 	is_str(text_of(&out),
-	       "event: control\ndata:{\"streamNextOffset\":\"0000000000000000_0000000000000042\",\"streamCursor\":\"7\",\"upToDate\":true}\n\n", "at the tail");
+	       "event: control\ndata:{\"streamNextOffset\":\"0000000000000000_0000000000000042\",\"streamCursor\":\"7\",\"upToDate\":true}\n\n",
+	       "at the tail");
 	bytes_reset(&out);
 	c.closed = true;
 	sse_control(&out, &c);
 	is_str(text_of(&out),
-	       "event: control\ndata:{\"streamNextOffset\":\"0000000000000000_0000000000000042\",\"upToDate\":true,\"streamClosed\":true}\n\n", "closed: no cursor");
+	       "event: control\ndata:{\"streamNextOffset\":\"0000000000000000_0000000000000042\",\"upToDate\":true,\"streamClosed\":true}\n\n",
+	       "closed: no cursor");
 }
 
 static void test_unfinished(void)
@@ -152,9 +161,14 @@ static void test_frame(void)
 	bool any = false, inside = false;
 
 	bytes_reset(&out);
-	json_frame(&out, &(struct sse_piece){.data = STR("1"), .message_end = (const uint32_t[]){1}, .n_message_end = 1}, &any, &inside);
+	json_frame(&out,
+	           &(struct sse_piece){.data = STR("1"), .message_end = (const uint32_t[]){1}, .n_message_end = 1},
+	           &any, &inside);
 	json_frame(&out, &(struct sse_piece){.data = STR("22")}, &any, &inside);
-	json_frame(&out, &(struct sse_piece){.data = STR("2333"), .message_end = (const uint32_t[]){1, 4}, .n_message_end = 2}, &any, &inside);
+	json_frame(
+		&out,
+		&(struct sse_piece){.data = STR("2333"), .message_end = (const uint32_t[]){1, 4}, .n_message_end = 2},
+		&any, &inside);
 	json_frame(&out, &(struct sse_piece){.data = STR("")}, &any, &inside);
 	is_str(text_of(&out), "1,222,333", "commas between messages, none inside");
 }

@@ -9,10 +9,24 @@
 static void test_offsets(void)
 {
 	static const char *const bad[] = {
-		"", "-1", "now", "0", "0_0", "0000000000000000", "0000000000000000_", "_0000000000000000", "0000000000000000_000000000000000",
-		"00000000000000000_0000000000000000", "0000000000000000_00000000000000000", "0000000000000000-0000000000000000",
-		"000000000000000x_0000000000000000", "0000000000000000_000000000000000 ", " 000000000000000_0000000000000000",
-		"0000000000000000,0000000000000000", "+000000000000000_0000000000000000", "0000000000000000_-000000000000001",
+		"",
+		"-1",
+		"now",
+		"0",
+		"0_0",
+		"0000000000000000",
+		"0000000000000000_",
+		"_0000000000000000",
+		"0000000000000000_000000000000000",
+		"00000000000000000_0000000000000000",
+		"0000000000000000_00000000000000000",
+		"0000000000000000-0000000000000000",
+		"000000000000000x_0000000000000000",
+		"0000000000000000_000000000000000 ",
+		" 000000000000000_0000000000000000",
+		"0000000000000000,0000000000000000",
+		"+000000000000000_0000000000000000",
+		"0000000000000000_-000000000000001",
 	};
 	char out[OFFSET_LEN + 1] = "";
 	uint64_t v = 1;
@@ -26,7 +40,8 @@ static void test_offsets(void)
 	ok(offset_parse(STR("0000000000000000_0000000000000000"), &v) && v == 0, "zero is read");
 	ok(offset_parse(STR("0000000000000000_0000000001234567"), &v) && v == 1234567, "a position is read");
 	ok(offset_parse(STR("9999999999999999_9999999999999999"), &v) && v == OFFSET_BEYOND, "far beyond");
-	ok(offset_parse(STR("0000000000000001_0000000000000000"), &v) && v == OFFSET_BEYOND, "another first part sorts behind all");
+	ok(offset_parse(STR("0000000000000001_0000000000000000"), &v) && v == OFFSET_BEYOND,
+	   "another first part sorts behind all");
 	ok(!offset_parse((slice){0}, &v), "absent");
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
 		ok(!offset_parse(TEXT(bad[i]), &v), "malformed");
@@ -36,8 +51,18 @@ static void test_offsets(void)
 static void test_cursors(void)
 {
 	const uint64_t epoch = UINT64_C(1728432000000), wall = epoch + 1000 * CURSOR_INTERVAL_MS + 5;
-	static const char *const junk[] = {"", "x", "-1", "1.5", "1e40", "9999999999999999999999", "18446744073709551615",
-	                                   "18446744073709551616", "0x10", " 1", "1 ", "1000000000000000000"};
+	static const char *const junk[] = {"",
+	                                   "x",
+	                                   "-1",
+	                                   "1.5",
+	                                   "1e40",
+	                                   "9999999999999999999999",
+	                                   "18446744073709551615",
+	                                   "18446744073709551616",
+	                                   "0x10",
+	                                   " 1",
+	                                   "1 ",
+	                                   "1000000000000000000"};
 	struct cursor c;
 	bool min = false, max = false;
 
@@ -76,11 +101,35 @@ static void test_etags(void)
 		const char *value;
 		bool match;
 	} cases[] = {
-		{"\"t\"", true}, {"W/\"t\"", true}, {"*", true}, {" * ", true}, {"\"a\", \"t\"", true}, {"\"a\",\"t\",\"b\"", true},
-		{"\"a\" , W/\"t\"", true}, {",\"t\"", true}, {"\"a\",,\"t\"", true}, {"\t\"t\" ", true}, {"\"a,b\", \"t\"", true},
-		{"", false}, {"\"\"", false}, {"t", false}, {"\"t", false}, {"t\"", false}, {"\"T\"", false}, {"w/\"t\"", false},
-		{"\"t\"x", false}, {"\"\"t\"\"", false}, {"\"a\" \"t\"", false}, {"*, \"a\"", false}, {"W/ \"t\"", false}, {"W/t", false},
-		{"\"a b\", \"t\"", false}, {"\"", false}, {"W/", false}, {",", false}, {"\"tt\"", false},
+		{"\"t\"", true},
+		{"W/\"t\"", true},
+		{"*", true},
+		{" * ", true},
+		{"\"a\", \"t\"", true},
+		{"\"a\",\"t\",\"b\"", true},
+		{"\"a\" , W/\"t\"", true},
+		{",\"t\"", true},
+		{"\"a\",,\"t\"", true},
+		{"\t\"t\" ", true},
+		{"\"a,b\", \"t\"", true},
+		{"", false},
+		{"\"\"", false},
+		{"t", false},
+		{"\"t", false},
+		{"t\"", false},
+		{"\"T\"", false},
+		{"w/\"t\"", false},
+		{"\"t\"x", false},
+		{"\"\"t\"\"", false},
+		{"\"a\" \"t\"", false},
+		{"*, \"a\"", false},
+		{"W/ \"t\"", false},
+		{"W/t", false},
+		{"\"a b\", \"t\"", false},
+		{"\"", false},
+		{"W/", false},
+		{",", false},
+		{"\"tt\"", false},
 	};
 	char tag[ETAG_MAX + 1] = "";
 
@@ -90,7 +139,8 @@ static void test_etags(void)
 	is_str(tag, "\"2a-ff00:10:250:c\"", "closed");
 	tag[etag_format(tag, &r, true, "gzip")] = '\0';
 	is_str(tag, "\"2a-ff00:10:250:c;gzip\"", "coded");
-	r = (struct sluice_read_result){.incarnation = UINT64_MAX, .created_ms = UINT64_MAX, .from = UINT64_MAX, .end = UINT64_MAX};
+	r = (struct sluice_read_result){
+		.incarnation = UINT64_MAX, .created_ms = UINT64_MAX, .from = UINT64_MAX, .end = UINT64_MAX};
 	ok(etag_format(tag, &r, true, "gzip") < ETAG_MAX, "the longest fits");
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		bool match = etag_matches(TEXT(cases[i].value), STR("\"t\""));
@@ -134,13 +184,18 @@ static void test_media(void)
 	is_int(media_kind(STR("TEXT/plain")), MEDIA_TEXT, "text, any case");
 	is_int(media_kind(STR("textual/x")), MEDIA_BINARY, "not text");
 	is_int(media_kind(STR("image/png")), MEDIA_BINARY, "binary");
-	ok(media_valid(STR("text/plain; charset=utf-8")) && media_valid(STR("a/b")) && media_valid(STR("x-a.b+c/d_e")), "types");
-	ok(!media_valid(STR("")) && !media_valid(STR("nonsense")) && !media_valid(STR("/")) && !media_valid(STR("text/")) &&
-	   !media_valid(STR("/plain")) && !media_valid(STR("te xt/plain")) && !media_valid(STR("text/ plain")), "no types");
+	ok(media_valid(STR("text/plain; charset=utf-8")) && media_valid(STR("a/b")) && media_valid(STR("x-a.b+c/d_e")),
+	   "types");
+	ok(!media_valid(STR("")) && !media_valid(STR("nonsense")) && !media_valid(STR("/")) &&
+	           !media_valid(STR("text/")) && !media_valid(STR("/plain")) && !media_valid(STR("te xt/plain")) &&
+	           !media_valid(STR("text/ plain")),
+	   "no types");
 	ok(media_compressible(STR("text/plain")) && media_compressible(STR("application/octet-stream")) &&
-	   media_compressible(STR("image/svg+xml")), "worth compressing");
+	           media_compressible(STR("image/svg+xml")),
+	   "worth compressing");
 	ok(!media_compressible(STR("image/png")) && !media_compressible(STR("video/mp4")) &&
-	   !media_compressible(STR("Application/ZIP; a=b")), "compressed already");
+	           !media_compressible(STR("Application/ZIP; a=b")),
+	   "compressed already");
 }
 
 static void test_times(void)
@@ -162,11 +217,32 @@ static void test_times(void)
 		{"9999-12-31T23:59:59.999Z", UINT64_C(253402300799999)},
 	};
 	static const char *const bad[] = {
-		"", "tomorrow", "2099-01-01", "2099-01-01 00:00:00Z", "2099-13-01T00:00:00Z", "2099-00-01T00:00:00Z", "2099-02-30T00:00:00Z",
-		"2099-02-29T00:00:00Z", "2100-02-29T00:00:00Z", "2099-01-01T24:00:00Z", "2099-01-01T00:60:00Z", "2099-01-01T00:00:61Z",
-		"2099-01-01T00:00:00", "2099-01-01T00:00:00+25:00", "2099-01-01T00:00:00+01:60", "2099-01-01T00:00:00+0100",
-		"2099-01-01T00:00:00.Z", "2099-01-01T00:00:00,5Z", "2099-1-01T00:00:00Z", "+2099-01-01T00:00:00Z", "2099-01-01T00:00:00Zx",
-		"2099-01-01T00:00Z", "Thu, 01 Jan 2099 00:00:00 GMT", "4070908800", "2099-01-00T00:00:00Z", "2099-01-32T00:00:00Z",
+		"",
+		"tomorrow",
+		"2099-01-01",
+		"2099-01-01 00:00:00Z",
+		"2099-13-01T00:00:00Z",
+		"2099-00-01T00:00:00Z",
+		"2099-02-30T00:00:00Z",
+		"2099-02-29T00:00:00Z",
+		"2100-02-29T00:00:00Z",
+		"2099-01-01T24:00:00Z",
+		"2099-01-01T00:60:00Z",
+		"2099-01-01T00:00:61Z",
+		"2099-01-01T00:00:00",
+		"2099-01-01T00:00:00+25:00",
+		"2099-01-01T00:00:00+01:60",
+		"2099-01-01T00:00:00+0100",
+		"2099-01-01T00:00:00.Z",
+		"2099-01-01T00:00:00,5Z",
+		"2099-1-01T00:00:00Z",
+		"+2099-01-01T00:00:00Z",
+		"2099-01-01T00:00:00Zx",
+		"2099-01-01T00:00Z",
+		"Thu, 01 Jan 2099 00:00:00 GMT",
+		"4070908800",
+		"2099-01-00T00:00:00Z",
+		"2099-01-32T00:00:00Z",
 	};
 	char text[TIME_LEN + 1] = "";
 	uint64_t ms;
@@ -193,8 +269,14 @@ static void test_times(void)
 
 static void test_base64(void)
 {
-	static const char *const pairs[][2] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="},
-	                                       {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}, {"\xff\xfe\xfb", "//77"}};
+	static const char *const pairs[][2] = {{"", ""},
+	                                       {"f", "Zg=="},
+	                                       {"fo", "Zm8="},
+	                                       {"foo", "Zm9v"},
+	                                       {"foob", "Zm9vYg=="},
+	                                       {"fooba", "Zm9vYmE="},
+	                                       {"foobar", "Zm9vYmFy"},
+	                                       {"\xff\xfe\xfb", "//77"}};
 	uint8_t out[32];
 
 	for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
@@ -215,8 +297,11 @@ static void test_numbers(void)
 	ok(u64_parse(STR("18446744073709551615"), UINT64_MAX, &v) && v == UINT64_MAX, "read back");
 	ok(!u64_parse(STR("18446744073709551616"), UINT64_MAX, &v), "one more");
 	ok(!u64_parse(STR("11"), 10, &v) && u64_parse(STR("10"), 10, &v), "a bound");
-	ok(!u64_parse(STR(""), 10, &v) && !u64_parse(STR("1 "), 10, &v) && !u64_parse(STR("+1"), 10, &v), "digits only");
-	ok(slice_is_nocase(STR("TrUe"), "true") && !slice_is_nocase(STR("tru"), "true") && !slice_is_nocase(STR("truee"), "true"), "case");
+	ok(!u64_parse(STR(""), 10, &v) && !u64_parse(STR("1 "), 10, &v) && !u64_parse(STR("+1"), 10, &v),
+	   "digits only");
+	ok(slice_is_nocase(STR("TrUe"), "true") && !slice_is_nocase(STR("tru"), "true") &&
+	           !slice_is_nocase(STR("truee"), "true"),
+	   "case");
 }
 
 static void test_json_text(void)

@@ -37,17 +37,28 @@ static void test_create(void)
 static void test_create_bad(void)
 {
 	static const char *const bad[] = {
-		"stream-ttl: ", "stream-ttl: 01", "stream-ttl: -1", "stream-ttl: 1.0", "stream-ttl: x", "stream-ttl: 1 2",
-		"stream-ttl: 99999999999999999999", "stream-expires-at: tomorrow", "stream-expires-at: ", "stream-fork-offset: " ZERO,
-		"stream-fork-sub-offset: 0", "stream-fork-sub-offset: ", "stream-fork-sub-offset: 01",
+		"stream-ttl: ",
+		"stream-ttl: 01",
+		"stream-ttl: -1",
+		"stream-ttl: 1.0",
+		"stream-ttl: x",
+		"stream-ttl: 1 2",
+		"stream-ttl: 99999999999999999999",
+		"stream-expires-at: tomorrow",
+		"stream-expires-at: ",
+		"stream-fork-offset: 0000000000000000_0000000000000000",
+		"stream-fork-sub-offset: 0",
+		"stream-fork-sub-offset: ",
+		"stream-fork-sub-offset: 01",
 	};
 	static const char *const bad_fork[] = {
-		"stream-fork-offset: ", "stream-fork-offset: -1", "stream-fork-offset: now", "stream-fork-offset: 0_0",
-		"stream-fork-sub-offset: 01", "stream-fork-sub-offset: ", "stream-fork-sub-offset: -1", "stream-fork-sub-offset: 1.5",
+		"stream-fork-offset: ",       "stream-fork-offset: -1",      "stream-fork-offset: now",
+		"stream-fork-offset: 0_0",    "stream-fork-sub-offset: 01",  "stream-fork-sub-offset: ",
+		"stream-fork-sub-offset: -1", "stream-fork-sub-offset: 1.5",
 	};
 	static const char *const bad_from[] = {
-		"/v1/stream/%zz", "/v1/stream/%", "/v1/stream/a%00", "/v1/stream/%ff", "/v1/stream/.", "/v1/stream/a/../b", "/v1/stream/",
-		"/v1/stream/a?x", "elsewhere", "",
+		"/v1/stream/%zz",    "/v1/stream/%", "/v1/stream/a%00", "/v1/stream/%ff", "/v1/stream/.",
+		"/v1/stream/a/../b", "/v1/stream/",  "/v1/stream/a?x",  "elsewhere",      "",
 	};
 	char from[64];
 
@@ -84,17 +95,21 @@ static void test_fork(void)
 	is_str(head("content-type"), "application/json; v=1", "inherits the type");
 	is_str(head("stream-next-offset"), "0000000000000000_0000000000000007", "begins at the tail");
 	is_int(do_("PUT", "/f", H("stream-forked-from: /v1/stream/s"), NULL), 200, "word for word again");
-	is_int(do_("PUT", "/g", H("stream-forked-from: /v1/stream/%73"), "[3]"), 201, "with data, which is JSON as the source is");
+	is_int(do_("PUT", "/g", H("stream-forked-from: /v1/stream/%73"), "[3]"), 201,
+	       "with data, which is JSON as the source is");
 	is_int(fake_stream(door, "g")->n_record, 2, "behind the inherited");
 	is_int(do_("PUT", "/h", H("stream-forked-from: /v1/stream/s"), "{"), 400, "with bad data");
 	is_int(do_("PUT", "/h", H("stream-forked-from: /v1/stream/none"), NULL), 404, "of nothing");
 	is_int(do_("PUT", "/h", H("stream-forked-from: /v1/stream/none"), "x"), 404, "of nothing, with data");
 	is_int(do_("PUT", "/h", H("stream-forked-from: /elsewhere/s"), NULL), 404, "of what is not below the mount");
 	is_int(do_("PUT", "/h", H("stream-forked-from: /v1/stream/s", TYPE_TEXT), NULL), 409, "of another type");
-	is_int(do_("PUT", "/h", H("stream-forked-from: /v1/stream/s", "stream-fork-offset: " BEYOND), NULL), 400, "beyond the tail");
-	is_int(do_("PUT", "/h", H("stream-forked-from: /v1/stream/s", "stream-fork-sub-offset: 101"), NULL), 400, "sub-offset too far");
+	is_int(do_("PUT", "/h", H("stream-forked-from: /v1/stream/s", "stream-fork-offset: " BEYOND), NULL), 400,
+	       "beyond the tail");
+	is_int(do_("PUT", "/h", H("stream-forked-from: /v1/stream/s", "stream-fork-sub-offset: 101"), NULL), 400,
+	       "sub-offset too far");
 	fake_trim(door, "s", 7);
-	is_int(do_("PUT", "/h", H("stream-forked-from: /v1/stream/s", "stream-fork-offset: " ZERO), NULL), 410, "of what was trimmed");
+	is_int(do_("PUT", "/h", H("stream-forked-from: /v1/stream/s", "stream-fork-offset: " ZERO), NULL), 410,
+	       "of what was trimmed");
 	is_str(head("stream-earliest-offset"), "0000000000000000_0000000000000007", "says from where");
 	door->deny = "s";
 	is_int(do_("PUT", "/h", H("stream-forked-from: /v1/stream/s"), NULL), 403, "of what may not be read");
@@ -103,7 +118,8 @@ static void test_fork(void)
 	is_int(do_("DELETE", "/s", NULL, NULL), 410, "softly");
 	is_int(do_("PUT", "/s", H(TYPE_JSON), NULL), 409, "its name is held");
 	is_int(do_("PUT", "/h", H("stream-forked-from: /v1/stream/s"), NULL), 409, "it cannot be forked any more");
-	is_int(do_("PUT", "/f", H("stream-forked-from: /v1/stream/s"), "x"), 200, "an existing fork is still equal, whatever the body");
+	is_int(do_("PUT", "/f", H("stream-forked-from: /v1/stream/s"), "x"), 200,
+	       "an existing fork is still equal, whatever the body");
 	is_str(head("content-type"), "application/json; v=1", "and its type is known");
 	undo();
 	door_close("nothing leaks");
@@ -136,7 +152,8 @@ static void test_append(void)
 	is_int(do_("POST", "/t", H(TYPE_JSON), "nope"), 409, "the type is worse than the content");
 	is_int(do_("POST", "/none", H(TYPE_JSON), "nope"), 404, "so is absence");
 	is_int(do_("POST", "/t", H(TYPE_TEXT, "stream-closed: false"), NULL), 400, "not closing");
-	is_int(do_("POST", "/t", H("content-type: x/y", "stream-closed: True"), NULL), 204, "closing, the type does not matter");
+	is_int(do_("POST", "/t", H("content-type: x/y", "stream-closed: True"), NULL), 204,
+	       "closing, the type does not matter");
 	is_str(head("stream-closed"), "true", "closed");
 	is_int(do_("POST", "/t", H("stream-closed: true"), NULL), 204, "closing again");
 	is_int(do_("POST", "/t", H(TYPE_JSON, "stream-seq: a"), "{"), 409, "closed is worse than all the rest");
@@ -209,16 +226,36 @@ static void test_statuses(void)
 	static const struct {
 		int status, reason, http;
 	} table[] = {
-		{SLUICE_ENOMEM, 0, 503}, {SLUICE_EINVAL, 0, 400}, {SLUICE_ENOTSUP, 0, 501}, {SLUICE_EDENIED, 0, 403}, {SLUICE_ENOENT, 0, 404},
-		{SLUICE_EEXIST, 0, 409}, {SLUICE_ECLOSED, 0, 409}, {SLUICE_ETOOBIG, 0, 413}, {SLUICE_ECONFLICT, 0, 409}, {SLUICE_ELOST, 0, 504},
-		{SLUICE_EINTERNAL, 0, 500}, {SLUICE_EGONE, 0, 410}, {SLUICE_EFULL, 0, 507}, {SLUICE_EBUSY, 0, 503}, {SLUICE_ECANCELED, 0, 500},
-		{SLUICE_ECONFLICT, SLUICE_WHY_TYPE, 409}, {SLUICE_ECONFLICT, SLUICE_WHY_PRODUCER_GAP, 409},
-		{SLUICE_ECONFLICT, SLUICE_WHY_PRODUCER_FENCED, 403}, {SLUICE_ECONFLICT, SLUICE_WHY_PRODUCER_RESTART, 400},
-		{SLUICE_ECONFLICT, SLUICE_WHY_STREAM_SEQ, 409}, {SLUICE_ECONFLICT, SLUICE_WHY_TAIL, 412},
-		{SLUICE_EEXIST, SLUICE_WHY_CONFIG, 409}, {SLUICE_EGONE, SLUICE_WHY_SOFT_DELETED, 410},
-		{SLUICE_ENOENT, SLUICE_WHY_FORK_SOURCE, 404}, {SLUICE_ECONFLICT, SLUICE_WHY_FORK_TYPE, 409},
-		{SLUICE_ECONFLICT, SLUICE_WHY_FORK_OFFSET, 400}, {SLUICE_ECONFLICT, SLUICE_WHY_FORK_SUB, 400},
-		{SLUICE_EGONE, SLUICE_WHY_TRIMMED, 410}, {SLUICE_EINVAL, SLUICE_WHY_PAYLOAD, 400}, {SLUICE_EDENIED, SLUICE_WHY_RESERVED, 403},
+		{SLUICE_ENOMEM, 0, 503},
+		{SLUICE_EINVAL, 0, 400},
+		{SLUICE_ENOTSUP, 0, 501},
+		{SLUICE_EDENIED, 0, 403},
+		{SLUICE_ENOENT, 0, 404},
+		{SLUICE_EEXIST, 0, 409},
+		{SLUICE_ECLOSED, 0, 409},
+		{SLUICE_ETOOBIG, 0, 413},
+		{SLUICE_ECONFLICT, 0, 409},
+		{SLUICE_ELOST, 0, 504},
+		{SLUICE_EINTERNAL, 0, 500},
+		{SLUICE_EGONE, 0, 410},
+		{SLUICE_EFULL, 0, 507},
+		{SLUICE_EBUSY, 0, 503},
+		{SLUICE_ECANCELED, 0, 500},
+		{SLUICE_ECONFLICT, SLUICE_WHY_TYPE, 409},
+		{SLUICE_ECONFLICT, SLUICE_WHY_PRODUCER_GAP, 409},
+		{SLUICE_ECONFLICT, SLUICE_WHY_PRODUCER_FENCED, 403},
+		{SLUICE_ECONFLICT, SLUICE_WHY_PRODUCER_RESTART, 400},
+		{SLUICE_ECONFLICT, SLUICE_WHY_STREAM_SEQ, 409},
+		{SLUICE_ECONFLICT, SLUICE_WHY_TAIL, 412},
+		{SLUICE_EEXIST, SLUICE_WHY_CONFIG, 409},
+		{SLUICE_EGONE, SLUICE_WHY_SOFT_DELETED, 410},
+		{SLUICE_ENOENT, SLUICE_WHY_FORK_SOURCE, 404},
+		{SLUICE_ECONFLICT, SLUICE_WHY_FORK_TYPE, 409},
+		{SLUICE_ECONFLICT, SLUICE_WHY_FORK_OFFSET, 400},
+		{SLUICE_ECONFLICT, SLUICE_WHY_FORK_SUB, 400},
+		{SLUICE_EGONE, SLUICE_WHY_TRIMMED, 410},
+		{SLUICE_EINVAL, SLUICE_WHY_PAYLOAD, 400},
+		{SLUICE_EDENIED, SLUICE_WHY_RESERVED, 403},
 	};
 
 	door_open(NULL);
