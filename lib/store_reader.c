@@ -22,7 +22,7 @@ static const char *const reader_sql[R_STMTS] = {
         [R_BY_NAME] = "SELECT " FACT_COLUMNS " FROM stream WHERE name = ?1 AND state < 2",
         [R_BY_ID] = "SELECT " FACT_COLUMNS " FROM stream WHERE id = ?1",
         [R_TAIL] = "SELECT stop FROM chunk WHERE stream = ?1 ORDER BY start DESC LIMIT 1",
-        [R_LIST] = "SELECT " FACT_COLUMNS ", name FROM stream WHERE name > ?1 AND name >= ?2 AND state < 2 ORDER BY name",
+        [R_LIST] = "SELECT " FACT_COLUMNS ", name FROM stream WHERE name >= ?1 AND state < 2 ORDER BY name",
         /* From the row that contains the offset on. */
         [R_CHUNKS] = "SELECT start, stop, bytes, records, messages, segment, seg_off, marks, data FROM chunk WHERE stream = ?1 AND"
                      " start >= coalesce((SELECT max(start) FROM chunk WHERE stream = ?1 AND start <= ?2), 0) AND stop > ?2"
@@ -274,17 +274,18 @@ int sl_reader_list(struct sl_reader *r, sl_slice prefix, sl_slice after, uint32_
                    int (*fn)(void *, const struct sluice_list_entry *), void *arg, bool *more)
 {
 	sqlite3_stmt *q = r->stmt[R_LIST];
+	sl_slice from = sl_slice_cmp(after, prefix) > 0 ? after : prefix;
 	uint32_t n = 0;
 	int step, rc = 0;
 
 	*more = false;
-	sqlite3_bind_text64(q, 1, after.data ? after.data : "", after.len, SQLITE_STATIC, SQLITE_UTF8);
-	sqlite3_bind_text64(q, 2, prefix.data ? prefix.data : "", prefix.len, SQLITE_STATIC, SQLITE_UTF8);
+	/* One lower bound, or the index would be walked from the lower of two. */
+	sqlite3_bind_text64(q, 1, from.data ? from.data : "", from.len, SQLITE_STATIC, SQLITE_UTF8);
 	while ((step = sqlite3_step(q)) == SQLITE_ROW) {
 		struct sluice_list_entry e;
 
 		rc = list_entry(r, q, now_ms, &e);
-		if (rc == 1) {
+		if (rc == 1 || (rc == 0 && sl_slice_eq(e.stream, after))) {
 			rc = 0;
 			continue;
 		}

@@ -1,8 +1,8 @@
 /*
  * shadow.c - a second volume that is fed with records through redo only, to be compared with the first (storage-engine 10.1). Store-writer.
  *
- * On with SLUICE_SHADOW=directory: whatever redo takes from elsewhere than effect, header and volume shows as a difference. Both
- * refer to the same segment files.
+ * On with SLUICE_SHADOW=directory: whatever redo takes from elsewhere than effect, header and volume shows as a difference. Each
+ * writer makes a directory of its own in there and removes it when there was none. Both volumes refer to the same segment files.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -16,7 +16,9 @@
 struct shadow {
 	struct volume volume;
 	struct se *se;
-	int rc; /* of the first record that could not be redone */
+	char *dir; /* owned */
+	bool keep; /* a difference was found */
+	int rc;    /* of the first record that could not be redone */
 	se_pos at;
 };
 
@@ -24,17 +26,8 @@ static int shadow_copy(struct store *st, const char *path)
 {
 	sqlite3 *to = NULL;
 	sqlite3_backup *b;
-	struct sl_buf side;
 	int rc = SQLITE_ERROR;
 
-	unlink(path);
-	sl_buf_init(&side);
-	for (int i = 0; i < 2; i++) {
-		sl_buf_drain(&side, SIZE_MAX);
-		if (sl_buf_addf(&side, "%s%s", path, i ? "-wal" : "-shm") == 0)
-			unlink((const char *)side.data);
-	}
-	sl_buf_fini(&side);
 	if (sqlite3_open_v2(path, &to, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) == SQLITE_OK) {
 		b = sqlite3_backup_init(to, "main", se_handle(st->se), "main");
 		if (b) {
@@ -44,6 +37,22 @@ static int shadow_copy(struct store *st, const char *path)
 	}
 	sqlite3_close(to);
 	return rc;
+}
+
+static char *shadow_dir(const char *parent)
+{
+	struct sl_buf path;
+	char *dir = NULL;
+
+	sl_buf_init(&path);
+	if ((mkdir(parent, 0700) == 0 || errno == EEXIST) && sl_buf_addf(&path, "%s/shadow-XXXXXX", parent) == 0)
+		dir = sl_slice_dup(sl_buf_slice(&path));
+	sl_buf_fini(&path);
+	if (dir && !mkdtemp(dir)) {
+		free(dir);
+		return NULL;
+	}
+	return dir;
 }
 
 int shadow_open(struct store *st, const char *dir, const char **why)
@@ -64,7 +73,8 @@ int shadow_open(struct store *st, const char *dir, const char **why)
 		return SLUICE_ENOMEM;
 	volume_init(&sh->volume);
 	sl_buf_init(&path);
-	if ((mkdir(dir, 0700) == 0 || errno == EEXIST) && sl_buf_addf(&path, "%s/shadow.db", dir) == 0 &&
+	sh->dir = shadow_dir(dir);
+	if (sh->dir && sl_buf_addf(&path, "%s/%s", sh->dir, SL_VOLUME_FILE) == 0 &&
 	    shadow_copy(st, (const char *)path.data) == SQLITE_OK) {
 		c.path = (const char *)path.data;
 		c.volume = &sh->volume;
@@ -85,6 +95,17 @@ void shadow_close(struct store *st)
 		return;
 	se_close(sh->se);
 	volume_fini(&sh->volume);
+	if (sh->dir && !sh->keep) {
+		struct sl_buf path;
+
+		/* The last connection took the side files along. */
+		sl_buf_init(&path);
+		if (sl_buf_addf(&path, "%s/%s", sh->dir, SL_VOLUME_FILE) == 0)
+			unlink((const char *)path.data);
+		sl_buf_fini(&path);
+		rmdir(sh->dir);
+	}
+	free(sh->dir);
 	free(sh);
 	st->shadow = NULL;
 }
@@ -150,6 +171,7 @@ int shadow_compare(struct store *st, char *why, size_t len)
 	struct shadow *sh = st->shadow;
 	int rc = 0;
 
+	sh->keep = true;
 	if (sh->rc) {
 		snprintf(why, len, "position=%llu could not be redone: %s", (unsigned long long)sh->at, se_text(sh->rc));
 		return -1;
@@ -167,5 +189,6 @@ int shadow_compare(struct store *st, char *why, size_t len)
 		sqlite3_finalize(a);
 		sqlite3_finalize(b);
 	}
+	sh->keep = rc != 0;
 	return rc;
 }
