@@ -184,6 +184,10 @@ void conn_write(struct http_conn *c)
 	conn_want_write(c, c->out.bytes > 0);
 	if (c->more && c->out.bytes < OUT_LOW)
 		conn_dirty(c);
+	if (c->out.bytes < c->resume_below) {
+		c->resume_below = 0;
+		conn_resume(c);
+	}
 	conn_finish(c);
 }
 

@@ -251,6 +251,7 @@ struct http_conn {
 	uint64_t body_left;
 	uint64_t body_mark; /* body bytes when the timer was last set */
 	uint64_t lingered;
+	uint32_t resume_below; /* input waits until conn->out holds fewer bytes; 0: it does not */
 	struct chunk_dec chunk;
 	uint8_t h1_state;
 	bool reading : 1; /* read interest is on */

@@ -8,6 +8,7 @@
 #include "frontend/http/h1.h"
 
 #include <assert.h>
+#include <strings.h>
 
 static void h1_changed(struct sluice_http_req *r)
 {
@@ -52,12 +53,17 @@ static void h1_bad(struct http_conn *c, int status, const char *why)
 
 /* ---- pipelining ---- */
 
-/* May the next request be looked at, or does it wait for the last one's answer? */
+/* May the next request be looked at, or does it wait for the last one's answer? Answers that were given at once leave
+ * no request behind, only bytes: a client that asks and does not read is held back by those. */
 static bool h1_may_begin(struct http_conn *c)
 {
 	struct sluice_http_req *r, *last = h1_current(c);
 	size_t queued = c->out.bytes;
 
+	if (queued >= OUT_HIGH) {
+		c->resume_below = OUT_LOW;
+		return false;
+	}
 	if (!last)
 		return true;
 	if (c->n_reqs >= PIPELINE_MAX || c->closing || (last->http10 && !last->ended))
@@ -217,10 +223,22 @@ static void h1_begin(struct http_conn *c, const uint8_t *p, size_t n, size_t tot
 		c->h1_state = H1_STOP;
 }
 
-/* An upgrade needs the connection for itself: requests before it are answered first. */
-static bool h1_wants_upgrade(const uint8_t *p, size_t n)
+/* An upgrade needs the connection for itself: requests before it are answered first, to the last byte. */
+static bool h1_upgrade_waits(struct http_conn *c, const uint8_t *p, size_t n)
 {
-	return memmem(p, n, "pgrade:", 7) || memmem(p, n, "PGRADE:", 7);
+	const uint8_t *end = p + n, *lf = p;
+
+	if (TAILQ_EMPTY(&c->reqs) && c->out.bytes == 0)
+		return false;
+	while ((lf = memchr(lf, '\n', (size_t)(end - lf)))) {
+		lf++;
+		if (end - lf < 8 || strncasecmp((const char *)lf, "upgrade:", 8) != 0)
+			continue;
+		if (c->out.bytes > 0)
+			c->resume_below = 1;
+		return true;
+	}
+	return false;
 }
 
 /* ---- input ---- */
@@ -247,7 +265,7 @@ static size_t h1_take_head(struct http_conn *c, const uint8_t *p, size_t n)
 	len = h1_head_scan(p, n, &c->scan, c->engine->limits.header_bytes, &why);
 	if (len == 0)
 		return 0;
-	if (len > 0 && !TAILQ_EMPTY(&c->reqs) && h1_wants_upgrade(p, (size_t)len)) {
+	if (len > 0 && h1_upgrade_waits(c, p, (size_t)len)) {
 		c->blocked = true;
 		return 0;
 	}
