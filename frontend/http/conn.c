@@ -61,6 +61,7 @@ void conn_dirty(struct http_conn *c)
 	if (c->dirty || c->dead)
 		return;
 	c->dirty = true;
+	c->dirty_no = c->engine->flush_no;
 	TAILQ_INSERT_TAIL(&c->engine->dirty, c, dirty_link);
 	engine_schedule(c->engine);
 }

@@ -38,7 +38,9 @@ static void turn_flush(struct http_engine *e)
 {
 	struct http_conn *c;
 
-	while ((c = TAILQ_FIRST(&e->dirty))) {
+	/* What is marked meanwhile stands behind what was there, and waits for the next iteration too. */
+	e->flush_no++;
+	while ((c = TAILQ_FIRST(&e->dirty)) && c->dirty_no != e->flush_no) {
 		TAILQ_REMOVE(&e->dirty, c, dirty_link);
 		c->dirty = false;
 		if (!c->dead && c->want_resume) {
@@ -75,12 +77,14 @@ static void engine_turn(evutil_socket_t fd, short what, void *arg)
 	assert(e->magic == ENGINE_MAGIC);
 	if (e->again_set)
 		event_del(&e->again_event);
-	e->turn_set = e->again_set = false;
+	e->again_set = false;
+	e->turn_set = true; /* work that this turn makes must not queue another one before the sockets are looked at */
 	e->now = clock_ms();
 	e->turn++;
 	turn_work(e);
 	turn_flush(e);
 	turn_bury(e);
+	e->turn_set = false;
 	if (!TAILQ_EMPTY(&e->work) || !TAILQ_EMPTY(&e->dirty))
 		engine_schedule_again(e);
 	if (e->draining && e->n_conns == 0 && !e->idle_told && TAILQ_EMPTY(&e->work)) {
@@ -438,7 +442,6 @@ void http_engine_free(struct http_engine *e)
 	e->freeing = true;
 	while (!TAILQ_EMPTY(&e->work))
 		turn_work(e);
-	turn_flush(e);
 	turn_bury(e);
 	event_del(&e->turn_event);
 	event_del(&e->again_event);

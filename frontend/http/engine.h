@@ -251,6 +251,7 @@ struct http_conn {
 	uint64_t body_left;
 	uint64_t body_mark; /* body bytes when the timer was last set */
 	uint64_t lingered;
+	uint32_t dirty_no;     /* engine->flush_no when it was marked dirty */
 	uint32_t resume_below; /* input waits until conn->out holds fewer bytes; 0: it does not */
 	struct chunk_dec chunk;
 	uint8_t h1_state;
@@ -435,6 +436,7 @@ struct http_engine {
 	uint64_t emfile_logged;
 	uint64_t now; /* ms, of this turn */
 	uint64_t turn;
+	uint32_t flush_no;
 	time_t date_s;
 	char date[32];
 	uint8_t *scratch; /* READ_SIZE */
