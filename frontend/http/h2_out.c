@@ -57,6 +57,10 @@ static int h2_send_data(nghttp2_session *s, nghttp2_frame *f, const uint8_t *hea
 	(void)f;
 	if (c->out.bytes >= H2_OUT_MAX)
 		return NGHTTP2_ERR_WOULDBLOCK;
+	/* The frame waited for the socket and its bytes were dropped meanwhile: an announced length that does not come
+	 * would break the framing of the connection. nghttp2 drops the frame and resets the stream. */
+	if (r->was_reset || r->out.bytes < n)
+		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	if (out_add(c->engine, &c->out, head, 9) || out_move(c->engine, &c->out, &r->out, n, r))
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	if (r->timer.cls == T_STREAM_SEND)
