@@ -33,6 +33,8 @@ enum {
 	IN_MAX = 64 * 1024,      /* bytes kept of a connection that may not be parsed on, beyond an unfinished head */
 	OUT_LOW = 64 * 1024,     /* below it an answer is pulled */
 	OUT_HIGH = 192 * 1024,   /* an answer's queue is filled up to about this */
+	OUT_CONN = 1 << 20,      /* ... and those of one HTTP/2 connection to about this together */
+	OUT_SHARE = 8 * 1024,    /* ... but each may have this much */
 	OUT_BLOCK = 2048,        /* own bytes come in blocks of this size */
 	PIPELINE_MAX = 64,       /* requests of one HTTP/1.1 connection in flight */
 	HEADERS_MAX = 128,       /* header lines of one request */
@@ -245,6 +247,7 @@ struct http_conn {
 	struct out_queue out;
 	struct req_list reqs;
 	uint32_t n_reqs;
+	uint32_t n_fed; /* requests whose answers have bytes, or had some when last pulled */
 	struct h2 *h2; /* HTTP/2: owned */
 	/* HTTP/1.1 */
 	size_t scan;
@@ -345,6 +348,7 @@ struct sluice_http_req {
 	bool was_reset : 1; /* by the plugin */
 	bool lost : 1;      /* the plugin's part is over, gone() is on its way */
 	bool pullable : 1;  /* not parked */
+	bool fed : 1;       /* counts in conn->n_fed */
 	bool h2_deferred : 1, h2_closed : 1;
 	bool bad_head : 1; /* HTTP/2: the header list broke a limit */
 	/* arena: memory as long as the request */
@@ -366,6 +370,7 @@ bool req_begin(struct sluice_http_req *, uint64_t content_length, bool has_lengt
 /* An answer of the engine itself: one sentence of text. */
 void req_error(struct sluice_http_req *, int status, const char *why);
 void req_error_allow(struct sluice_http_req *, uint32_t methods);
+void req_feed(struct sluice_http_req *, bool on); /* its answer has bytes, or has none left */
 void req_want_pull(struct sluice_http_req *); /* after a flush: there may be room */
 void req_reset(struct sluice_http_req *);     /* cut the answer off; gone() follows */
 const char *status_phrase(int status);

@@ -96,6 +96,7 @@ void req_unlist(struct sluice_http_req *r)
 {
 	if (!r->listed)
 		return;
+	req_feed(r, false);
 	TAILQ_REMOVE(&r->conn->reqs, r, link);
 	r->conn->n_reqs--;
 	r->listed = false;
@@ -136,20 +137,47 @@ static size_t req_pending(const struct sluice_http_req *r)
 	return r->out.bytes + r->inflight + gzip_pending(r);
 }
 
+void req_feed(struct sluice_http_req *r, bool on)
+{
+	if (on == r->fed || !r->conn)
+		return;
+	r->fed = on;
+	r->conn->n_fed += on ? 1 : -1u;
+}
+
+/* How far its queue is filled. The answers of one connection share what they may hold: a client with a thousand streams
+ * and closed windows must not cost a thousand full queues. Parked ones do not count. */
+static size_t req_high(const struct sluice_http_req *r)
+{
+	size_t share;
+
+	if (!r->conn || !r->proto->h2 || r->conn->n_fed <= OUT_CONN / OUT_HIGH)
+		return OUT_HIGH;
+	share = OUT_CONN / r->conn->n_fed;
+	return share > OUT_SHARE ? share : OUT_SHARE;
+}
+
+static size_t req_low(const struct sluice_http_req *r)
+{
+	return req_high(r) / 3; /* OUT_LOW of OUT_HIGH */
+}
+
 static void req_pull(struct sluice_http_req *r)
 {
 	size_t pending = req_pending(r);
 
-	if (!r->pullable || !r->held || r->lost || !req_has_turn(r) || pending >= OUT_LOW)
+	if (!r->pullable || !r->held || r->lost || !req_has_turn(r) || pending >= req_low(r))
 		return;
 	r->pullable = false;
+	if (pending == 0)
+		req_feed(r, false);
 	if (r->route->pub.pull)
-		r->route->pub.pull(r->mount->ctx->self, r, r->gzip ? GZIP_TURN : OUT_HIGH - pending);
+		r->route->pub.pull(r->mount->ctx->self, r, r->gzip ? GZIP_TURN : req_high(r) - pending);
 }
 
 void req_want_pull(struct sluice_http_req *r)
 {
-	if (r->pullable && r->held && !r->lost && req_pending(r) < OUT_LOW)
+	if (r->pullable && r->held && !r->lost && req_pending(r) < req_low(r))
 		req_work(r, WORK_PULL);
 }
 

@@ -249,6 +249,8 @@ static int http_account(struct sluice_http_req *r, size_t n)
 		return SLUICE_EINVAL;
 	r->written += n;
 	r->pullable = true;
+	if (n > 0)
+		req_feed(r, true);
 	return 0;
 }
 
