@@ -144,6 +144,17 @@ static int h2_check(struct sluice_http_req *r, const char **why)
 	return 417;
 }
 
+/* Above the limit of connections every request of this one is refused: its client has to open another. */
+static void h2_send_away(struct sluice_http_req *r)
+{
+	struct h2 *h = r->conn->h2;
+
+	if (h->last_goaway)
+		return;
+	h->last_goaway = true;
+	nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE, r->stream_id, NGHTTP2_NO_ERROR, NULL, 0);
+}
+
 static void h2_begin(struct sluice_http_req *r, bool end)
 {
 	const char *why = "";
@@ -159,6 +170,8 @@ static void h2_begin(struct sluice_http_req *r, bool end)
 		req_error(r, e, why);
 		return;
 	}
+	if (r->conn->refuse)
+		h2_send_away(r);
 	length = h2_length(r, &given);
 	if (req_begin(r, length, given, !end) && !end && r->expect)
 		h2_continue(r);
@@ -233,14 +246,27 @@ static int h2_on_data(nghttp2_session *s, uint8_t flags, int32_t id, const uint8
 	return 0;
 }
 
+/* A request that is cut before its answer has cost us one for nothing and frees its place at once, whether the client
+ * resets it or makes us do it by a frame that is a stream error: only so many, whoever sent the reset. */
+static void h2_cut(struct h2 *h)
+{
+	uint64_t second = h->conn->engine->now / 1000, forgiven = (second - h->cut_second) * H2_CUT_RATE;
+
+	h->cut -= forgiven < h->cut ? (uint32_t)forgiven : h->cut;
+	h->cut_second = second;
+	if (++h->cut == H2_CUT_BURST + h->conn->engine->limits.h2_streams)
+		nghttp2_session_terminate_session(h->session, NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
 static int h2_on_stream_close(nghttp2_session *s, int32_t id, uint32_t code, void *arg)
 {
 	struct sluice_http_req *r = h2_req(s, id);
 
 	(void)code;
-	(void)arg;
 	if (!r)
 		return 0;
+	if (!r->ended && !r->was_reset)
+		h2_cut(arg);
 	nghttp2_session_set_stream_user_data(s, id, NULL);
 	h2_consumed(r, r->pend.len); /* the connection's window would never come back otherwise */
 	r->h2_closed = true;
@@ -272,7 +298,7 @@ static int h2_session(struct h2 *h)
 	nghttp2_option_set_max_outbound_ack(opt, 500);
 	nghttp2_option_set_max_settings(opt, 32);
 	nghttp2_option_set_max_continuations(opt, 8);
-	nghttp2_option_set_stream_reset_rate_limit(opt, 1000, 200);
+	nghttp2_option_set_stream_reset_rate_limit(opt, H2_CUT_BURST + h->conn->engine->limits.h2_streams, H2_CUT_RATE);
 	e = nghttp2_session_server_new2(&h->session, cb, h, opt);
 out:
 	nghttp2_session_callbacks_del(cb);

@@ -13,6 +13,8 @@ enum {
 	H2_CONN_WINDOW = 512 * 1024,   /* ... and for all of a connection */
 	H2_OUT_MAX = 256 * 1024,       /* frames made ahead of the socket */
 	H2_NOISE_MAX = 2000,           /* frames a second that carry no request and no body */
+	H2_CUT_BURST = 1000,           /* requests cut before their answer, beyond one full set of streams */
+	H2_CUT_RATE = 200,             /* ... and a second from then on */
 	H2_QUEUE_MAX = 10000           /* frames nghttp2 holds for a client that does not read */
 };
 
@@ -21,6 +23,8 @@ struct h2 {
 	struct http_conn *conn;
 	uint64_t noise_second;
 	uint32_t noise;
+	uint64_t cut_second;
+	uint32_t cut; /* requests cut, less what time has forgiven */
 	bool last_goaway;
 	bool broken; /* the session ran out of memory while sending */
 };

@@ -110,10 +110,153 @@ static void test_fair_turns(void)
 	fx_free(f);
 }
 
+/* ---- HTTP/2 ---- */
+
+/* Sends what the client has to say but reads nothing. */
+static void client_push(struct client *c)
+{
+	const uint8_t *p;
+	ssize_t n;
+
+	while ((n = nghttp2_session_mem_send(c->s, &p)) > 0)
+		fx_send_bytes(c->f, c->fd, p, (size_t)n);
+	fx_run(c->f);
+}
+
+static void client_windows(struct client *c, int32_t size)
+{
+	const nghttp2_settings_entry s = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, (uint32_t)size};
+
+	nghttp2_submit_settings(c->s, 0, &s, 1);
+	nghttp2_session_set_local_window_size(c->s, 0, 0, size);
+	client_run(c);
+}
+
+/* A frame that nghttp2 has announced but could not hand over yet loses its bytes: the connection must not lose its
+ * framing. */
+static void test_reset_in_frame(void)
+{
+	struct fx *f = fx_new();
+	struct client *c = client_new(f);
+	int32_t a, b, d;
+
+	client_windows(c, 16 << 20);
+	a = ask(c, "GET", "/t/live/1");
+	b = ask(c, "GET", "/t/live/2");
+	client_push(c);
+	for (int i = 0; i < 40; i++) {
+		static char big[64 * 1024];
+
+		http_table.write(f->held[0], SL_SLICE(big, sizeof big));
+		http_table.write(f->held[1], SL_SLICE(big, sizeof big));
+		fx_run(f);
+	}
+	ok(the_conn(f)->out.bytes >= 256 * 1024, "frames wait for the socket");
+	http_table.reset(f->held[0]);
+	http_table.reset(f->held[1]);
+	fx_run(f);
+	is_int(f->gone, 2, "both are reset");
+	client_run(c);
+	ok(!c->eof && stream_of(c, a)->closed && stream_of(c, b)->closed, "the client hears of it");
+	ok(stream_of(c, a)->code == NGHTTP2_INTERNAL_ERROR && stream_of(c, b)->code == NGHTTP2_INTERNAL_ERROR,
+	   "as a reset");
+	d = ask(c, "GET", "/t/hello");
+	client_run(c);
+	is_int(stream_of(c, d)->status, 200, "and the connection goes on");
+	client_free(c);
+	fx_free(f);
+}
+
+/* Many slow streams of one connection do not each get a whole queue. */
+static void test_many_unread(void)
+{
+	struct fx *f = fx_new();
+	struct client *c = client_new(f);
+
+	client_run(c);
+	c->no_window = true;
+	for (int i = 0; i < 200; i++)
+		ask(c, "GET", "/t/big?n=1000000");
+	client_run(c);
+	ok(queued(f) < 8 << 20, "what many streams have queued is bounded together");
+	printf("# %zu bytes\n", queued(f));
+	client_free(c);
+	fx_free(f);
+}
+
+/* A frame that is a stream error of ours to answer. */
+static void overflow_window(struct client *c, int32_t id)
+{
+	const uint8_t frame[13] = {0,
+	                           0,
+	                           4,
+	                           NGHTTP2_WINDOW_UPDATE,
+	                           0,
+	                           (uint8_t)(id >> 24),
+	                           (uint8_t)(id >> 16),
+	                           (uint8_t)(id >> 8),
+	                           (uint8_t)id,
+	                           0x7f,
+	                           0xff,
+	                           0xff,
+	                           0xff};
+
+	fx_send_bytes(c->f, c->fd, frame, sizeof frame);
+}
+
+/* A client that makes us reset its streams (or resets them itself) gets no more than it could have at once. */
+static void test_made_reset(void)
+{
+	struct fx *f = fx_new();
+	struct client *c = client_new(f);
+	unsigned n = 0;
+
+	client_run(c);
+	while (n < 3000 && !c->eof && !c->goaways) {
+		int32_t id[100];
+
+		for (int i = 0; i < 100; i++, n++)
+			id[i] = ask(c, "GET", "/t/wait/1");
+		client_push(c);
+		for (int i = 0; i < 100; i++)
+			overflow_window(c, id[i]);
+		client_run(c);
+	}
+	ok(f->gone <= 1500, "streams made to be reset are limited");
+	printf("# %u requests, %u gone\n", f->requests, f->gone);
+	client_free(c);
+	fx_free(f);
+}
+
+static void few_connections(struct fx *f)
+{
+	f->limits.connections = 1;
+}
+
+/* Above the limit of connections a client gets its 503 and has to come again: this connection would refuse for ever. */
+static void test_refused_h2(void)
+{
+	struct fx *f = fx_new_with(few_connections);
+	int fd = fx_connect(f);
+	struct client *c = client_new(f);
+	int32_t a = ask(c, "GET", "/t/hello");
+
+	client_run(c);
+	is_int(stream_of(c, a)->status, 503, "HTTP/2 above the limit");
+	ok(c->goaways > 0, "and the connection ends");
+	client_free(c);
+	close(fd);
+	fx_free(f);
+}
+
 int main(void)
 {
 	test_pipeline_unread();
 	test_upgrade_unread();
 	test_fair_turns();
+	test_reset_in_frame();
+	test_many_unread();
+	test_made_reset();
+	test_refused_h2();
 	return tap_done();
 }
