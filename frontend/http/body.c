@@ -127,6 +127,7 @@ void body_resume(struct sluice_http_req *r)
 			body_refuse(r, e);
 			return;
 		}
+		r->proto->changed(r); /* it is the client's turn again: timed as before */
 	}
 	body_finish(r);
 }

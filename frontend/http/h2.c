@@ -23,6 +23,8 @@ static void h2_consumed(struct sluice_http_req *r, size_t n)
 	if (!r->conn || n == 0)
 		return;
 	nghttp2_session_consume(r->conn->h2->session, r->stream_id, n);
+	if (r->timer.cls == T_NONE && !r->body_end && !r->ended && !r->lost)
+		timer_enter(r->engine, &r->timer, T_STREAM_BODY, true); /* a pause is over */
 	conn_dirty(r->conn);
 }
 
