@@ -156,6 +156,7 @@ int target_split(sl_slice s, struct http_target *, const char **why);
 int target_decode(sl_slice raw, uint8_t *out, size_t *len, const char **why);
 /* Decodes one query component into out; malformed escapes stay as they are, '+' is a space. */
 size_t query_decode(sl_slice raw, uint8_t *out);
+bool query_is(sl_slice raw, const char *name); /* decoded it is this name */
 /* Next name=value of a query, undecoded; false at the end. */
 bool query_next(sl_slice *rest, sl_slice *name, sl_slice *value);
 bool utf8_valid(const uint8_t *, size_t);
@@ -313,8 +314,6 @@ struct sluice_http_req {
 	struct http_target target;
 	struct sluice_header *header;
 	size_t n_header, cap_header;
-	struct sluice_header *query; /* name, value; parsed on first use */
-	size_t n_query;
 	uint64_t max_body, body_bytes;
 	struct sluice_payload *payload;
 	struct sl_buf pend; /* body bytes nobody has taken yet */

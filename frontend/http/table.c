@@ -114,43 +114,20 @@ static struct sluice_slice http_header(struct sluice_http_req *r, const char *na
 	return req_header(r, name, i);
 }
 
-static sl_slice query_part(struct sluice_http_req *r, sl_slice raw)
-{
-	uint8_t *p = req_alloc(r, raw.len + 1);
-
-	return p ? SL_SLICE(p, query_decode(raw, p)) : SL_SLICE(NULL, 0);
-}
-
-/* On first use; how many there are is bounded by the size of the head. */
-static void query_parse(struct sluice_http_req *r)
-{
-	sl_slice rest = r->target.query, name, value;
-	size_t n = 0;
-
-	while (query_next(&rest, &name, &value))
-		n++;
-	r->query = req_alloc(r, (n + 1) * sizeof *r->query);
-	rest = r->target.query;
-	while (r->query && query_next(&rest, &name, &value)) {
-		name = query_part(r, name);
-		value = query_part(r, value);
-		if (name.data && value.data)
-			r->query[r->n_query++] = (struct sluice_header){name, value};
-	}
-}
-
+/* Looked up in the text each time: a table of everything that was sent would let a short query cost many times its
+ * size for as long as the request lives. */
 static struct sluice_slice http_query(struct sluice_http_req *r, const char *name, size_t i)
 {
-	sl_slice want = sl_slice_str(name);
+	sl_slice rest = r->target.query, key, value;
+	uint8_t *p;
 
 	assert(r->magic == REQ_MAGIC);
-	if (!r->target.query.data)
-		return SL_SLICE(NULL, 0);
-	if (!r->query)
-		query_parse(r);
-	for (size_t k = 0; k < r->n_query; k++)
-		if (sl_slice_eq(r->query[k].name, want) && i-- == 0)
-			return r->query[k].value;
+	while (query_next(&rest, &key, &value)) {
+		if (!query_is(key, name) || i-- > 0)
+			continue;
+		p = req_alloc(r, value.len + 1);
+		return p ? SL_SLICE(p, query_decode(value, p)) : SL_SLICE(NULL, 0);
+	}
 	return SL_SLICE(NULL, 0);
 }
 
@@ -294,7 +271,8 @@ static void http_wake(struct sluice_http_req *r)
 	if (!http_live(r))
 		return;
 	r->pullable = true;
-	req_work(r, WORK_PULL | (r->paused ? WORK_BODY : 0));
+	/* It may come from inside body(), which says EAGAIN only after it. */
+	req_work(r, WORK_PULL | (r->body_done ? 0 : WORK_BODY));
 }
 
 static void http_end(struct sluice_http_req *r)
@@ -312,6 +290,7 @@ static void http_end(struct sluice_http_req *r)
 	}
 	r->held = false;
 	if (r->length >= 0 && !r->no_body && r->written != (uint64_t)r->length) {
+		r->lost = true; /* pieces of the body may still be on their way to a handle that is dead */
 		r->proto->reset(r);
 		return;
 	}

@@ -178,23 +178,41 @@ int target_decode(sl_slice raw, uint8_t *out, size_t *len, const char **why)
 	return 0;
 }
 
+/* Decodes one character; how many bytes it took. */
+static size_t query_char(const uint8_t *p, size_t n, uint8_t *out)
+{
+	*out = *p == '+' ? ' ' : *p;
+	if (*p != '%' || n < 3 || hex_digit(p[1]) < 0 || hex_digit(p[2]) < 0)
+		return 1;
+	*out = (uint8_t)(hex_digit(p[1]) << 4 | hex_digit(p[2]));
+	return 3;
+}
+
 size_t query_decode(sl_slice raw, uint8_t *out)
 {
 	const uint8_t *p = raw.data;
 	size_t n = 0;
 
-	for (size_t i = 0; i < raw.len; i++) {
-		uint8_t c = p[i];
-
-		if (c == '+') {
-			c = ' ';
-		} else if (c == '%' && i + 2 < raw.len && hex_digit(p[i + 1]) >= 0 && hex_digit(p[i + 2]) >= 0) {
-			c = (uint8_t)(hex_digit(p[i + 1]) << 4 | hex_digit(p[i + 2]));
-			i += 2;
-		}
-		out[n++] = c;
-	}
+	for (size_t i = 0; i < raw.len;)
+		i += query_char(p + i, raw.len - i, &out[n++]);
 	return n;
+}
+
+bool query_is(sl_slice raw, const char *name)
+{
+	const uint8_t *p = raw.data;
+	size_t n = strlen(name), k = 0;
+
+	for (size_t i = 0; i < raw.len; k++) {
+		uint8_t c;
+
+		if (k == n)
+			return false;
+		i += query_char(p + i, raw.len - i, &c);
+		if (c != (uint8_t)name[k])
+			return false;
+	}
+	return k == n;
 }
 
 bool query_next(sl_slice *rest, sl_slice *name, sl_slice *value)

@@ -249,6 +249,171 @@ static void test_refused_h2(void)
 	fx_free(f);
 }
 
+/* ---- bodies that are handed over in pieces ---- */
+
+static struct {
+	unsigned calls, after_end;
+	bool ended;
+} sink;
+
+static void on_sink(void *self, struct sluice_http_req *r)
+{
+	(void)self;
+	(void)r;
+	memset(&sink, 0, sizeof sink);
+}
+
+/* Says EAGAIN once to every piece and wakes itself from inside: "later" in the shortest form. */
+static int on_sink_later(void *self, struct sluice_http_req *r, sl_slice s, int last)
+{
+	(void)self;
+	(void)s;
+	if (sink.calls++ % 2 == 0) {
+		http_table.wake(r);
+		return SLUICE_EAGAIN;
+	}
+	if (last)
+		http_table.reply(r, 200, NULL, 0, SL_STR("all"));
+	return 0;
+}
+
+/* Ends an answer before the length it announced. */
+static int on_sink_short(void *self, struct sluice_http_req *r, sl_slice s, int last)
+{
+	(void)self;
+	(void)s;
+	(void)last;
+	if (sink.ended) {
+		sink.after_end++;
+		return 0;
+	}
+	sink.ended = true;
+	http_table.respond(r, 200, NULL, 0, 10);
+	http_table.end(r);
+	return 0;
+}
+
+static void with_sinks(struct fx *f)
+{
+	struct sluice_route later = {.size = sizeof later,
+	                             .methods = "POST",
+	                             .pattern = "/later",
+	                             .action = "read",
+	                             .request = on_sink,
+	                             .body = on_sink_later};
+	struct sluice_route early = later;
+	const char *why;
+
+	early.pattern = "/short";
+	early.body = on_sink_short;
+	if (http_table.route(&f->ctx, &later) || http_table.route(&f->ctx, &early) ||
+	    http_engine_ready(f->engine, &why))
+		abort();
+}
+
+static void test_wake_inside(void)
+{
+	struct fx *f = fx_new();
+	struct client *c;
+	int32_t a;
+	const char *answer;
+
+	with_sinks(f);
+	answer = fx_once(f, "POST /t/later HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello");
+	is_str(body_of(answer), "all", "a wake before EAGAIN is not lost");
+	c = client_new(f);
+	a = ask_body(c, "POST", "/t/later", "hello", 5);
+	client_run(c);
+	is_str(text_of(&stream_of(c, a)->body), "all", "nor in HTTP/2");
+	client_free(c);
+	fx_free(f);
+}
+
+static void test_dead_handle(void)
+{
+	struct fx *f = fx_new();
+	struct client *c;
+
+	with_sinks(f);
+	fx_once(f, "POST /t/short HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n0\r\n\r\n");
+	ok(sink.ended && sink.after_end == 0, "no piece after an end that became a reset");
+	c = client_new(f);
+	ask_body(c, "POST", "/t/short", "hello", 5);
+	client_run(c);
+	ok(sink.ended && sink.after_end == 0, "nor in HTTP/2");
+	client_free(c);
+	fx_free(f);
+}
+
+/* A body that was paused by the plugin and then does not go on is timed again. */
+static void test_stall_after_pause(void)
+{
+	struct fx *f = fx_new();
+	int fd = fx_connect(f);
+	struct client *c;
+	int32_t a;
+
+	f->refuse_pieces = true;
+	fx_send(f, fd, "POST /t/pieces HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\npart");
+	fx_sweep(f, f->limits.body_timeout + 1);
+	is_int(f->gone, 0, "no timeout while the plugin keeps it waiting");
+	f->refuse_pieces = false;
+	http_table.wake(f->held[0]);
+	fx_run(f);
+	fx_sweep(f, f->limits.body_timeout + 1);
+	is_int(status_of(fx_recv(f, fd, NULL, NULL)), 408, "then the client is timed");
+	close(fd);
+	fx_run(f);
+	f->gone = 0;
+	f->refuse_pieces = true;
+	c = client_new(f);
+	a = ask_more(c, "POST", "/t/pieces", NULL, NULL, "0123456789", 10, 5);
+	client_run(c);
+	fx_sweep(f, f->limits.body_timeout + 1);
+	is_int(f->gone, 0, "the same in HTTP/2");
+	f->refuse_pieces = false;
+	http_table.wake(f->held[0]);
+	client_run(c);
+	fx_sweep(f, f->limits.body_timeout + 1);
+	client_run(c);
+	is_int(stream_of(c, a)->status, 408, "then timed");
+	client_free(c);
+	fx_free(f);
+}
+
+/* ---- memory that a request may pin ---- */
+
+static void test_query_memory(void)
+{
+	struct fx *f = fx_new();
+	int fd = fx_connect(f);
+	struct sl_buf ask = {0};
+	struct sluice_http_req *r;
+	const char *p;
+	size_t n = 0;
+
+	sl_buf_addf(&ask, "GET /t/wait/1?");
+	for (int i = 0; i < 3500; i++)
+		sl_buf_addf(&ask, "&a");
+	sl_buf_addf(&ask, "&q%%41=x+%%79&q=1&qA=2 HTTP/1.1\r\nHost: h\r\n\r\n");
+	fx_send_bytes(f, fd, ask.data + ask.off, ask.len);
+	is_int(f->n_held, 1, "a long query");
+	r = f->held[0];
+	p = http_table.query(r, "qA", 0).data;
+	ok(p && memcmp(p, "x y", 3) == 0, "decoded");
+	ok(http_table.query(r, "qA", 0).len == 3 && http_table.query(r, "qA", 1).len == 1 &&
+	           !http_table.query(r, "qA", 2).data && !http_table.query(r, "q%41", 0).data,
+	   "the i-th");
+	ok(http_table.query(r, "a", 3499).data && !http_table.query(r, "a", 3500).data, "without a value: empty");
+	for (struct arena_more *m = r->more; m; m = m->next)
+		n++;
+	ok(n <= 3, "costs what was asked for, not what was sent");
+	printf("# %zu blocks\n", n);
+	sl_buf_fini(&ask);
+	close(fd);
+	fx_free(f);
+}
+
 int main(void)
 {
 	test_pipeline_unread();
@@ -258,5 +423,9 @@ int main(void)
 	test_many_unread();
 	test_made_reset();
 	test_refused_h2();
+	test_wake_inside();
+	test_dead_handle();
+	test_stall_after_pause();
+	test_query_memory();
 	return tap_done();
 }
