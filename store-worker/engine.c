@@ -186,6 +186,10 @@ static int engine_inspect(struct se *se, const struct se_config *c, uint32_t *ha
 		*why = "it was written by a newer version; start that version, or restore a backup made before the upgrade";
 		return SE_FORMAT;
 	}
+	if (engine_number(se, "SELECT count(*) FROM meta WHERE id = 0", &rc) != 1 || rc != SQLITE_OK) {
+		*why = "its tables are not what they should be (damaged); restore a backup";
+		return SE_CORRUPT;
+	}
 	return SE_OK;
 }
 

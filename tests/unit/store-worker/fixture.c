@@ -49,14 +49,18 @@ static void fixture_start(struct fixture *f)
 	f->store->mono_ms = fixture_mono;
 	f->store->clock_arg = f;
 	snprintf(shadow, sizeof shadow, "%s.shadow", f->dir);
-	setenv("SLUICE_SHADOW", shadow, 1);
+	if (f->bare)
+		unsetenv("SLUICE_SHADOW");
+	else
+		setenv("SLUICE_SHADOW", shadow, 1);
 	if (store_open(f->store, f->dir, &why, &final))
 		must(false, why);
 }
 
-void fixture_open(struct fixture *f, const char *dir)
+static void fixture_begin(struct fixture *f, const char *dir, bool bare)
 {
 	memset(f, 0, sizeof *f);
+	f->bare = bare;
 	f->wall_ms = 1700000000000;
 	f->mono_ms = 1000;
 	f->shadow_equal = true;
@@ -69,6 +73,16 @@ void fixture_open(struct fixture *f, const char *dir)
 		must(mkdtemp(f->dir), "mkdtemp");
 	}
 	fixture_start(f);
+}
+
+void fixture_open(struct fixture *f, const char *dir)
+{
+	fixture_begin(f, dir, false);
+}
+
+void fixture_open_bare(struct fixture *f)
+{
+	fixture_begin(f, NULL, true);
 }
 
 static void remove_in(int dir)

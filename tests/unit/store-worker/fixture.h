@@ -39,11 +39,13 @@ struct fixture {
 	uint64_t wall_ms, mono_ms;
 	struct client c[4];
 	int n;
+	bool bare; /* no shadow */
 	bool kept; /* the directory is not removed with the store */
 	bool shadow_equal; /* whenever it was compared */
 };
 
 void fixture_open(struct fixture *, const char *dir); /* dir NULL: a new one */
+void fixture_open_bare(struct fixture *);             /* without a shadow */
 void fixture_close(struct fixture *);                 /* checks that the shadow is equal */
 void fixture_kill(struct fixture *);                  /* as a crash would leave it: no last batch */
 void fixture_reopen(struct fixture *);                /* an orderly end and another start on the same directory */

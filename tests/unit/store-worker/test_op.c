@@ -305,7 +305,7 @@ static void test_mixed_batch(void)
 	bad[0].producer_seq = 1;
 	bad[0].stream_seq = SL_STR("zzz");
 	for (int i = 0; i < 20; i++) {
-		char seq[8], data[8];
+		char seq[16], data[16];
 
 		snprintf(seq, sizeof seq, "%03d", i);
 		snprintf(data, sizeof data, "%d", i);

@@ -181,7 +181,7 @@ static void test_retention(void)
 	create(&f, c, "ret/big", "text/plain", "a record that is larger than the bound");
 	create(&f, c, "other", "text/plain", "");
 	for (int i = 0; i < 10; i++) {
-		char data[8];
+		char data[16];
 
 		snprintf(data, sizeof data, "%05d", i);
 		append(&f, c, "ret/a", data);

@@ -1,0 +1,280 @@
+/*
+ * test_fault.c - the disk is full, writes fail, memory runs out: nothing is acknowledged that is not there, and a full disk is no end.
+ *
+ * A VFS in front of the real one fails the n-th write, sync or shared-memory call.
+ */
+#include "lib/log.h"
+#include "tests/unit/store-worker/fixture.h"
+
+/* ---- the VFS ---- */
+
+static struct {
+	bool full, io;
+	long countdown; /* calls until it fails; negative: never */
+	unsigned long calls;
+} fault = {.countdown = -1};
+
+struct fault_file {
+	sqlite3_file base;
+	sqlite3_file *real;
+};
+
+static sqlite3_vfs fault_vfs, *real_vfs;
+static sqlite3_io_methods fault_methods;
+
+static sqlite3_file *real_of(sqlite3_file *f)
+{
+	return ((struct fault_file *)(void *)f)->real;
+}
+
+static int fault_next(void)
+{
+	fault.calls++;
+	if (fault.countdown > 0)
+		fault.countdown--;
+	if (fault.countdown != 0)
+		return SQLITE_OK;
+	return fault.full ? SQLITE_FULL : fault.io ? SQLITE_IOERR_WRITE : SQLITE_OK;
+}
+
+static int fault_close(sqlite3_file *f)
+{
+	int rc = real_of(f)->pMethods->xClose(real_of(f));
+
+	free(real_of(f));
+	return rc;
+}
+
+static int fault_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 at)
+{
+	int rc = fault_next();
+
+	return rc ? rc : real_of(f)->pMethods->xWrite(real_of(f), p, n, at);
+}
+
+static int fault_sync(sqlite3_file *f, int flags)
+{
+	int rc = fault.full ? SQLITE_OK : fault_next();
+
+	return rc ? SQLITE_IOERR_FSYNC : real_of(f)->pMethods->xSync(real_of(f), flags);
+}
+
+static int fault_read(sqlite3_file *f, void *p, int n, sqlite3_int64 at)
+{
+	return real_of(f)->pMethods->xRead(real_of(f), p, n, at);
+}
+static int fault_truncate(sqlite3_file *f, sqlite3_int64 n)
+{
+	return real_of(f)->pMethods->xTruncate(real_of(f), n);
+}
+static int fault_size(sqlite3_file *f, sqlite3_int64 *n)
+{
+	return real_of(f)->pMethods->xFileSize(real_of(f), n);
+}
+static int fault_lock(sqlite3_file *f, int level)
+{
+	return real_of(f)->pMethods->xLock(real_of(f), level);
+}
+static int fault_unlock(sqlite3_file *f, int level)
+{
+	return real_of(f)->pMethods->xUnlock(real_of(f), level);
+}
+static int fault_reserved(sqlite3_file *f, int *out)
+{
+	return real_of(f)->pMethods->xCheckReservedLock(real_of(f), out);
+}
+static int fault_control(sqlite3_file *f, int op, void *arg)
+{
+	return real_of(f)->pMethods->xFileControl(real_of(f), op, arg);
+}
+static int fault_sector(sqlite3_file *f)
+{
+	return real_of(f)->pMethods->xSectorSize(real_of(f));
+}
+static int fault_device(sqlite3_file *f)
+{
+	return real_of(f)->pMethods->xDeviceCharacteristics(real_of(f));
+}
+static int fault_shm_map(sqlite3_file *f, int page, int size, int extend, void volatile **p)
+{
+	return real_of(f)->pMethods->xShmMap(real_of(f), page, size, extend, p);
+}
+static int fault_shm_lock(sqlite3_file *f, int offset, int n, int flags)
+{
+	return real_of(f)->pMethods->xShmLock(real_of(f), offset, n, flags);
+}
+static void fault_shm_barrier(sqlite3_file *f)
+{
+	real_of(f)->pMethods->xShmBarrier(real_of(f));
+}
+static int fault_shm_unmap(sqlite3_file *f, int remove)
+{
+	return real_of(f)->pMethods->xShmUnmap(real_of(f), remove);
+}
+
+static int fault_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int flags, int *out)
+{
+	struct fault_file *ff = (struct fault_file *)(void *)f;
+	int rc;
+
+	(void)vfs;
+	ff->base.pMethods = NULL;
+	ff->real = calloc(1, (size_t)real_vfs->szOsFile);
+	if (!ff->real)
+		return SQLITE_NOMEM;
+	rc = real_vfs->xOpen(real_vfs, name, ff->real, flags, out);
+	if (rc == SQLITE_OK)
+		ff->base.pMethods = &fault_methods;
+	else
+		free(ff->real);
+	return rc;
+}
+
+static void fault_register(void)
+{
+	real_vfs = sqlite3_vfs_find(NULL);
+	fault_methods = (sqlite3_io_methods){.iVersion = 2,
+	                                     .xClose = fault_close,
+	                                     .xRead = fault_read,
+	                                     .xWrite = fault_write,
+	                                     .xTruncate = fault_truncate,
+	                                     .xSync = fault_sync,
+	                                     .xFileSize = fault_size,
+	                                     .xLock = fault_lock,
+	                                     .xUnlock = fault_unlock,
+	                                     .xCheckReservedLock = fault_reserved,
+	                                     .xFileControl = fault_control,
+	                                     .xSectorSize = fault_sector,
+	                                     .xDeviceCharacteristics = fault_device,
+	                                     .xShmMap = fault_shm_map,
+	                                     .xShmLock = fault_shm_lock,
+	                                     .xShmBarrier = fault_shm_barrier,
+	                                     .xShmUnmap = fault_shm_unmap};
+	fault_vfs = *real_vfs;
+	fault_vfs.zName = "fault";
+	fault_vfs.szOsFile = sizeof(struct fault_file);
+	fault_vfs.xOpen = fault_open;
+	sqlite3_vfs_register(&fault_vfs, 1);
+}
+
+/* ---- tests ---- */
+
+static struct fixture f;
+static struct client *c;
+
+static void test_full(void)
+{
+	struct sl_store_outcome o;
+	uint64_t tail, notices;
+
+	create(&f, c, "s", "text/plain", "before");
+	sl_put_store_watch(&c->ipc, &(struct sl_store_watch){.watch = 1, .stream = SL_STR("s")});
+	client_pump(&f, c);
+	notices = c->n_notices;
+	tail = produce(&f, c, "s", "w", 0, 0, "x").tail;
+	notices++;
+	fault.full = true;
+	fault.countdown = 0;
+	o = produce(&f, c, "s", "w", 0, 1, "lost");
+	is_out(o, SLUICE_EFULL, 0, "no space");
+	is_out(create(&f, c, "t", "text/plain", ""), SLUICE_EFULL, 0, "for a create either");
+	is_int(f.store->fatal, 0, "the writer goes on");
+	is_int(c->n_notices, (int64_t)notices, "nobody hears of it");
+	is_str(contents(&f, "s"), "before|x|", "reads go on");
+	fault.countdown = -1;
+	fault.full = false;
+	o = produce(&f, c, "s", "w", 0, 1, "y");
+	is_out(o, SLUICE_OK, 0, "space again");
+	is_int(o.start, (int64_t)tail, "offsets go on where they were");
+	is_str(contents(&f, "s"), "before|x|y|", "nothing of the lost one");
+	is_str(contents(&f, "t"), "(-6)", "nor of the create");
+	is_out(create(&f, c, "t", "text/plain", ""), SLUICE_OK, 0, "which can be done again");
+}
+
+/* The n-th write of a batch fails, for every n: all of it is lost, refusals included, and nothing of it is remembered. */
+static void test_full_anywhere(void)
+{
+	struct sl_store_op ops[4] = {op_of(SLUICE_OP_APPEND, "s"), op_of(SLUICE_OP_CREATE, "new"), op_of(SLUICE_OP_APPEND, "new"),
+	                             op_of(SLUICE_OP_APPEND, "missing")};
+	char before[256];
+	int failed = 0;
+
+	ops[0].data = ops[2].data = ops[3].data = SL_STR("data");
+	snprintf(before, sizeof before, "%s", contents(&f, "s"));
+	for (long n = 0; n < 60; n++) {
+		uint64_t req = 0;
+		bool all_lost = true;
+
+		fault.full = true;
+		fault.countdown = n;
+		for (int i = 0; i < 4; i++)
+			req = send_ops(c, &ops[i], 1, NULL, 0);
+		wait_result(&f, c, req);
+		fault.countdown = -1;
+		fault.full = false;
+		if (c->out[0].status != SLUICE_EFULL)
+			break;
+		failed++;
+		all_lost = strcmp(contents(&f, "s"), before) == 0 && strcmp(contents(&f, "new"), "(-6)") == 0;
+		if (!all_lost)
+			ok(false, "something of a failed batch is left");
+	}
+	ok(failed > 3, "the disk was full at every write of a batch in turn");
+	is_str(contents(&f, "new"), "data|", "the first batch that found room is there");
+	is_int(c->out[0].status, SLUICE_ENOENT, "and its refusals are what they should be");
+}
+
+static void test_io(void)
+{
+	fault.io = true;
+	fault.countdown = 0;
+	is_out(append(&f, c, "s", "lost"), SLUICE_EINTERNAL, 0, "an I/O error");
+	is_int(f.store->fatal, 1, "ends the writer");
+	is_int(store_turn(f.store, 0), SLUICE_EINTERNAL, "the loop says so");
+	fault.io = false;
+	fault.countdown = -1;
+	fixture_kill(&f);
+	c = fixture_client(&f);
+	is_out(append(&f, c, "new", "again"), SLUICE_OK, 0, "a new writer opens it");
+	is_str(contents(&f, "new"), "data|again|", "what was acknowledged is there");
+}
+
+/* A sync that fails: whether the batch is on the disk is not known, so nobody is told that it is. */
+static void test_sync(void)
+{
+	f.store->settings.sync = SE_SYNC_FULL;
+	sqlite3_exec(se_handle(f.store->se), "PRAGMA synchronous = FULL", NULL, NULL, NULL);
+	for (long n = 1; n < 20; n++) {
+		struct sl_store_outcome o;
+
+		fault.io = true;
+		fault.countdown = n;
+		o = append(&f, c, "new", "?");
+		fault.io = false;
+		fault.countdown = -1;
+		if (o.status == SLUICE_OK)
+			break;
+		if (!f.store->fatal)
+			ok(false, "a failed sync must end the writer");
+		fixture_kill(&f);
+		c = fixture_client(&f);
+		sqlite3_exec(se_handle(f.store->se), "PRAGMA synchronous = FULL", NULL, NULL, NULL);
+	}
+	is_int(f.store->fatal, 0, "in the end it works");
+	is_int(sql_int(&f, "SELECT count(*) FROM (SELECT start, lag(stop) OVER (PARTITION BY stream ORDER BY start) AS s FROM chunk)"
+	                   " WHERE s IS NOT NULL AND s <> start"),
+	       0, "no gap, no overlap");
+}
+
+int main(void)
+{
+	fault_register();
+	fixture_open_bare(&f); /* a shadow would write to the same disk */
+	c = fixture_client(&f);
+	test_full();
+	test_full_anywhere();
+	test_io();
+	test_sync();
+	fixture_close(&f);
+	return tap_done();
+}
