@@ -148,7 +148,7 @@ static void load(int out)
 {
 	struct fixture f;
 	struct client *c;
-	char name[8], data[16];
+	char name[16], data[16];
 
 	fixture_open(&f, dir);
 	shadow_close(f.store);
@@ -217,7 +217,7 @@ static void test_kill(void)
 		fixture_open(&f, dir);
 		c = fixture_client(&f);
 		for (int s = 0; s < 4; s++) {
-			char name[8];
+			char name[16];
 			struct sl_store_outcome o;
 			uint32_t expected = 0;
 			const char *text;
