@@ -26,11 +26,34 @@ struct sluice_payload {
 	struct fake_bytes bytes;
 };
 
+/* The fake's own memory never fails: a test that lets malloc() fail looks at fake_allocating. */
+unsigned fake_allocating;
+
+void *fake_realloc(void *old, size_t n)
+{
+	void *p;
+
+	fake_allocating++;
+	p = realloc(old, n ? n : 1);
+	fake_allocating--;
+	assert(p);
+	return p;
+}
+
+void *fake_malloc(size_t n)
+{
+	return fake_realloc(NULL, n);
+}
+
+void *fake_calloc(size_t n, size_t size)
+{
+	return memset(fake_malloc(n * size), 0, n * size);
+}
+
 char *fake_dup(const void *data, size_t n)
 {
-	char *s = malloc(n + 1);
+	char *s = fake_malloc(n + 1);
 
-	assert(s);
 	if (n)
 		memcpy(s, data, n);
 	s[n] = '\0';
@@ -41,8 +64,7 @@ void fake_bytes_add(struct fake_bytes *b, const void *data, size_t n)
 {
 	if (b->len + n + 1 > b->cap) {
 		b->cap = (b->len + n + 1) * 2;
-		b->data = realloc(b->data, b->cap);
-		assert(b->data);
+		b->data = fake_realloc(b->data, b->cap);
 	}
 	if (n)
 		memcpy(b->data + b->len, data, n);
@@ -135,8 +157,7 @@ static void fake_conf_set(struct sluice_conf *conf, const char *setting)
 			o++;
 		conf->list_key = o->name;
 		if (bracket[1] == '+') {
-			conf->list = realloc(conf->list, ++conf->n_list * sizeof *conf->list);
-			assert(conf->list);
+			conf->list = fake_realloc(conf->list, ++conf->n_list * sizeof *conf->list);
 			conf->list[conf->n_list - 1] = (struct sluice_conf){.table = o->sub};
 		}
 		to = &conf->list[conf->n_list - 1];
@@ -156,8 +177,7 @@ static int fake_timer_new(fake *f, void (*fn)(void *), void *arg, struct sluice_
 
 	if (fake_fails(f))
 		return SLUICE_ENOMEM;
-	t = calloc(1, sizeof *t);
-	assert(t);
+	t = fake_calloc(1, sizeof *t);
 	*t = (struct sluice_timer){.f = f, .fn = fn, .arg = arg};
 	TAILQ_INSERT_TAIL(&f->timers, t, link);
 	f->n_timers++;
@@ -185,8 +205,7 @@ static int fake_defer_add(fake *f, void (*fn)(void *), void *arg)
 
 	if (fake_fails(f))
 		return SLUICE_ENOMEM;
-	d = calloc(1, sizeof *d);
-	assert(d);
+	d = fake_calloc(1, sizeof *d);
 	d->fn = fn;
 	d->arg = arg;
 	TAILQ_INSERT_TAIL(&f->defers, d, link);
@@ -258,8 +277,7 @@ static struct sluice_buf *fake_buf_new(fake *f, struct sluice_slice bytes)
 
 	if (fake_fails(f))
 		return NULL;
-	b = calloc(1, sizeof *b);
-	assert(b);
+	b = fake_calloc(1, sizeof *b);
 	b->f = f;
 	b->refs = 1;
 	fake_bytes_add(&b->bytes, bytes.data, bytes.len);
@@ -284,9 +302,8 @@ static void fake_buf_unref(struct sluice_buf *b)
 
 struct sluice_payload *fake_payload(fake *f, const void *data, size_t n)
 {
-	struct sluice_payload *p = calloc(1, sizeof *p);
+	struct sluice_payload *p = fake_calloc(1, sizeof *p);
 
-	assert(p);
 	p->f = f;
 	fake_bytes_add(&p->bytes, data, n);
 	f->n_payloads++;
@@ -389,9 +406,8 @@ static struct sluice_slice fake_claim(const struct sluice_principal *who, const 
 
 fake *fake_new(const struct sluice_plugin *plugin, const char *const *settings)
 {
-	fake *f = calloc(1, sizeof *f);
+	fake *f = fake_calloc(1, sizeof *f);
 
-	assert(f);
 	f->plugin = plugin;
 	f->conf.table = plugin->options;
 	f->mount = plugin->default_mount;

@@ -145,6 +145,10 @@ void fake_trim(fake *, const char *name, uint64_t to);
 void fake_remove(fake *, const char *name, bool soft); /* and tells the watchers */
 void fake_room(fake *);                                /* the queue has room again */
 
+extern unsigned fake_allocating; /* not 0: malloc() is called by the fake itself */
+void *fake_malloc(size_t);
+void *fake_calloc(size_t, size_t);
+void *fake_realloc(void *, size_t);
 bool fake_fails(fake *);
 void fake_bytes_add(struct fake_bytes *, const void *, size_t);
 

@@ -112,7 +112,7 @@ static void http_parse_query(hreq *r, char *text)
 hreq *fake_http(fake *f, const char *method, const char *target, const char *const *headers, const char *body,
                 size_t body_len)
 {
-	hreq *r = calloc(1, sizeof *r);
+	hreq *r = fake_calloc(1, sizeof *r);
 	const char *mark = strchr(target, '?');
 	size_t path_len = mark ? (size_t)(mark - target) : strlen(target);
 	const struct sluice_route *route;
@@ -120,10 +120,9 @@ hreq *fake_http(fake *f, const char *method, const char *target, const char *con
 	assert(r && target[0] == '/');
 	r->f = f;
 	r->method = fake_dup(method, strlen(method));
-	r->path = malloc(path_len + 1);
-	assert(r->path);
+	r->path = fake_malloc(path_len + 1);
 	http_decode(r->path, target + 1, path_len - 1, false);
-	r->target = malloc(strlen(f->mount) + path_len + 1);
+	r->target = fake_malloc(strlen(f->mount) + path_len + 1);
 	assert(r->target);
 	sprintf(r->target, "%s%.*s", f->mount, (int)path_len, target);
 	r->text = fake_dup(mark ? mark + 1 : "", mark ? strlen(mark + 1) : 0);

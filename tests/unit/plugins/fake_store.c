@@ -1,50 +1,19 @@
 /*
- * fake_store.c - the fake's store: streams in lists, the writer's checks in the order of the protocol, reads in steps. Tests only.
+ * fake_store.c - the fake's store: streams in lists, the writer's checks in the order of the protocol, subscriptions. Tests only.
  */
-#include "tests/unit/plugins/fake_host.h"
+#include "tests/unit/plugins/fake_store.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct sluice_slice slice;
-
-enum fake_req_kind { REQ_SUBMIT, REQ_READ, REQ_LIST };
-struct sluice_req {
-	TAILQ_ENTRY(sluice_req) link;
-	enum fake_req_kind kind;
-	fake *f;
-	void *arg;
-	union {
-		sluice_done_fn *done;
-		sluice_read_fn *read;
-		sluice_list_fn *list;
-	} fn;
-	struct sluice_op op; /* one per request */
-	struct sluice_read rd;
-	char *name, *type, *producer, *seq, *fork_of, *prefix, *after;
-	struct fake_bytes data;
-	uint32_t *lens;
-	uint32_t limit;
-};
-struct sluice_sub {
-	TAILQ_ENTRY(sluice_sub) link;
-	fake *f;
-	char *name;
-	sluice_event_fn *fn;
-	void *arg;
-	uint32_t pending; /* SLUICE_EV_* */
-	uint64_t tail;
-	bool told, over;
-};
-
-static char *dup_slice(slice s)
+char *dup_slice(slice s)
 {
 	return s.data ? fake_dup(s.data, s.len) : NULL;
 }
 
-static slice slice_of(const char *s)
+slice slice_of(const char *s)
 {
 	return (slice){.data = s, .len = s ? strlen(s) : 0};
 }
@@ -58,7 +27,7 @@ struct fake_stream *fake_stream(fake *f, const char *name)
 	return s;
 }
 
-static void req_free(struct sluice_req *r)
+void req_free(struct sluice_req *r)
 {
 	TAILQ_REMOVE(&r->f->reqs, r, link);
 	r->f->n_reqs--;
@@ -74,11 +43,10 @@ static void req_free(struct sluice_req *r)
 	free(r);
 }
 
-static struct sluice_req *req_new(fake *f, enum fake_req_kind kind, void *arg, struct sluice_req **out)
+struct sluice_req *req_new(fake *f, enum fake_req_kind kind, void *arg, struct sluice_req **out)
 {
-	struct sluice_req *r = calloc(1, sizeof *r);
+	struct sluice_req *r = fake_calloc(1, sizeof *r);
 
-	assert(r);
 	r->kind = kind;
 	r->f = f;
 	r->arg = arg;
@@ -118,8 +86,7 @@ static int store_submit(fake *f, const struct sluice_op *op, size_t n, sluice_do
 	if (op->message_len) {
 		uint64_t sum = 0;
 
-		r->lens = malloc(op->n_messages * sizeof *r->lens);
-		assert(r->lens);
+		r->lens = fake_malloc(op->n_messages * sizeof *r->lens);
 		memcpy(r->lens, op->message_len, op->n_messages * sizeof *r->lens);
 		for (uint32_t i = 0; i < op->n_messages; i++)
 			sum += r->lens[i];
@@ -132,14 +99,13 @@ static void stream_put(struct fake_stream *s, const struct sluice_req *r)
 {
 	struct fake_record *rec;
 
-	s->record = realloc(s->record, (s->n_record + 1) * sizeof *s->record);
+	s->record = fake_realloc(s->record, (s->n_record + 1) * sizeof *s->record);
 	assert(s->record && r->data.len > 0);
 	rec = &s->record[s->n_record++];
 	memset(rec, 0, sizeof *rec);
 	fake_bytes_add(&rec->data, r->data.data, r->data.len);
 	rec->n_message = r->lens ? r->op.n_messages : 1;
-	rec->message = malloc(rec->n_message * sizeof *rec->message);
-	assert(rec->message);
+	rec->message = fake_malloc(rec->n_message * sizeof *rec->message);
 	for (size_t i = 0; i < rec->n_message; i++)
 		rec->message[i] = r->lens ? r->lens[i] : (uint32_t)r->data.len;
 	s->tail += r->data.len + SLUICE_RECORD_OVERHEAD;
@@ -294,8 +260,7 @@ static int op_create(fake *f, struct sluice_req *r, struct sluice_result *res)
 			return err;
 		if (r->op.flags & SLUICE_A_REFUSE)
 			return refuse(res, SLUICE_EINVAL, SLUICE_WHY_PAYLOAD);
-		s = calloc(1, sizeof *s);
-		assert(s);
+		s = fake_calloc(1, sizeof *s);
 		s->name = fake_dup(r->name, strlen(r->name));
 		s->type = r->type ? fake_dup(r->type, strlen(r->type)) : NULL;
 		s->incarnation = f->next_incarnation++;
@@ -351,8 +316,7 @@ static void producer_accept(struct fake_stream *s, const struct sluice_req *r)
 	struct fake_producer *p = producer_of(s, r->producer);
 
 	if (!p) {
-		p = calloc(1, sizeof *p);
-		assert(p);
+		p = fake_calloc(1, sizeof *p);
 		p->id = fake_dup(r->producer, strlen(r->producer));
 		p->next = s->producers;
 		s->producers = p;
@@ -455,212 +419,6 @@ static void submit_run(struct sluice_req *r)
 	done(arg, &res, 1);
 }
 
-/* ---- reads ---- */
-
-static int store_read(fake *f, const struct sluice_read *rd, sluice_read_fn *fn, void *arg, struct sluice_req **out)
-{
-	struct sluice_req *r;
-
-	if (fake_fails(f))
-		return SLUICE_ENOMEM;
-	assert(rd->size == sizeof *rd && rd->stream.len > 0);
-	r = req_new(f, REQ_READ, arg, out);
-	r->fn.read = fn;
-	r->rd = *rd;
-	r->name = dup_slice(rd->stream);
-	return 0;
-}
-
-struct fake_step {
-	struct fake_bytes data;
-	uint32_t *message_end;
-	struct sluice_record *record;
-	size_t n_message_end, n_record;
-	uint64_t next, skip;
-};
-
-static void step_add(struct fake_step *step, const struct fake_record *rec, uint64_t skip, size_t take)
-{
-	size_t begin = step->data.len, at = 0;
-
-	fake_bytes_add(&step->data, rec->data.data + skip, take);
-	for (size_t i = 0; i < rec->n_message; i++) {
-		at += rec->message[i];
-		if (at <= skip || at > skip + take)
-			continue;
-		step->message_end = realloc(step->message_end, (step->n_message_end + 1) * sizeof(uint32_t));
-		assert(step->message_end);
-		step->message_end[step->n_message_end++] = (uint32_t)(begin + at - skip);
-	}
-	if (skip + take < rec->data.len)
-		return;
-	step->record = realloc(step->record, (step->n_record + 1) * sizeof *step->record);
-	assert(step->record);
-	step->record[step->n_record++] = (struct sluice_record){.end = rec->end, .data_end = (uint32_t)step->data.len};
-}
-
-static void step_run(const fake *f, const struct fake_stream *s, uint64_t from, uint64_t skip, uint64_t until,
-                     struct fake_step *step)
-{
-	step->next = from;
-	step->skip = 0;
-	for (size_t i = 0; i < s->n_record && step->data.len < f->step; i++) {
-		const struct fake_record *rec = &s->record[i];
-		size_t take;
-
-		if (rec->end <= from || rec->end > until)
-			continue;
-		take = rec->data.len - skip;
-		if (take > f->step - step->data.len) {
-			take = f->step - step->data.len;
-			step_add(step, rec, skip, take);
-			step->next = rec->end - rec->data.len - SLUICE_RECORD_OVERHEAD;
-			step->skip = skip + take;
-			return;
-		}
-		step_add(step, rec, skip, take);
-		step->next = rec->end;
-		skip = 0;
-	}
-	if (step->next < until && step->data.len < f->step)
-		step->next = until;
-}
-
-static void read_plan(const struct fake_stream *s, const struct sluice_read *rd, struct sluice_read_result *res)
-{
-	uint64_t from = rd->from > s->tail ? s->tail : rd->from;
-
-	res->from = res->end = from;
-	if (rd->budget == 0 || from == s->tail)
-		return;
-	if (from < s->earliest) {
-		res->status = SLUICE_EGONE;
-		res->reason = SLUICE_WHY_TRIMMED;
-		return;
-	}
-	for (size_t i = 0; i < s->n_record; i++) {
-		const struct fake_record *rec = &s->record[i];
-
-		if (rec->end <= from)
-			continue;
-		if (res->payload_bytes == 0)
-			res->from = rec->end - rec->data.len - SLUICE_RECORD_OVERHEAD;
-		else if (res->payload_bytes + rec->data.len > rd->budget)
-			break;
-		res->payload_bytes += rec->data.len;
-		res->messages += rec->n_message;
-		res->end = rec->end;
-	}
-}
-
-static void read_facts(const fake *f, const struct fake_stream *s, struct sluice_read_result *res)
-{
-	(void)f;
-	res->status = !s ? SLUICE_ENOENT : s->soft ? SLUICE_EGONE : SLUICE_OK;
-	res->reason = s && s->soft ? SLUICE_WHY_SOFT_DELETED : SLUICE_WHY_NONE;
-	if (!s)
-		return;
-	res->flags = s->flags;
-	res->content_type = slice_of(s->type);
-	res->incarnation = s->incarnation;
-	res->created_ms = s->created_ms;
-	res->tail = s->tail;
-	res->earliest = s->earliest;
-	res->ttl_s = s->ttl_s;
-	res->expires_ms = s->expires_ms;
-}
-
-static void read_run(struct sluice_req *r)
-{
-	struct sluice_read_result res = {.size = sizeof res, .message = ""};
-	struct fake_step step = {{0}, NULL, NULL, 0, 0, 0, 0};
-	struct fake_stream *s = fake_stream(r->f, r->name);
-	sluice_read_fn *fn = r->fn.read;
-	void *arg = r->arg;
-	fake *f = r->f;
-
-	read_facts(f, s, &res);
-	if (f->read_status) {
-		res.status = f->read_status;
-	} else if (r->rd.flags & SLUICE_RD_CONTINUE) {
-		if (!s || s->incarnation != r->rd.incarnation)
-			res.status = SLUICE_EGONE;
-		res.from = r->rd.from;
-		res.end = r->rd.until;
-		if (res.status == SLUICE_OK)
-			step_run(f, s, r->rd.from, r->rd.skip, r->rd.until, &step);
-	} else if (res.status == SLUICE_OK) {
-		read_plan(s, &r->rd, &res);
-		if (res.status == SLUICE_OK) {
-			step_run(f, s, res.from, 0, res.end, &step);
-			res.flags |= res.end == s->tail ? SLUICE_R_UP_TO_DATE : 0;
-		}
-	}
-	res.data = (slice){.data = step.data.data, .len = step.data.len};
-	res.next = step.next;
-	res.skip = step.skip;
-	res.message_end = step.message_end;
-	res.n_message_end = step.n_message_end;
-	res.record = step.record;
-	res.n_record = step.n_record;
-	req_free(r);
-	fn(arg, &res);
-	free(step.data.data);
-	free(step.message_end);
-	free(step.record);
-}
-
-/* ---- listing ---- */
-
-static int store_list(fake *f, slice prefix, slice after, uint32_t limit, sluice_list_fn *fn, void *arg,
-                      struct sluice_req **out)
-{
-	struct sluice_req *r;
-
-	if (fake_fails(f))
-		return SLUICE_ENOMEM;
-	r = req_new(f, REQ_LIST, arg, out);
-	r->fn.list = fn;
-	r->prefix = fake_dup(prefix.data, prefix.len);
-	r->after = fake_dup(after.data, after.len);
-	r->limit = limit;
-	return 0;
-}
-
-static const struct fake_stream *list_next(const fake *f, const char *prefix, const char *after)
-{
-	const struct fake_stream *best = NULL;
-
-	for (const struct fake_stream *s = f->streams; s; s = s->next)
-		if (!s->soft && strncmp(s->name, prefix, strlen(prefix)) == 0 && strcmp(s->name, after) > 0 &&
-		    (!best || strcmp(s->name, best->name) < 0))
-			best = s;
-	return best;
-}
-
-static void list_run(struct sluice_req *r)
-{
-	struct sluice_list_entry *entry = calloc(r->limit, sizeof *entry);
-	sluice_list_fn *fn = r->fn.list;
-	const struct fake_stream *s = list_next(r->f, r->prefix, r->after);
-	void *arg = r->arg;
-	int status = r->f->read_status;
-	size_t n = 0;
-
-	assert(entry);
-	for (; s && n < r->limit; s = list_next(r->f, r->prefix, s->name))
-		entry[n++] = (struct sluice_list_entry){.stream = slice_of(s->name),
-		                                        .content_type = slice_of(s->type),
-		                                        .tail = s->tail,
-		                                        .earliest = s->earliest,
-		                                        .created_ms = s->created_ms,
-		                                        .incarnation = s->incarnation,
-		                                        .flags = s->flags};
-	req_free(r);
-	fn(arg, status, entry, status ? 0 : n, s != NULL);
-	free(entry);
-}
-
 /* ---- subscriptions ---- */
 
 static int store_subscribe(fake *f, slice stream, int live, sluice_event_fn *fn, void *arg, struct sluice_sub **out)
@@ -670,8 +428,7 @@ static int store_subscribe(fake *f, slice stream, int live, sluice_event_fn *fn,
 	(void)live;
 	if (fake_fails(f))
 		return SLUICE_ENOMEM;
-	sub = calloc(1, sizeof *sub);
-	assert(sub);
+	sub = fake_calloc(1, sizeof *sub);
 	sub->f = f;
 	sub->name = dup_slice(stream);
 	sub->fn = fn;

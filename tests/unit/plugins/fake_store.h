@@ -1,0 +1,49 @@
+/*
+ * fake_store.h - what the two halves of the fake's store share. Tests only.
+ */
+#ifndef FAKE_STORE_H
+#define FAKE_STORE_H
+
+#include "tests/unit/plugins/fake_host.h"
+
+typedef struct sluice_slice slice;
+
+enum fake_req_kind { REQ_SUBMIT, REQ_READ, REQ_LIST };
+struct sluice_req {
+	TAILQ_ENTRY(sluice_req) link;
+	enum fake_req_kind kind;
+	fake *f;
+	void *arg;
+	union {
+		sluice_done_fn *done;
+		sluice_read_fn *read;
+		sluice_list_fn *list;
+	} fn;
+	struct sluice_op op; /* one per request */
+	struct sluice_read rd;
+	char *name, *type, *producer, *seq, *fork_of, *prefix, *after;
+	struct fake_bytes data;
+	uint32_t *lens;
+	uint32_t limit;
+};
+struct sluice_sub {
+	TAILQ_ENTRY(sluice_sub) link;
+	fake *f;
+	char *name;
+	sluice_event_fn *fn;
+	void *arg;
+	uint32_t pending; /* SLUICE_EV_* */
+	uint64_t tail;
+	bool told, over;
+};
+
+char *dup_slice(slice);
+slice slice_of(const char *);
+struct sluice_req *req_new(fake *, enum fake_req_kind, void *arg, struct sluice_req **out);
+void req_free(struct sluice_req *);
+int store_read(fake *, const struct sluice_read *, sluice_read_fn *, void *arg, struct sluice_req **out);
+int store_list(fake *, slice prefix, slice after, uint32_t limit, sluice_list_fn *, void *arg, struct sluice_req **out);
+void read_run(struct sluice_req *);
+void list_run(struct sluice_req *);
+
+#endif
