@@ -154,7 +154,7 @@ static int plan_records(struct rows *w, const struct row *row, uint64_t budget, 
 int sl_reader_plan(struct sl_reader *r, const struct sl_facts *f, uint64_t from, uint64_t budget, struct sl_plan *plan)
 {
 	struct rows w = {.r = r, .at = from};
-	struct row row;
+	struct row row = {0};
 	bool found, any = false;
 	int rc;
 
@@ -354,7 +354,7 @@ static int step_row(struct rows *w, const struct row *row, uint64_t until, struc
 int sl_reader_step(struct sl_reader *r, uint64_t incarnation, uint64_t from, uint64_t skip, uint64_t until, struct sl_step *out)
 {
 	struct rows w = {.r = r, .at = from};
-	struct row row;
+	struct row row = {0};
 	bool found;
 	int rc = reader_by_id(r, incarnation, &w.top, &found);
 

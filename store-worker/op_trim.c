@@ -16,7 +16,7 @@ int txn_trim(struct txn *t, const struct stream *s, uint64_t earliest)
 int txn_boundary(struct txn *t, const struct stream *s, uint64_t *offset)
 {
 	struct walk w = {0};
-	struct walk_record rec;
+	struct walk_record rec = {0};
 	bool found;
 	int rc = txn_settle(t);
 

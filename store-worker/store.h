@@ -495,7 +495,7 @@ void hold_done(struct store *, struct held_part *);  /* from payload.c, on the l
 
 /* watch.c */
 void watch_reply(struct store *, const struct reply *, sl_slice name);
-void watch_event(void *store, const struct se_event *);
+void watch_event(void *arg, const struct se_event *);
 void watch_notify(struct store *);
 void watch_late(struct peer *);                      /* there is room again */
 void watch_drop(struct peer *);
