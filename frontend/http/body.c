@@ -16,6 +16,20 @@ static bool body_refuse(struct sluice_http_req *r, int e)
 	return false;
 }
 
+/* The budget is counted all the same; only its limit does not hold for the one body that is let through. */
+static int body_add(struct sluice_http_req *r, sl_slice s)
+{
+	struct payload_budget *budget = r->engine->budget;
+	uint64_t max = budget->max;
+	int e;
+
+	if (r->engine->overdraft == r)
+		budget->max = UINT64_MAX;
+	e = payload_add(r->payload, s);
+	budget->max = max;
+	return e;
+}
+
 /* 0: taken; EAGAIN: must wait; other errors are final. */
 static int body_collect(struct sluice_http_req *r, sl_slice s)
 {
@@ -27,7 +41,7 @@ static int body_collect(struct sluice_http_req *r, sl_slice s)
 		r->payload = payload_new(r->engine->budget);
 	if (!r->payload)
 		return SLUICE_ENOMEM;
-	e = payload_add(r->payload, s);
+	e = body_add(r, s);
 	if (e == SLUICE_EBUSY) {
 		engine_wait(r, true);
 		return SLUICE_EAGAIN;
@@ -97,6 +111,7 @@ static void body_finish(struct sluice_http_req *r)
 	if (!body_collects(r) && !r->ended && body_hand(r, SL_STR(""), true) == SLUICE_EAGAIN)
 		return;
 	r->body_done = true;
+	engine_wait_over(r);
 	if (body_collects(r) && !r->ended)
 		req_dispatch(r);
 }
@@ -135,6 +150,7 @@ void body_resume(struct sluice_http_req *r)
 void body_fini(struct sluice_http_req *r)
 {
 	engine_wait(r, false);
+	engine_wait_over(r);
 	sl_buf_fini(&r->pend);
 	payload_free(r->payload);
 	r->payload = NULL;

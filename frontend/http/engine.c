@@ -221,6 +221,28 @@ static void engine_on_sweep(evutil_socket_t fd, short what, void *arg)
 
 /* ---- waiting for body memory ---- */
 
+/* Bodies that are not complete may hold all the memory while each waits for the others. The one that has waited longest
+ * is let through: one at a time, so the budget is exceeded by one body at most. */
+static void wait_unstick(struct http_engine *e)
+{
+	struct sluice_http_req *first = TAILQ_FIRST(&e->waiting);
+
+	if (first != e->wait_first) {
+		e->wait_first = first;
+		e->wait_looks = 0;
+	}
+	if (!first || e->overdraft || ++e->wait_looks < WAIT_STUCK)
+		return;
+	e->overdraft = first;
+	req_work(first, WORK_BODY);
+}
+
+void engine_wait_over(struct sluice_http_req *r)
+{
+	if (r->engine->overdraft == r)
+		r->engine->overdraft = NULL;
+}
+
 static void engine_on_wait(evutil_socket_t fd, short what, void *arg)
 {
 	static const struct timeval tick = {0, 20000};
@@ -232,6 +254,7 @@ static void engine_on_wait(evutil_socket_t fd, short what, void *arg)
 	e->wait_set = false;
 	for (r = TAILQ_FIRST(&e->waiting); r && e->budget->used < e->budget->max; r = TAILQ_NEXT(r, wait_link))
 		req_work(r, WORK_BODY);
+	wait_unstick(e);
 	if (!TAILQ_EMPTY(&e->waiting) && event_add(&e->wait_event, &tick) == 0)
 		e->wait_set = true;
 }

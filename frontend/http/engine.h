@@ -45,6 +45,7 @@ enum {
 	ACCEPT_MAX = 16,       /* accepted a turn */
 	REFUSED_MAX = 64,      /* connections above the limit that are told so */
 	REQ_SIZE = 1536,       /* a request with its inline arena */
+	WAIT_STUCK = 25,       /* looks (20 ms each) at the same first waiter before it is let through */
 	GZIP_TURN = 64 * 1024, /* bytes compressed a turn and answer */
 	GZIP_MAX = 64,         /* answers being compressed at once; each costs 256 KiB */
 	FREE_MAX = 512         /* spare objects kept of each kind */
@@ -249,7 +250,7 @@ struct http_conn {
 	struct req_list reqs;
 	uint32_t n_reqs;
 	uint32_t n_fed; /* requests whose answers have bytes, or had some when last pulled */
-	struct h2 *h2; /* HTTP/2: owned */
+	struct h2 *h2;  /* HTTP/2: owned */
 	/* HTTP/1.1 */
 	size_t scan;
 	uint64_t body_left;
@@ -370,8 +371,8 @@ bool req_begin(struct sluice_http_req *, uint64_t content_length, bool has_lengt
 void req_error(struct sluice_http_req *, int status, const char *why);
 void req_error_allow(struct sluice_http_req *, uint32_t methods);
 void req_feed(struct sluice_http_req *, bool on); /* its answer has bytes, or has none left */
-void req_want_pull(struct sluice_http_req *); /* after a flush: there may be room */
-void req_reset(struct sluice_http_req *);     /* cut the answer off; gone() follows */
+void req_want_pull(struct sluice_http_req *);     /* after a flush: there may be room */
+void req_reset(struct sluice_http_req *);         /* cut the answer off; gone() follows */
 const char *status_phrase(int status);
 bool header_is_framing(sl_slice name); /* the engine's own business, whatever a plugin says */
 bool header_given(const struct sluice_header *, size_t n, sl_slice name);
@@ -430,6 +431,9 @@ struct http_engine {
 	TAILQ_HEAD(conn_list, http_conn) conns, dirty, dead_conns;
 	uint32_t n_conns;
 	struct req_list work, waiting;
+	const struct sluice_http_req *wait_first; /* to be compared only */
+	const struct sluice_http_req *overdraft;  /* its body may exceed the budget; to be compared only */
+	unsigned wait_looks;
 	struct timer_list timers[T_CLASSES];
 	struct event turn_event, again_event, sweep_event, wait_event, accept_event;
 	bool turn_set, again_set, sweep_set, wait_set;
@@ -457,5 +461,6 @@ void engine_schedule_again(struct http_engine *);      /* ... or in the next ite
 void engine_sweep(struct http_engine *, uint64_t now); /* tests call it with a clock of their own */
 void engine_conn_gone(struct http_engine *);
 void engine_wait(struct sluice_http_req *, bool on); /* for body memory */
+void engine_wait_over(struct sluice_http_req *);     /* its body is complete, or nobody wants it any more */
 
 #endif

@@ -109,6 +109,7 @@ void req_lose(struct sluice_http_req *r)
 {
 	r->lost = true;
 	engine_wait(r, false);
+	engine_wait_over(r);
 	out_clear(r->engine, &r->out);
 	if (r->held)
 		req_work(r, WORK_GONE);
@@ -363,6 +364,7 @@ void req_end(struct sluice_http_req *r)
 		return;
 	r->ended = true;
 	engine_wait(r, false);
+	engine_wait_over(r);
 	r->paused = false;
 	if (r->pend.len > 0)
 		req_work(r, WORK_BODY); /* what waits is dropped there, and the window opened */

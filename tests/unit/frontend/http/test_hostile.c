@@ -335,7 +335,8 @@ static void test_dead_handle(void)
 	struct client *c;
 
 	with_sinks(f);
-	fx_once(f, "POST /t/short HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n0\r\n\r\n");
+	fx_once(f,
+	        "POST /t/short HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n0\r\n\r\n");
 	ok(sink.ended && sink.after_end == 0, "no piece after an end that became a reset");
 	c = client_new(f);
 	ask_body(c, "POST", "/t/short", "hello", 5);
@@ -414,6 +415,47 @@ static void test_query_memory(void)
 	fx_free(f);
 }
 
+/* ---- body memory ---- */
+
+static void small_budget(struct fx *f)
+{
+	f->budget.max = 100000;
+	f->limits.body = 90000;
+}
+
+/* Unfinished bodies hold all the memory and each waits for the others: one of them is let through. */
+static void test_budget_stuck(void)
+{
+	static const char head[] = "POST /t/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 80000\r\n\r\n";
+	static char body[80000];
+	struct fx *f = fx_new_with(small_budget);
+	int fd[3];
+	unsigned good = 0;
+	size_t n, most = 0;
+
+	for (int i = 0; i < 3; i++) {
+		fd[i] = fx_connect(f);
+		fx_send(f, fd[i], head);
+	}
+	for (size_t at = 0; at < sizeof body; at += 10000)
+		for (int i = 0; i < 3; i++)
+			fx_send_bytes(f, fd[i], body + at, 10000);
+	ok(f->requests == 0 && f->budget.used > 80000, "nobody is complete");
+	for (int i = 0; i < 400 && f->requests < 3; i++) {
+		event_base_loop(f->base, EVLOOP_ONCE);
+		most = f->budget.used > most ? f->budget.used : most;
+	}
+	is_int(f->requests, 3, "but all get through");
+	ok(most <= f->budget.max + f->limits.body, "one at a time");
+	for (int i = 0; i < 3; i++) {
+		good += status_of(fx_recv(f, fd[i], &n, NULL)) == 200;
+		close(fd[i]);
+	}
+	is_int(good, 3, "and are answered");
+	is_int(f->budget.used, 0, "all given back");
+	fx_free(f);
+}
+
 int main(void)
 {
 	test_pipeline_unread();
@@ -427,5 +469,6 @@ int main(void)
 	test_dead_handle();
 	test_stall_after_pause();
 	test_query_memory();
+	test_budget_stuck();
 	return tap_done();
 }
