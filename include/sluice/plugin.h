@@ -299,7 +299,8 @@ struct sluice_store {
 	 * the writer has registered the watch: read after it and nothing is missed. After REMOVED no event follows. */
 	int (*subscribe)(struct sluice_ctx *, struct sluice_slice stream, int live, sluice_event_fn *, void *arg,
 	                 struct sluice_sub **);
-	/* Life-cycle events of all streams whose name begins with prefix: CREATED, REMOVED (| SOFT), RESYNC. */
+	/* Life-cycle events of all streams whose name begins with prefix: CREATED, REMOVED (| SOFT), RESYNC. The first one is
+	 * RESYNC, when the writer has registered the watch: list then, and nothing is missed. */
 	int (*subscribe_prefix)(struct sluice_ctx *, struct sluice_slice prefix, sluice_event_fn *, void *arg,
 	                        struct sluice_sub **);
 	void (*unsubscribe)(struct sluice_sub *); /* no callback after it returns */
