@@ -182,6 +182,8 @@ int h1_head_check(struct h1_head *, const char **why);
 /* Looks for the end of the head in data[0..n). *scan remembers how far it came. 0: more needed, > 0: length of the
  * head, < 0: minus an HTTP status. */
 ssize_t h1_head_scan(const uint8_t *data, size_t n, size_t *scan, size_t max, const char **why);
+/* Does a line of an unparsed head begin with this? */
+bool h1_head_mentions(const uint8_t *data, size_t n, const char *lower);
 bool header_name_valid(sl_slice);                /* lower-case token */
 bool header_value_valid(sl_slice);               /* no CR, LF, NUL */
 bool list_has(sl_slice list, const char *token); /* comma-separated, case-insensitive */

@@ -7,9 +7,6 @@
  */
 #include "frontend/http/h1.h"
 
-#include <assert.h>
-#include <strings.h>
-
 static void h1_changed(struct sluice_http_req *r)
 {
 	if (r->conn)
@@ -226,19 +223,11 @@ static void h1_begin(struct http_conn *c, const uint8_t *p, size_t n, size_t tot
 /* An upgrade needs the connection for itself: requests before it are answered first, to the last byte. */
 static bool h1_upgrade_waits(struct http_conn *c, const uint8_t *p, size_t n)
 {
-	const uint8_t *end = p + n, *lf = p;
-
-	if (TAILQ_EMPTY(&c->reqs) && c->out.bytes == 0)
+	if ((TAILQ_EMPTY(&c->reqs) && c->out.bytes == 0) || !h1_head_mentions(p, n, "upgrade:"))
 		return false;
-	while ((lf = memchr(lf, '\n', (size_t)(end - lf)))) {
-		lf++;
-		if (end - lf < 8 || strncasecmp((const char *)lf, "upgrade:", 8) != 0)
-			continue;
-		if (c->out.bytes > 0)
-			c->resume_below = 1;
-		return true;
-	}
-	return false;
+	if (c->out.bytes > 0)
+		c->resume_below = 1;
+	return true;
 }
 
 /* ---- input ---- */

@@ -49,6 +49,19 @@ ssize_t h1_head_scan(const uint8_t *data, size_t n, size_t *scan, size_t max, co
 	}
 }
 
+bool h1_head_mentions(const uint8_t *data, size_t n, const char *lower)
+{
+	const uint8_t *end = data + n, *p = data;
+	size_t len = strlen(lower);
+
+	while ((p = memchr(p, '\n', (size_t)(end - p)))) {
+		p++;
+		if ((size_t)(end - p) >= len && strncasecmp((const char *)p, lower, len) == 0)
+			return true;
+	}
+	return false;
+}
+
 bool header_name_valid(sl_slice s)
 {
 	const uint8_t *p = s.data;
