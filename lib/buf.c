@@ -170,35 +170,38 @@ sl_slice sl_cur_take(struct sl_cur *c, size_t n)
 	return s;
 }
 
-static uint64_t cur_uint(struct sl_cur *c, size_t n)
-{
-	sl_slice s = sl_cur_take(c, n);
-	const uint8_t *p = s.data;
-	uint64_t v = 0;
-
-	while (p && n-- > 0)
-		v = v << 8 | p[n];
-	return v;
-}
-
 uint8_t sl_cur_u8(struct sl_cur *c)
 {
-	return (uint8_t)cur_uint(c, 1);
+	const uint8_t *p = sl_cur_take(c, 1).data;
+
+	return p ? *p : 0;
 }
 
 uint16_t sl_cur_u16(struct sl_cur *c)
 {
-	return (uint16_t)cur_uint(c, 2);
+	const uint8_t *p = sl_cur_take(c, 2).data;
+
+	return p ? (uint16_t)(p[0] | p[1] << 8) : 0;
+}
+
+/* Spelled out, compilers make one load of it. */
+static uint32_t get_u32(const uint8_t *p)
+{
+	return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
 uint32_t sl_cur_u32(struct sl_cur *c)
 {
-	return (uint32_t)cur_uint(c, 4);
+	const uint8_t *p = sl_cur_take(c, 4).data;
+
+	return p ? get_u32(p) : 0;
 }
 
 uint64_t sl_cur_u64(struct sl_cur *c)
 {
-	return cur_uint(c, 8);
+	const uint8_t *p = sl_cur_take(c, 8).data;
+
+	return p ? get_u32(p) | (uint64_t)get_u32(p + 4) << 32 : 0;
 }
 
 sl_slice sl_cur_bytes(struct sl_cur *c)

@@ -284,7 +284,6 @@ int control_run(int fd)
 	if (!c->store || fcntl(fd, F_SETFD, FD_CLOEXEC) || fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK)) {
 		sl_log(SLUICE_LOG_ERR, "descriptor %d is not the control channel of a supervisor", fd);
 	} else {
-		c->store->control = c;
 		c->source = (struct source){.fd = fd, .ready = control_ready};
 		if (source_add(c->store, &c->source, EPOLLIN) == 0)
 			rc = control_loop(c);

@@ -39,7 +39,7 @@ static bool retention_any(const struct store *st)
 static int retention_bytes(struct txn *t, const struct stream *s, uint64_t max_bytes, uint64_t *to)
 {
 	struct walk w = {0};
-	struct walk_record rec;
+	struct walk_record rec = {0};
 	uint64_t cut, end;
 	bool found;
 	int rc;

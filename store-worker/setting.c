@@ -12,7 +12,6 @@ void settings_default(struct settings *s)
 	*s = (struct settings){.sync = SE_SYNC_FULL,
 	                       .checkpoint_bytes = 16u << 20,
 	                       .max_payload = 512u << 20,
-	                       .large_payload = 128u << 10,
 	                       .segment_bytes = 256u << 20,
 	                       .max_batch_bytes = 1u << 20,
 	                       .max_batch_ops = 1024,
@@ -41,7 +40,6 @@ int settings_read(struct settings *s, sl_slice yaml, char *why, size_t why_len)
 		s->sync = SE_SYNC_OFF;
 	s->checkpoint_bytes = (uint64_t)sl_conf_int(c, "store.checkpoint_bytes");
 	s->max_payload = (uint64_t)sl_conf_int(c, "store.max_payload");
-	s->large_payload = (uint64_t)sl_conf_int(c, "store.large_payload");
 	s->segment_bytes = (uint64_t)sl_conf_int(c, "store.segment_bytes");
 	s->max_batch_ops = (uint32_t)sl_conf_int(c, "store.max_batch_ops");
 	s->max_batch_bytes = (uint64_t)sl_conf_int(c, "store.max_batch_bytes");

@@ -304,7 +304,7 @@ se_redo_fn redo_create, redo_append, redo_close, redo_remove, redo_trim, redo_ac
 
 struct settings { /* the store: section of the file */
 	enum se_sync sync;
-	uint64_t checkpoint_bytes, max_payload, large_payload, segment_bytes, max_batch_bytes;
+	uint64_t checkpoint_bytes, max_payload, segment_bytes, max_batch_bytes;
 	uint32_t max_batch_ops;
 	uint64_t sweep_ms, reap_ms;
 };
@@ -405,7 +405,6 @@ struct life { /* creation or removal in this commit, for prefix watches */
 struct payloads;    /* payload.c */
 struct checkpoints; /* checkpoint.c */
 struct shadow;      /* shadow.c */
-struct control;     /* control.c */
 struct sweep;       /* sweep.c */
 
 #define STORE_MAGIC 0x53746f31u
@@ -420,7 +419,6 @@ struct store {
 	struct payloads *payloads;
 	struct checkpoints *checkpoints;
 	struct shadow *shadow;
-	struct control *control;
 	/* the open batch */
 	struct txn txn; /* batch NULL: none is open */
 	uint32_t batch_ops;

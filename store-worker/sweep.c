@@ -20,8 +20,8 @@ struct sweep {
 };
 
 static const char *const sweep_sql[SWEEP_STMTS] = {
-        [SWEEP_EXPIRED] = "SELECT deadline_ms, id FROM stream WHERE deadline_ms IS NOT NULL AND state = 0 AND deadline_ms <= ?1"
-                          " AND (deadline_ms, id) > (?2, ?3) ORDER BY deadline_ms, id LIMIT ?4",
+        [SWEEP_EXPIRED] = ("SELECT deadline_ms, id FROM stream WHERE deadline_ms IS NOT NULL AND state = 0 AND deadline_ms <= ?1"
+                           " AND (deadline_ms, id) > (?2, ?3) ORDER BY deadline_ms, id LIMIT ?4"),
         [SWEEP_REAP] = "SELECT id FROM stream WHERE reap_ms IS NOT NULL AND reap_ms <= ?1 ORDER BY reap_ms, id LIMIT 1",
         [SWEEP_CHUNKS] = "SELECT stop, bytes FROM chunk WHERE stream = ?1 ORDER BY start LIMIT 64",
         [SWEEP_PRODUCERS] = "SELECT count(*) FROM (SELECT 1 FROM producer WHERE stream = ?1 LIMIT 256)",

@@ -194,7 +194,7 @@ static void check_travel(const struct proto *p, int dir, uint16_t id, struct sl_
 	struct sl_ipc in, again;
 	int fd[2];
 	uint16_t got = 0;
-	sl_slice body;
+	sl_slice body = {0};
 	char copy[8192];
 	size_t n = frame.len;
 

@@ -1,0 +1,163 @@
+/*
+ * test_memory.c - the n-th allocation fails, for every n: the writer refuses, ends a peer or does not start, and what it acknowledged is there.
+ *
+ * Linked with wrappers around the allocator, so SQLite is left out; it has its own tests for that.
+ */
+#include "tests/unit/store-worker/fixture.h"
+
+static long countdown = -1; /* allocations until one fails; negative: none does */
+static unsigned long failures;
+
+void *__real_malloc(size_t);
+void *__real_calloc(size_t, size_t);
+void *__real_realloc(void *, size_t);
+void *__wrap_malloc(size_t);
+void *__wrap_calloc(size_t, size_t);
+void *__wrap_realloc(void *, size_t);
+
+static bool fails(void)
+{
+	if (countdown < 0 || countdown-- != 0)
+		return false;
+	failures++;
+	return true;
+}
+
+void *__wrap_malloc(size_t n)
+{
+	return fails() ? NULL : __real_malloc(n);
+}
+
+void *__wrap_calloc(size_t n, size_t m)
+{
+	return fails() ? NULL : __real_calloc(n, m);
+}
+
+void *__wrap_realloc(void *p, size_t n)
+{
+	return fails() ? NULL : __real_realloc(p, n);
+}
+
+static struct fixture f;
+
+/* One turn of the writer with the n-th allocation failing; the test's own allocations do not. */
+static void turn(struct client *c, long n)
+{
+	sl_ipc_flush(&c->ipc);
+	countdown = n;
+	for (int i = 0; i < 3; i++)
+		store_turn(f.store, 0);
+	countdown = -1;
+	client_pump(&f, c);
+}
+
+/* Sends one of each kind of request; the outcome of the append, or ELOST when the peer was ended. */
+static int round_of(long n, unsigned number)
+{
+	struct client *c = fixture_client(&f);
+	struct sl_store_op ops[2] = {op_of(SLUICE_OP_CREATE, "fresh"), op_of(SLUICE_OP_APPEND, "fresh")};
+	struct sl_store_op op = op_of(SLUICE_OP_APPEND, "s");
+	char data[32];
+	uint64_t req;
+	int status = SLUICE_ELOST;
+
+	sl_put_store_watch(&c->ipc, &(struct sl_store_watch){.watch = 1, .stream = SL_STR("s")});
+	sl_put_store_watch_prefix(&c->ipc, &(struct sl_store_watch_prefix){.watch = 2, .prefix = SL_STR("fr")});
+	sl_put_store_retention(&c->ipc, &(struct sl_store_retention){
+	                                        .rules = {.n = 1, .v = (struct sl_store_rule[]){{.prefix = SL_STR("x"), .max_bytes = 5}}}});
+	ops[1].data = SL_STR("list");
+	send_ops(c, ops, 2, NULL, 0);
+	send_ops(c, (struct sl_store_op[]){op_of(SLUICE_OP_REMOVE, "fresh")}, 1, NULL, 0);
+	snprintf(data, sizeof data, "%u", number);
+	op.data = sl_slice_str(data);
+	op.flags = SLUICE_A_PRODUCER;
+	op.producer = sl_slice_str(data);
+	req = send_ops(c, &op, 1, NULL, 0);
+	turn(c, n);
+	for (int i = 0; i < 5 && !c->lost; i++)
+		client_pump(&f, c);
+	if (c->result_req == req)
+		status = c->out[0].status;
+	client_end(c);
+	f.n--;
+	fixture_turns(&f, 3);
+	return status;
+}
+
+static void test_rounds(void)
+{
+	struct client *c = fixture_client(&f);
+	char want[8192] = "";
+	unsigned good = 0, refused = 0, lost = 0;
+	bool unsure = false;
+
+	create(&f, c, "s", "text/plain", "");
+	client_end(c);
+	f.n = 0;
+	fixture_turns(&f, 2);
+	for (unsigned i = 0; i < 400 && good < 20; i++) {
+		unsigned long before = failures;
+		int status = round_of((long)i, i);
+
+		if (status == SLUICE_OK)
+			snprintf(want + strlen(want), sizeof want - strlen(want), "%u|", i);
+		else if (status == SLUICE_ENOMEM)
+			refused++;
+		else
+			lost++;
+		/* A peer that was ended may have had its request carried out. */
+		if (status == SLUICE_ELOST && strcmp(contents(&f, "s"), want) != 0)
+			snprintf(want + strlen(want), sizeof want - strlen(want), "%u|", i);
+		if (status != SLUICE_OK && status != SLUICE_ENOMEM && status != SLUICE_ELOST)
+			unsure = true;
+		good += failures == before;
+		if (f.store->fatal)
+			break;
+	}
+	printf("# %lu failures, %u refused, %u peers ended\n", failures, refused, lost);
+	ok(good == 20, "in the end nothing failed");
+	ok(failures > 10, "many allocations failed");
+	ok(!unsure, "each was answered as it should, or the peer ended");
+	is_int(f.store->fatal, 0, "the writer goes on");
+	is_str(contents(&f, "s"), want, "what was acknowledged is there, and nothing else");
+}
+
+/* Opening with the n-th allocation failing: it fails or works, and gives everything back. */
+static void test_start(void)
+{
+	int failed = 0;
+	long n;
+
+	for (n = 0; n < 300; n++) {
+		struct store *st;
+		const char *why = "";
+		bool final = false;
+		int rc = -1;
+
+		countdown = n;
+		st = store_new();
+		if (st) {
+			st->settings.sync = SE_SYNC_OFF;
+			rc = store_open(st, f.dir, &why, &final);
+			if (rc && final)
+				printf("# final: %s\n", why);
+		}
+		countdown = -1;
+		store_free(st);
+		if (rc == 0)
+			break;
+		failed++;
+	}
+	ok(failed > 5 && n < 300, "fails at each allocation, then works");
+}
+
+int main(void)
+{
+	fixture_open_bare(&f);
+	test_rounds();
+	f.kept = true;
+	fixture_close(&f);
+	test_start();
+	fixture_remove(f.dir);
+	return tap_done();
+}
