@@ -92,7 +92,7 @@ static bool super_load(struct supervisor *s)
 		fprintf(stderr, "%s: %s\n", s->file, strerror(errno));
 		return false;
 	}
-	if (s->config->root && !s->verbose)
+	if (s->config->root && !s->verbose && !s->only_check)
 		sl_log_level(config_log_level(s->config));
 	s->check = check_start(s, s->config, &errors);
 	if (!s->check)
@@ -418,6 +418,8 @@ int super_check(struct supervisor *s, bool print)
 	struct sl_buf out;
 
 	s->only_check = true;
+	if (!s->verbose)
+		sl_log_level(SLUICE_LOG_WARN); /* findings are what counts */
 	if (!super_load(s))
 		return 1;
 	event_base_dispatch(s->base);
