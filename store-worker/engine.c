@@ -295,12 +295,13 @@ int se_open(const struct se_config *c, const struct se_redo_table *table, struct
 		return rc ? rc : SE_IO;
 	}
 	sqlite3_busy_timeout(se->db, 2000);
-	sqlite3_wal_hook(se->db, engine_wal, se);
 	rc = engine_setup(se, c, why);
 	if (rc) {
 		se_close(se);
 		return rc;
 	}
+	/* Not before PRAGMA wal_autocheckpoint, which is a hook of its own. */
+	sqlite3_wal_hook(se->db, engine_wal, se);
 	*out = se;
 	return SE_OK;
 }

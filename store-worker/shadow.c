@@ -110,6 +110,11 @@ void shadow_close(struct store *st)
 	st->shadow = NULL;
 }
 
+const char *shadow_path(const struct store *st)
+{
+	return sqlite3_db_filename(se_handle(st->shadow->se), "main");
+}
+
 void shadow_event(struct store *st, const struct se_event *e)
 {
 	struct shadow *sh = st->shadow;

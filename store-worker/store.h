@@ -550,6 +550,7 @@ void checkpoints_tick(struct store *);               /* after the answers have g
 int shadow_open(struct store *, const char *dir, const char **why);
 void shadow_close(struct store *);
 int shadow_compare(struct store *, char *why, size_t len); /* 0: equal */
+const char *shadow_path(const struct store *); /* of its volume */
 void shadow_event(struct store *, const struct se_event *);
 
 /* control.c */
