@@ -1,8 +1,11 @@
 /*
- * store_range.c - records of a stream between two offsets, out of chunk rows, ancestors and segment files. Workers, sluicectl.
+ * store_range.c - records of a stream between two offsets, out of chunk rows, ancestors and segment files. Workers,
+ * sluicectl.
  *
- * A stream sees an ancestor's records below the lowest fork point on the way there; offsets are common to the whole chain
- * (durable-streams 15). The rows of one stream follow each other without a gap, so a gap means that they were reaped meanwhile.
+ * A stream sees an ancestor's records below the lowest fork point on the way there; offsets are common to the whole
+ * chain
+ * (durable-streams 15). The rows of one stream follow each other without a gap, so a gap means that they were reaped
+ * meanwhile.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -71,7 +74,8 @@ static int rows_open(struct rows *w)
 
 static void rows_take(sqlite3_stmt *q, struct row *row)
 {
-	uint64_t *const field[] = {&row->start, &row->stop, &row->bytes, &row->records, &row->messages, &row->segment, &row->seg_off};
+	uint64_t *const field[] = {&row->start,    &row->stop,    &row->bytes,  &row->records,
+	                           &row->messages, &row->segment, &row->seg_off};
 
 	for (int i = 0; i < 7; i++)
 		*field[i] = (uint64_t)sqlite3_column_int64(q, i);
@@ -351,7 +355,8 @@ static int step_row(struct rows *w, const struct row *row, uint64_t until, struc
 	return rc;
 }
 
-int sl_reader_step(struct sl_reader *r, uint64_t incarnation, uint64_t from, uint64_t skip, uint64_t until, struct sl_step *out)
+int sl_reader_step(struct sl_reader *r, uint64_t incarnation, uint64_t from, uint64_t skip, uint64_t until,
+                   struct sl_step *out)
 {
 	struct rows w = {.r = r, .at = from};
 	struct row row = {0};

@@ -1,7 +1,9 @@
 /*
- * store_reader.c - read-only access to a data directory: the connection, facts of streams, listings. Workers, sluicectl.
+ * store_reader.c - read-only access to a data directory: the connection, facts of streams, listings. Workers,
+ * sluicectl.
  *
- * Tables: store-worker/schema.c. Statements are prepared once. What the writer's cache knows and the volume does not (sliding
+ * Tables: store-worker/schema.c. Statements are prepared once. What the writer's cache knows and the volume does not
+ * (sliding
  * TTLs that moved, what is committed a moment later) is never guessed at here: an answer is one snapshot.
  */
 #include "lib/store_reader.h"
@@ -17,17 +19,18 @@
 #define FACT_COLUMNS "id, state, content_type, closed, base, earliest, created_ms, ttl_s, expires_ms, forks, fork_of"
 
 static const char *const reader_sql[R_STMTS] = {
-        [R_BEGIN] = "BEGIN",
-        [R_COMMIT] = "COMMIT",
-        [R_BY_NAME] = "SELECT " FACT_COLUMNS " FROM stream WHERE name = ?1 AND state < 2",
-        [R_BY_ID] = "SELECT " FACT_COLUMNS " FROM stream WHERE id = ?1",
-        [R_TAIL] = "SELECT stop FROM chunk WHERE stream = ?1 ORDER BY start DESC LIMIT 1",
-        [R_LIST] = "SELECT " FACT_COLUMNS ", name FROM stream WHERE name >= ?1 AND state < 2 ORDER BY name",
-        /* From the row that contains the offset on. */
-        [R_CHUNKS] = "SELECT start, stop, bytes, records, messages, segment, seg_off, marks, data FROM chunk WHERE stream = ?1 AND"
-                     " start >= coalesce((SELECT max(start) FROM chunk WHERE stream = ?1 AND start <= ?2), 0) AND stop > ?2"
-                     " ORDER BY start",
-        [R_GENERATION] = "SELECT generation FROM meta",
+	[R_BEGIN] = "BEGIN",
+	[R_COMMIT] = "COMMIT",
+	[R_BY_NAME] = "SELECT " FACT_COLUMNS " FROM stream WHERE name = ?1 AND state < 2",
+	[R_BY_ID] = "SELECT " FACT_COLUMNS " FROM stream WHERE id = ?1",
+	[R_TAIL] = "SELECT stop FROM chunk WHERE stream = ?1 ORDER BY start DESC LIMIT 1",
+	[R_LIST] = "SELECT " FACT_COLUMNS ", name FROM stream WHERE name >= ?1 AND state < 2 ORDER BY name",
+	/* From the row that contains the offset on. */
+	[R_CHUNKS] =
+		"SELECT start, stop, bytes, records, messages, segment, seg_off, marks, data FROM chunk WHERE stream = ?1 AND"
+		" start >= coalesce((SELECT max(start) FROM chunk WHERE stream = ?1 AND start <= ?2), 0) AND stop > ?2"
+		" ORDER BY start",
+	[R_GENERATION] = "SELECT generation FROM meta",
 };
 
 static int reader_pragma(sqlite3 *db, const char *name, int64_t *value)
@@ -61,7 +64,8 @@ static int reader_prepare(struct sl_reader *r, uint32_t schema, uint64_t mmap_by
 		return SLUICE_ENOTSUP;
 	}
 	for (int i = 0; i < R_STMTS; i++) {
-		if (sqlite3_prepare_v3(r->db, reader_sql[i], -1, SQLITE_PREPARE_PERSISTENT, &r->stmt[i], NULL) != SQLITE_OK)
+		if (sqlite3_prepare_v3(r->db, reader_sql[i], -1, SQLITE_PREPARE_PERSISTENT, &r->stmt[i], NULL) !=
+		    SQLITE_OK)
 			return SLUICE_EINTERNAL;
 	}
 	return 0;
@@ -225,7 +229,8 @@ static int reader_facts(struct sl_reader *r, sqlite3_stmt *q, uint64_t now_ms, s
 	if (rc)
 		return rc;
 	f->status = reader_status(&s, now_ms);
-	f->flags = (s.closed ? SLUICE_R_CLOSED : 0) | (s.has_ttl ? SLUICE_R_TTL : 0) | (s.has_expires ? SLUICE_R_EXPIRES : 0);
+	f->flags = (s.closed ? SLUICE_R_CLOSED : 0) | (s.has_ttl ? SLUICE_R_TTL : 0) |
+	           (s.has_expires ? SLUICE_R_EXPIRES : 0);
 	f->incarnation = s.id;
 	f->created_ms = s.created_ms;
 	f->earliest = s.earliest;

@@ -1,7 +1,9 @@
 /*
- * access.c - last access of streams with a sliding TTL, in memory, and when a stream has expired (durable-streams 16). Store-writer.
+ * access.c - last access of streams with a sliding TTL, in memory, and when a stream has expired (durable-streams
+ * 16). Store-writer.
  *
- * A row's accessed_ms is rewritten only when the access moved by more than min(TTL/4, 30 s), and at shutdown; so after a start
+ * A row's accessed_ms is rewritten only when the access moved by more than min(TTL/4, 30 s), and at shutdown; so
+ * after a start
  * that much, and the sweep's delay, is granted to streams that have not been seen since. A live watch holds its stream.
  */
 #include <stdlib.h>
@@ -86,7 +88,7 @@ void access_renew(struct store *st, const struct stream *s, uint64_t now_ms)
 	a = access_find(st, s->id);
 	if (!a) {
 		a = calloc(1, sizeof *a);
-		/* Without memory the row's time stands; the stream may go earlier than it should, which is all that is lost. */
+		/* Without memory the row's time stands: the stream may go too early, which is all that is lost. */
 		if (!a || map_reserve(&st->accesses)) {
 			free(a);
 			return;

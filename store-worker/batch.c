@@ -1,7 +1,8 @@
 /*
  * batch.c - group commit: operations of all peers in one transaction, answers only once it is durable. Store-writer.
  *
- * No timer: what has arrived is committed at once, what arrives meanwhile is the next batch. Everything a peer is told goes
+ * No timer: what has arrived is committed at once, what arrives meanwhile is the next batch. Everything a peer is
+ * told goes
  * through the list of replies, in the order of its frames, and is written after the commit; notices follow.
  */
 #include <assert.h>
@@ -30,8 +31,9 @@ int batch_open(struct store *st)
 
 bool batch_full(const struct store *st)
 {
-	return st->txn.batch && (st->batch_ops >= st->settings.max_batch_ops || se_batch_bytes(st->txn.batch) >= st->settings.max_batch_bytes ||
-	                         se_batch_error(st->txn.batch));
+	return st->txn.batch &&
+	       (st->batch_ops >= st->settings.max_batch_ops ||
+	        se_batch_bytes(st->txn.batch) >= st->settings.max_batch_bytes || se_batch_error(st->txn.batch));
 }
 
 /* Makes room in a growing array; NULL: no memory. */
@@ -124,7 +126,8 @@ static const char *batch_payload_text(int status)
 	}
 }
 
-static int batch_one(struct store *st, const struct sl_store_op *m, const struct held *h, size_t *part, struct sl_store_outcome *r)
+static int batch_one(struct store *st, const struct sl_store_op *m, const struct held *h, size_t *part,
+                     struct sl_store_outcome *r)
 {
 	struct op op;
 	int status = batch_op(&op, m, h, part);
@@ -159,7 +162,8 @@ static int batch_list(struct store *st, const struct sl_list *ops, const struct 
 	for (i = 0; bad < ops->n && i < ops->n; i++)
 		if (i != bad) {
 			out[i] = (struct sl_store_outcome){.message = SL_STR("")};
-			op_refuse(&out[i], SLUICE_ECANCELED, SLUICE_WHY_NONE, "another operation of the list was refused");
+			op_refuse(&out[i], SLUICE_ECANCELED, SLUICE_WHY_NONE,
+			          "another operation of the list was refused");
 		}
 	return se_batch_error(st->txn.batch);
 }
@@ -228,8 +232,8 @@ static void batch_fail(struct store *st, int rc)
 	if (rc == SE_FULL && st->no_full_warning)
 		return;
 	st->no_full_warning = rc == SE_FULL;
-	sl_log(rc == SE_FULL || rc == SE_BUSY ? SLUICE_LOG_WARN : SLUICE_LOG_ERR, "commit failed ops=%zu error=\"%s\" detail=\"%s\" action=\"%s\"",
-	       st->n_outcomes, se_text(rc), s.error,
+	sl_log(rc == SE_FULL || rc == SE_BUSY ? SLUICE_LOG_WARN : SLUICE_LOG_ERR,
+	       "commit failed ops=%zu error=\"%s\" detail=\"%s\" action=\"%s\"", st->n_outcomes, se_text(rc), s.error,
 	       rc == SE_FULL ? "free space on the disk; reads go on, writes are refused" : "see the error");
 	if (rc != SE_FULL && rc != SE_BUSY && rc != SE_NOMEM)
 		st->fatal = true;
@@ -273,7 +277,9 @@ static void batch_touched(struct store *st, const struct reply *r)
 	else if (s && s->state != SL_DEAD) {
 		bool expired = s->state == SL_LIVE && access_expired(st, s, now);
 
-		m.status = s->state == SL_SOFT || (expired && s->forks) ? SLUICE_EGONE : expired ? SLUICE_ENOENT : SLUICE_OK;
+		m.status = s->state == SL_SOFT || (expired && s->forks) ? SLUICE_EGONE
+		           : expired                                    ? SLUICE_ENOENT
+		                                                        : SLUICE_OK;
 		if (m.status == SLUICE_OK && r->flag)
 			access_renew(st, s, now);
 	}

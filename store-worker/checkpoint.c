@@ -1,8 +1,10 @@
 /*
  * checkpoint.c - keeping the WAL bounded without stalls. Store-writer, the copying in its helper thread.
  *
- * performance.md 6: past checkpoint_bytes the helper copies most pages on a connection of its own; a short PASSIVE checkpoint of
- * the writer between two batches then finds little left and lets the WAL restart. A reader can prevent that; at four times the
+ * performance.md 6: past checkpoint_bytes the helper copies most pages on a connection of its own; a short PASSIVE
+ * checkpoint of
+ * the writer between two batches then finds little left and lets the WAL restart. A reader can prevent that; at four
+ * times the
  * size one RESTART with a short busy limit is tried, and said.
  */
 #include <stdatomic.h>
@@ -14,7 +16,7 @@
 enum { IDLE, COPYING, COPIED, RESTART_BUSY_MS = 50, RESTART_EVERY_MS = 1000, WRITER_BUSY_MS = 2000 };
 
 struct checkpoints {
-	sqlite3 *copy;      /* the helper's */
+	sqlite3 *copy; /* the helper's */
 	atomic_int state;
 	uint64_t last_bytes, next_restart_ms;
 };
@@ -26,10 +28,13 @@ int checkpoints_open(struct store *st)
 
 	if (!c)
 		return SLUICE_ENOMEM;
-	rc = sqlite3_open_v2(sqlite3_db_filename(se_handle(st->se), "main"), &c->copy, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+	rc = sqlite3_open_v2(sqlite3_db_filename(se_handle(st->se), "main"), &c->copy,
+	                     SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
 	if (rc == SQLITE_OK)
-		rc = sqlite3_exec(c->copy, st->settings.sync == SE_SYNC_OFF ? "PRAGMA synchronous = OFF" : "PRAGMA synchronous = FULL", NULL,
-		                  NULL, NULL);
+		rc = sqlite3_exec(c->copy,
+		                  st->settings.sync == SE_SYNC_OFF ? "PRAGMA synchronous = OFF"
+		                                                   : "PRAGMA synchronous = FULL",
+		                  NULL, NULL, NULL);
 	return rc == SQLITE_OK ? 0 : SLUICE_EINTERNAL;
 }
 
@@ -74,7 +79,8 @@ static void checkpoint_restart(struct store *st, struct checkpoints *c, uint64_t
 	sqlite3_busy_timeout(se_handle(st->se), RESTART_BUSY_MS);
 	rc = sqlite3_wal_checkpoint_v2(se_handle(st->se), "main", SQLITE_CHECKPOINT_RESTART, NULL, NULL);
 	sqlite3_busy_timeout(se_handle(st->se), WRITER_BUSY_MS);
-	sl_log(SLUICE_LOG_WARN, "wal restarted bytes=%llu result=\"%s\" reason=\"it had grown to four times checkpoint_bytes\"",
+	sl_log(SLUICE_LOG_WARN,
+	       "wal restarted bytes=%llu result=\"%s\" reason=\"it had grown to four times checkpoint_bytes\"",
 	       (unsigned long long)wal_bytes, sqlite3_errstr(rc));
 	if (rc == SQLITE_OK)
 		c->last_bytes = 0;

@@ -1,7 +1,8 @@
 /*
  * control.c - the writer's side of the channel to the supervisor: start-up handshake, peers, drain. Store-writer.
  *
- * When the channel ends, the supervisor has died: workers notice the same and finish, and so does the writer, once they have gone.
+ * When the channel ends, the supervisor has died: workers notice the same and finish, and so does the writer, once
+ * they have gone.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +14,13 @@
 #include "lib/log.h"
 #include "store-worker/store.h"
 
-enum { CONTROL_PEERS_EARLY = 256, CONTROL_ORPHAN_MS = 15000, CONTROL_EXIT_FAILED = 1, CONTROL_EXIT_SHADOW = 3, CONTROL_EXIT_CONFIG = 78 };
+enum {
+	CONTROL_PEERS_EARLY = 256,
+	CONTROL_ORPHAN_MS = 15000,
+	CONTROL_EXIT_FAILED = 1,
+	CONTROL_EXIT_SHADOW = 3,
+	CONTROL_EXIT_CONFIG = 78
+};
 
 struct early { /* a peer that came before the store was open */
 	int fd;
@@ -162,15 +169,15 @@ static int on_settings(void *arg, const struct sl_control_settings *m)
 }
 
 static const struct sl_control_handlers control_handlers = {
-        .hello = on_hello,
-        .setup = on_setup,
-        .peer = on_peer,
-        .metrics = on_metrics,
-        .setup_done = on_setup_done,
-        .ping = on_ping,
-        .drain = on_drain,
-        .log_level = on_log_level,
-        .settings = on_settings,
+	.hello = on_hello,
+	.setup = on_setup,
+	.peer = on_peer,
+	.metrics = on_metrics,
+	.setup_done = on_setup_done,
+	.ping = on_ping,
+	.drain = on_drain,
+	.log_level = on_log_level,
+	.settings = on_settings,
 };
 
 static void control_lost(struct control *c)

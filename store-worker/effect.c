@@ -29,12 +29,14 @@ static int put_numbers(struct sl_buf *b, const uint64_t *v, size_t n)
 	return SE_OK;
 }
 
-#define PUT(b, ...) put_numbers(b, (const uint64_t[]){__VA_ARGS__}, sizeof((const uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t))
+#define PUT(b, ...) \
+	put_numbers(b, (const uint64_t[]){__VA_ARGS__}, sizeof((const uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t))
 
 int effect_put_create(struct sl_buf *b, const struct effect_create *e)
 {
 	sl_buf_drain(b, SIZE_MAX);
-	return PUT(b, e->flags, e->id, e->base, e->earliest, e->ttl_s, e->expires_ms, e->fork_of, e->fork_at, e->fork_sub) ||
+	return PUT(b, e->flags, e->id, e->base, e->earliest, e->ttl_s, e->expires_ms, e->fork_of, e->fork_at,
+	           e->fork_sub) ||
 	                       put_counted(b, e->name) || put_counted(b, e->type) || put_counted(b, e->fork_name)
 	               ? SE_NOMEM
 	               : SE_OK;
@@ -64,7 +66,8 @@ int effect_put_append(struct sl_buf *b, const struct effect_append *e)
 	int rc;
 
 	sl_buf_drain(b, SIZE_MAX);
-	rc = PUT(b, e->flags, e->stream, e->start, e->bytes, e->messages) || put_counted(b, e->marks) ? SE_NOMEM : SE_OK;
+	rc = PUT(b, e->flags, e->stream, e->start, e->bytes, e->messages) || put_counted(b, e->marks) ? SE_NOMEM
+	                                                                                              : SE_OK;
 	if (rc == SE_OK && (e->flags & EFFECT_PRODUCER))
 		rc = put_counted(b, e->producer) || PUT(b, e->epoch, e->seq) ? SE_NOMEM : SE_OK;
 	if (rc == SE_OK && (e->flags & EFFECT_SEQ))

@@ -1,67 +1,26 @@
 /*
  * engine.c - the engine on SQLite: transactions, savepoints, positions, records. Store-writer.
  *
- * Only this file executes BEGIN, COMMIT and ROLLBACK, and every change of a volume goes through se_emit() or se_apply().
+ * Only this file executes BEGIN, COMMIT and ROLLBACK, and every change of a volume goes through se_emit() or
+ * se_apply().
  * Position and clock are a row of the volume, written in the transaction they describe.
  */
-#include "store-worker/engine.h"
+#include "store-worker/engine_internal.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <zlib.h>
-
-#define ENGINE_MAGIC 0x53655e31u
 
 enum { ENGINE_TOUCHES_KEPT = 4096 };
 
-enum engine_stmt { BEGIN, COMMIT, ROLLBACK, SAVEPOINT, RELEASE, ROLLBACK_TO, META, STMTS };
-
 static const char *const engine_sql[STMTS] = {
-        [BEGIN] = "BEGIN IMMEDIATE",
-        [COMMIT] = "COMMIT",
-        [ROLLBACK] = "ROLLBACK",
-        [SAVEPOINT] = "SAVEPOINT op",
-        [RELEASE] = "RELEASE op",
-        [ROLLBACK_TO] = "ROLLBACK TO op",
-        [META] = "UPDATE meta SET position = ?1, time_ms = ?2 WHERE id = 0",
-};
-
-struct se_redo {
-	struct se_batch *batch;
-};
-
-struct se_batch {
-	struct se *se;
-	bool open, list;
-	struct se_record head;
-	size_t effects, bytes;
-	struct se_touch *touches;
-	size_t n_touches, cap_touches;
-	struct sl_buf record; /* effects as bytes, when a watcher wants them; behind room for the head */
-	int error;
-	/* as they were when the list began */
-	size_t list_effects, list_bytes, list_touches, list_record;
-};
-
-struct se {
-	uint32_t magic;
-	sqlite3 *db;
-	sqlite3_stmt *stmt[STMTS];
-	const struct se_redo_table *table;
-	void *volume;
-	uint64_t (*wall_ms)(void *);
-	void *wall_arg;
-	se_pos position;
-	uint64_t time_ms;
-	uint8_t generation[16];
-	int failed;
-	char error[256];
-	bool records;
-	void (*watch)(void *, const struct se_event *);
-	void *watch_arg;
-	uint64_t wal_pages;
-	struct se_batch batch;
+	[BEGIN] = "BEGIN IMMEDIATE",
+	[COMMIT] = "COMMIT",
+	[ROLLBACK] = "ROLLBACK",
+	[SAVEPOINT] = "SAVEPOINT op",
+	[RELEASE] = "RELEASE op",
+	[ROLLBACK_TO] = "ROLLBACK TO op",
+	[META] = "UPDATE meta SET position = ?1, time_ms = ?2 WHERE id = 0",
 };
 
 int se_of_sqlite(int rc)
@@ -94,21 +53,21 @@ int se_of_sqlite(int rc)
 const char *se_text(int rc)
 {
 	static const char *const text[] = {
-	        [SE_OK] = "ok",
-	        [SE_BUSY] = "the database is locked by another process",
-	        [SE_FULL] = "no space left on the disk",
-	        [SE_IO] = "the disk reported an error",
-	        [SE_CORRUPT] = "the database is damaged",
-	        [SE_FORMAT] = "the data was written by a newer version",
-	        [SE_INVALID] = "an operation was not understood",
-	        [SE_NOMEM] = "out of memory",
+		[SE_OK] = "ok",
+		[SE_BUSY] = "the database is locked by another process",
+		[SE_FULL] = "no space left on the disk",
+		[SE_IO] = "the disk reported an error",
+		[SE_CORRUPT] = "the database is damaged",
+		[SE_FORMAT] = "the data was written by a newer version",
+		[SE_INVALID] = "an operation was not understood",
+		[SE_NOMEM] = "out of memory",
 	};
 
 	return rc >= 0 && rc < (int)(sizeof text / sizeof *text) && text[rc] ? text[rc] : "not available here";
 }
 
 /* Steps a statement without result to its end. */
-static int engine_run(struct se *se, enum engine_stmt which)
+int engine_run(struct se *se, enum engine_stmt which)
 {
 	int rc = sqlite3_step(se->stmt[which]);
 
@@ -120,80 +79,7 @@ static int engine_run(struct se *se, enum engine_stmt which)
 	return rc == SQLITE_DONE ? SE_OK : se_of_sqlite(rc);
 }
 
-static int engine_pragma(struct se *se, const char *sql)
-{
-	int rc = sqlite3_exec(se->db, sql, NULL, NULL, NULL);
-
-	if (rc != SQLITE_OK)
-		snprintf(se->error, sizeof se->error, "%s: %s", sql, sqlite3_errmsg(se->db));
-	return rc;
-}
-
-static int64_t engine_number(struct se *se, const char *sql, int *rc)
-{
-	sqlite3_stmt *s;
-	int64_t n = 0;
-
-	*rc = sqlite3_prepare_v2(se->db, sql, -1, &s, NULL);
-	if (*rc != SQLITE_OK)
-		return 0;
-	*rc = sqlite3_step(s);
-	if (*rc == SQLITE_ROW) {
-		n = sqlite3_column_int64(s, 0);
-		*rc = SQLITE_OK;
-	}
-	sqlite3_finalize(s);
-	return n;
-}
-
-static int engine_wal(void *arg, sqlite3 *db, const char *name, int pages)
-{
-	struct se *se = arg;
-
-	(void)db;
-	(void)name;
-	se->wal_pages = (uint64_t)pages;
-	return SQLITE_OK;
-}
-
-/* Looks without touching: a file of somebody else, or of a newer version, is left as it is. */
-static int engine_inspect(struct se *se, const struct se_config *c, uint32_t *have, const char **why)
-{
-	int rc;
-	int64_t app, tables;
-
-	app = engine_number(se, "PRAGMA application_id", &rc);
-	if (rc == SQLITE_OK)
-		*have = (uint32_t)engine_number(se, "PRAGMA user_version", &rc);
-	if (rc != SQLITE_OK) {
-		*why = rc == SQLITE_NOTADB ? "it is not a database of ours (damaged, or another kind of file); restore a backup or use "
-		                             "another data directory"
-		                           : "its header cannot be read; check the disk and the permissions, or restore a backup";
-		return (rc & 0xff) == SQLITE_NOTADB ? SE_CORRUPT : se_of_sqlite(rc);
-	}
-	tables = engine_number(se, "SELECT count(*) FROM sqlite_schema", &rc);
-	if (rc != SQLITE_OK) {
-		*why = "its schema is damaged; restore a backup";
-		return SE_CORRUPT;
-	}
-	if (app == 0 && *have == 0 && tables == 0)
-		return SE_OK;
-	if ((uint32_t)app != c->app_id) {
-		*why = "it belongs to another program; use another data directory";
-		return SE_INVALID;
-	}
-	if (*have > c->schema) {
-		*why = "it was written by a newer version; start that version, or restore a backup made before the upgrade";
-		return SE_FORMAT;
-	}
-	if (engine_number(se, "SELECT count(*) FROM meta WHERE id = 0", &rc) != 1 || rc != SQLITE_OK) {
-		*why = "its tables are not what they should be (damaged); restore a backup";
-		return SE_CORRUPT;
-	}
-	return SE_OK;
-}
-
-static int engine_prepare(struct se *se)
+int engine_prepare(struct se *se)
 {
 	for (int i = 0; i < STMTS; i++) {
 		int rc = sqlite3_prepare_v3(se->db, engine_sql[i], -1, SQLITE_PREPARE_PERSISTENT, &se->stmt[i], NULL);
@@ -202,126 +88,6 @@ static int engine_prepare(struct se *se)
 			return se_of_sqlite(rc);
 	}
 	return SE_OK;
-}
-
-static int engine_read_meta(struct se *se)
-{
-	sqlite3_stmt *s;
-	int rc = sqlite3_prepare_v2(se->db, "SELECT generation, position, time_ms FROM meta WHERE id = 0", -1, &s, NULL);
-
-	if (rc != SQLITE_OK)
-		return se_of_sqlite(rc);
-	rc = sqlite3_step(s);
-	if (rc == SQLITE_ROW && sqlite3_column_bytes(s, 0) == 16) {
-		memcpy(se->generation, sqlite3_column_blob(s, 0), 16);
-		se->position = (uint64_t)sqlite3_column_int64(s, 1);
-		se->time_ms = (uint64_t)sqlite3_column_int64(s, 2);
-		rc = SE_OK;
-	} else {
-		rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? SE_CORRUPT : se_of_sqlite(rc);
-	}
-	sqlite3_finalize(s);
-	return rc;
-}
-
-/* A volume that has no generation yet gets it; a crash may have come between the tables and this. */
-static int engine_name(struct se *se, const struct se_config *c)
-{
-	sqlite3_stmt *s = NULL;
-	int rc = sqlite3_prepare_v2(se->db, "UPDATE meta SET generation = ?1 WHERE id = 0 AND length(generation) = 0", -1, &s, NULL);
-
-	if (rc == SQLITE_OK)
-		rc = sqlite3_bind_blob(s, 1, c->generation, 16, SQLITE_STATIC);
-	if (rc == SQLITE_OK)
-		rc = sqlite3_step(s);
-	sqlite3_finalize(s);
-	return se_of_sqlite(rc);
-}
-
-static int engine_setup(struct se *se, const struct se_config *c, const char **why)
-{
-	static const char *const sync[] = {"PRAGMA synchronous = FULL", "PRAGMA synchronous = NORMAL", "PRAGMA synchronous = OFF"};
-	uint32_t have = 0;
-	int rc = engine_inspect(se, c, &have, why);
-
-	if (rc)
-		return rc;
-	*why = "it cannot be written; check the permissions and the space on the disk";
-	/* The page size must be set before the first page exists; temp tables are not used, but sorters would be. */
-	if (engine_pragma(se, "PRAGMA page_size = 4096") || engine_pragma(se, "PRAGMA journal_mode = WAL") ||
-	    engine_pragma(se, sync[c->sync]) || engine_pragma(se, "PRAGMA wal_autocheckpoint = 0") ||
-	    engine_pragma(se, "PRAGMA cache_size = -65536") || engine_pragma(se, "PRAGMA temp_store = MEMORY") ||
-	    engine_pragma(se, "PRAGMA foreign_keys = OFF"))
-		return se_of_sqlite(sqlite3_errcode(se->db));
-	if (engine_number(se, "SELECT count(*) FROM pragma_journal_mode WHERE journal_mode = 'wal'", &rc) != 1 || rc != SQLITE_OK)
-		return SE_IO;
-	if (have < c->schema) {
-		*why = "its tables cannot be made or brought up to date; check the space on the disk";
-		rc = c->migrate(se->db, have, why);
-		if (rc)
-			return rc;
-	}
-	rc = engine_name(se, c);
-	if (rc)
-		return rc;
-	*why = "its tables are not what they should be (damaged); restore a backup";
-	rc = engine_read_meta(se);
-	if (rc == SE_OK)
-		rc = engine_prepare(se);
-	if (rc == SE_OK)
-		rc = se->table->open(se->volume, se->db);
-	return rc;
-}
-
-int se_open(const struct se_config *c, const struct se_redo_table *table, struct se **out, const char **why)
-{
-	struct se *se = calloc(1, sizeof *se);
-	int rc, flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE | (c->create ? SQLITE_OPEN_CREATE : 0);
-
-	*why = "out of memory";
-	if (!se)
-		return SE_NOMEM;
-	se->magic = ENGINE_MAGIC;
-	se->table = table;
-	se->volume = c->volume;
-	se->wall_ms = c->wall_ms;
-	se->wall_arg = c->wall_arg;
-	se->batch.se = se;
-	rc = sqlite3_open_v2(c->path, &se->db, flags, NULL);
-	if (rc != SQLITE_OK) {
-		*why = "it cannot be opened; check that the directory exists and that this user may write there";
-		rc = se_of_sqlite(rc);
-		se_close(se);
-		return rc ? rc : SE_IO;
-	}
-	sqlite3_busy_timeout(se->db, 2000);
-	rc = engine_setup(se, c, why);
-	if (rc) {
-		se_close(se);
-		return rc;
-	}
-	/* Not before PRAGMA wal_autocheckpoint, which is a hook of its own. */
-	sqlite3_wal_hook(se->db, engine_wal, se);
-	*out = se;
-	return SE_OK;
-}
-
-void se_close(struct se *se)
-{
-	if (!se)
-		return;
-	assert(se->magic == ENGINE_MAGIC);
-	if (se->batch.open)
-		se_abort(&se->batch);
-	if (se->table)
-		se->table->close(se->volume);
-	for (int i = 0; i < STMTS; i++)
-		sqlite3_finalize(se->stmt[i]);
-	sqlite3_close(se->db);
-	free(se->batch.touches);
-	sl_buf_fini(&se->batch.record);
-	se->magic = 0;
-	free(se);
 }
 
 uint64_t se_clock(const struct se *se)
@@ -413,7 +179,7 @@ static const struct se_redo_kind *engine_kind(const struct se *se, uint16_t kind
 	return NULL;
 }
 
-static int engine_redo(struct se_batch *b, uint16_t kind, uint16_t version, sl_slice effect, sl_slice payload)
+int engine_redo(struct se_batch *b, uint16_t kind, uint16_t version, sl_slice effect, sl_slice payload)
 {
 	struct se *se = b->se;
 	const struct se_redo_kind *k;
@@ -429,23 +195,14 @@ static int engine_redo(struct se_batch *b, uint16_t kind, uint16_t version, sl_s
 	return rc ? rc : b->error;
 }
 
-static int engine_keep(struct se_batch *b, uint16_t kind, uint16_t version, sl_slice effect, sl_slice payload)
-{
-	struct sl_buf *r = &b->record;
-
-	if (sl_put_u16(r, kind) || sl_put_u16(r, version) || sl_put_u32(r, (uint32_t)(effect.len + payload.len)) ||
-	    sl_buf_add(r, effect.data, effect.len) || sl_buf_add(r, payload.data, payload.len))
-		return SE_NOMEM;
-	return SE_OK;
-}
-
 static void engine_note(struct se_batch *b, int rc)
 {
 	struct se *se = b->se;
 
 	b->error = rc;
 	if (sqlite3_errcode(se->db) != SQLITE_OK)
-		snprintf(se->error, sizeof se->error, "%s (%d)", sqlite3_errmsg(se->db), sqlite3_extended_errcode(se->db));
+		snprintf(se->error, sizeof se->error, "%s (%d)", sqlite3_errmsg(se->db),
+		         sqlite3_extended_errcode(se->db));
 	else
 		snprintf(se->error, sizeof se->error, "%s", se_text(rc));
 }
@@ -525,7 +282,7 @@ void se_op_end(struct se_batch *b, bool keep)
 		b->error = rc;
 }
 
-static void engine_end(struct se_batch *b)
+void engine_end(struct se_batch *b)
 {
 	b->open = false;
 	b->list = false;
@@ -550,7 +307,7 @@ void se_abort(struct se_batch *b)
 	engine_end(b);
 }
 
-static int engine_meta(struct se_batch *b)
+int engine_meta(struct se_batch *b)
 {
 	struct se *se = b->se;
 
@@ -559,24 +316,14 @@ static int engine_meta(struct se_batch *b)
 	return engine_run(se, META);
 }
 
-/* The header of storage-engine 8 before the effects collected in b->record. */
-static int engine_record(struct se_batch *b, struct sl_buf *out)
-{
-	sl_slice body = sl_buf_slice(&b->record);
-	uint32_t crc = (uint32_t)crc32_z(0, body.data, body.len);
-
-	if (sl_put_u32(out, SE_RECORD_MAGIC) || sl_put_u16(out, 1) || sl_put_u16(out, 0) || sl_put_u64(out, b->head.position) ||
-	    sl_put_u64(out, b->head.time_ms) || sl_put_u32(out, 0) || sl_put_u32(out, (uint32_t)b->effects) ||
-	    sl_put_u32(out, (uint32_t)body.len) || sl_put_u32(out, crc) || sl_buf_add(out, body.data, body.len))
-		return SE_NOMEM;
-	return SE_OK;
-}
-
 static void engine_tell(struct se_batch *b)
 {
 	struct se *se = b->se;
 	struct sl_buf record;
-	struct se_event e = {.position = b->head.position, .time_ms = b->head.time_ms, .touches = b->touches, .n_touches = b->n_touches};
+	struct se_event e = {.position = b->head.position,
+	                     .time_ms = b->head.time_ms,
+	                     .touches = b->touches,
+	                     .n_touches = b->n_touches};
 
 	if (!se->watch)
 		return;
@@ -630,73 +377,12 @@ void se_watch(struct se *se, bool records, void (*fn)(void *, const struct se_ev
 
 void se_status(struct se *se, struct se_status *st)
 {
-	*st = (struct se_status){.role = SE_SOLO, .position = se->position, .failed = se->failed, .wal_bytes = se->wal_pages * 4120};
+	*st = (struct se_status){
+		.role = SE_SOLO, .position = se->position, .failed = se->failed, .wal_bytes = se->wal_pages * 4120};
 	memcpy(st->error, se->error, sizeof st->error);
 }
 
 const uint8_t *se_generation(const struct se *se)
 {
 	return se->generation;
-}
-
-static int engine_apply_effects(struct se_batch *b, struct sl_cur *c, uint32_t n)
-{
-	int rc = SE_OK;
-
-	for (uint32_t i = 0; rc == SE_OK && i < n; i++) {
-		uint16_t kind = sl_cur_u16(c), version = sl_cur_u16(c);
-		sl_slice bytes = sl_cur_take(c, sl_cur_u32(c));
-
-		if (c->bad)
-			return SE_CORRUPT;
-		rc = engine_redo(b, kind, version, bytes, SL_SLICE(NULL, 0));
-		b->effects++;
-	}
-	return rc ? rc : sl_cur_done(c) ? SE_OK : SE_CORRUPT;
-}
-
-int se_apply(struct se *se, sl_slice record)
-{
-	struct sl_cur c = sl_cur_of(record);
-	struct se_batch *b;
-	uint32_t magic = sl_cur_u32(&c), n, len, crc;
-	uint16_t format = sl_cur_u16(&c);
-	se_pos position;
-	uint64_t time_ms;
-	int rc;
-
-	sl_cur_u16(&c);
-	position = sl_cur_u64(&c);
-	time_ms = sl_cur_u64(&c);
-	sl_cur_u32(&c);
-	n = sl_cur_u32(&c);
-	len = sl_cur_u32(&c);
-	crc = sl_cur_u32(&c);
-	if (c.bad || magic != SE_RECORD_MAGIC || len != (size_t)(c.end - c.p) || crc != (uint32_t)crc32_z(0, c.p, len))
-		return SE_CORRUPT;
-	if (format != 1)
-		return SE_FORMAT;
-	if (position <= se->position)
-		return SE_OK;
-	if (position != se->position + 1)
-		return SE_INVALID;
-	rc = se_begin(se, &b);
-	if (rc)
-		return rc;
-	b->head = (struct se_record){.position = position, .time_ms = time_ms};
-	rc = engine_apply_effects(b, &c, n);
-	if (rc == SE_OK)
-		rc = se->table->settle(se->volume, &b->head);
-	if (rc == SE_OK)
-		rc = engine_meta(b);
-	if (rc == SE_OK)
-		rc = engine_run(se, COMMIT);
-	if (rc) {
-		se_abort(b);
-		return rc;
-	}
-	se->position = position;
-	se->time_ms = time_ms;
-	engine_end(b);
-	return SE_OK;
 }

@@ -1,8 +1,10 @@
 /*
  * engine.h - the engine below the store layer: makes decided changes durable, ordered and visible. Store-writer.
  *
- * The store layer decides; what it decided is emitted as an effect, and only redo functions change the volume. An engine
- * belongs to one thread; one batch is open per engine, ever. This engine is SQLite in WAL mode; a second one will replicate
+ * The store layer decides; what it decided is emitted as an effect, and only redo functions change the volume. An
+ * engine
+ * belongs to one thread; one batch is open per engine, ever. This engine is SQLite in WAL mode; a second one will
+ * replicate
  * the same effects, so nothing here may be answered by looking at the clock, at configuration or at memory.
  */
 #ifndef ENGINE_H
@@ -61,19 +63,19 @@ struct se_redo_kind {
 struct se_redo_table {
 	const struct se_redo_kind *kinds;
 	size_t n_kinds;
-	int (*open)(void *volume, sqlite3 *);                         /* prepare statements; SE_* */
-	void (*close)(void *volume);                                  /* finalize them */
-	bool (*pending)(const void *volume);                          /* rows gathered by redo, not yet in the tables */
-	int (*settle)(void *volume, const struct se_record *);        /* put them there */
-	void (*forget)(void *volume);                                 /* rolled back: drop what this batch touched */
+	int (*open)(void *volume, sqlite3 *);                  /* prepare statements; SE_* */
+	void (*close)(void *volume);                           /* finalize them */
+	bool (*pending)(const void *volume);                   /* rows gathered by redo, not yet in the tables */
+	int (*settle)(void *volume, const struct se_record *); /* put them there */
+	void (*forget)(void *volume);                          /* rolled back: drop what this batch touched */
 };
 
 struct se_config {
 	const char *path; /* of the volume's file */
 	enum se_sync sync;
-	bool create;      /* make it when it is missing */
+	bool create; /* make it when it is missing */
 	uint32_t app_id, schema;
-	/* Brings an open volume to `schema`, in a transaction of its own. have: PRAGMA user_version; 0 with an empty file. */
+	/* Brings an open volume to `schema`, in a transaction of its own. have: user_version, 0 with an empty file. */
 	int (*migrate)(sqlite3 *, uint32_t have, const char **why);
 	const uint8_t *generation; /* 16 bytes for a new volume */
 	uint64_t (*wall_ms)(void *arg);
@@ -105,11 +107,11 @@ int se_open(const struct se_config *, const struct se_redo_table *, struct se **
 void se_close(struct se *); /* NULL is fine; rolls an open batch back */
 
 int se_begin(struct se *, struct se_batch **);
-uint64_t se_now(const struct se_batch *);  /* wall clock of the batch, never below that of the record before */
-uint64_t se_clock(const struct se *);      /* the same outside of a batch */
-int se_op(struct se_batch *);                    /* a list begins: gathered rows are settled, a savepoint set */
-void se_op_end(struct se_batch *, bool keep);    /* keep, or roll back rows, effects, touches */
-int se_settle(struct se_batch *);                /* decide is about to read rows that may still be gathered */
+uint64_t se_now(const struct se_batch *);     /* wall clock of the batch, never below that of the record before */
+uint64_t se_clock(const struct se *);         /* the same outside of a batch */
+int se_op(struct se_batch *);                 /* a list begins: gathered rows are settled, a savepoint set */
+void se_op_end(struct se_batch *, bool keep); /* keep, or roll back rows, effects, touches */
+int se_settle(struct se_batch *);             /* decide is about to read rows that may still be gathered */
 int se_emit(struct se_batch *, uint16_t kind, sl_slice effect, sl_slice payload);
 void se_touch(struct se_redo *, uint64_t topic, uint64_t hint);
 void *se_volume(struct se_redo *);

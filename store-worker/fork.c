@@ -4,7 +4,8 @@
 #include "store-worker/store.h"
 
 /* How many bytes the first `sub` messages of a record take, and their marks. */
-static bool fork_cut_messages(struct fork_point *f, const struct walk_record *rec, uint64_t sub, uint64_t *bytes, uint32_t *messages)
+static bool fork_cut_messages(struct fork_point *f, const struct walk_record *rec, uint64_t sub, uint64_t *bytes,
+                              uint32_t *messages)
 {
 	struct sl_cur c = sl_cur_of(rec->marks), lengths;
 
@@ -56,10 +57,12 @@ static int fork_place(struct txn *t, struct fork_point *f, const struct sl_store
 
 	f->at = m->flags & SLUICE_A_FORK_AT ? m->fork_at : s->tail;
 	if (f->at > s->tail)
-		return op_refuse(r, SLUICE_EINVAL, SLUICE_WHY_FORK_OFFSET, "the fork offset is beyond the tail of the source");
+		return op_refuse(r, SLUICE_EINVAL, SLUICE_WHY_FORK_OFFSET,
+		                 "the fork offset is beyond the tail of the source");
 	if (f->at < s->earliest) {
 		r->earliest = s->earliest;
-		return op_refuse(r, SLUICE_EGONE, SLUICE_WHY_TRIMMED, "the fork offset is below the earliest offset of the source");
+		return op_refuse(r, SLUICE_EGONE, SLUICE_WHY_TRIMMED,
+		                 "the fork offset is below the earliest offset of the source");
 	}
 	if (f->at < s->tail) {
 		rc = txn_settle(t);
@@ -68,12 +71,14 @@ static int fork_place(struct txn *t, struct fork_point *f, const struct sl_store
 		if (rc)
 			return rc;
 		if (!found || rec.start != f->at)
-			return op_refuse(r, SLUICE_EINVAL, SLUICE_WHY_FORK_OFFSET, "the fork offset is not the beginning of a record");
+			return op_refuse(r, SLUICE_EINVAL, SLUICE_WHY_FORK_OFFSET,
+			                 "the fork offset is not the beginning of a record");
 	}
 	if (m->fork_sub == 0)
 		return SE_OK;
 	if (!found || !fork_cut(f, &w, &rec, m->fork_sub))
-		return op_refuse(r, SLUICE_EINVAL, SLUICE_WHY_FORK_SUB, "the sub-offset reaches past the record at the fork offset");
+		return op_refuse(r, SLUICE_EINVAL, SLUICE_WHY_FORK_SUB,
+		                 "the sub-offset reaches past the record at the fork offset");
 	return f->prefix.messages ? SE_OK : SE_NOMEM;
 }
 
@@ -87,7 +92,9 @@ int fork_find(struct txn *t, struct fork_point *f, const struct sl_store_op *m, 
 		return op_refuse(r, SLUICE_ENOENT, SLUICE_WHY_FORK_SOURCE, "there is no such stream to fork");
 	if (f->source->state != SL_LIVE)
 		return op_refuse(r, SLUICE_ECONFLICT, SLUICE_WHY_SOFT_DELETED, "the stream to fork was deleted");
-	if (!(m->flags & SLUICE_A_INHERIT) && m->content_type.len && !type_equal(m->content_type, stream_type(f->source)))
-		return op_refuse(r, SLUICE_ECONFLICT, SLUICE_WHY_FORK_TYPE, "the content type is not that of the source");
+	if (!(m->flags & SLUICE_A_INHERIT) && m->content_type.len &&
+	    !type_equal(m->content_type, stream_type(f->source)))
+		return op_refuse(r, SLUICE_ECONFLICT, SLUICE_WHY_FORK_TYPE,
+		                 "the content type is not that of the source");
 	return fork_place(t, f, m, r);
 }

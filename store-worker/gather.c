@@ -1,8 +1,10 @@
 /*
  * gather.c - appends of one stream and batch become one chunk row. Store-writer.
  *
- * Redo of an append only adds to the stream's gather; rows are written when the batch settles, when the gather is full, or
- * before a record in a segment. All of that depends on the effects alone, so a copy files the same rows with the same ids.
+ * Redo of an append only adds to the stream's gather; rows are written when the batch settles, when the gather is
+ * full, or
+ * before a record in a segment. All of that depends on the effects alone, so a copy files the same rows with the
+ * same ids.
  */
 #include <stdlib.h>
 
@@ -80,7 +82,8 @@ int gather_file(struct volume *v, struct stream *s, const struct se_record *hdr)
 	return rc;
 }
 
-int gather_add(struct volume *v, struct stream *s, const struct se_record *hdr, sl_slice data, sl_slice marks, uint32_t messages)
+int gather_add(struct volume *v, struct stream *s, const struct se_record *hdr, sl_slice data, sl_slice marks,
+               uint32_t messages)
 {
 	struct gather *g = s->gather;
 	int rc = SE_OK;

@@ -1,7 +1,8 @@
 /*
  * hold.c - requests whose payload comes as a descriptor wait here for the helper thread. Store-writer.
  *
- * The order of one peer's requests for the same stream is kept: a request behind a waiting one that names one of its streams
+ * The order of one peer's requests for the same stream is kept: a request behind a waiting one that names one of its
+ * streams
  * waits too. Other streams, and other peers, go on.
  */
 #include <stdlib.h>
@@ -63,7 +64,8 @@ static int hold_fill(struct held *h, struct peer *p, const struct sl_store_submi
 			continue;
 		if (op.n_fd != 1 || op.data.len || op.marks.len)
 			return SLUICE_EINVAL;
-		*part = (struct held_part){.held = h, .fd = sl_ipc_take_fd(&p->ipc), .data_len = op.data_len, .marks_len = op.marks_len};
+		*part = (struct held_part){
+			.held = h, .fd = sl_ipc_take_fd(&p->ipc), .data_len = op.data_len, .marks_len = op.marks_len};
 		sl_link_init(&part->job);
 		h->n_parts = ++n_fd;
 		if (part->fd < 0)

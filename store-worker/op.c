@@ -1,7 +1,8 @@
 /*
  * op.c - what all operations share: checks of what a peer sent, finding the stream, emitting effects. Store-writer.
  *
- * Workers carry other people's code, so nothing they send is trusted; but the rules of names beyond length and UTF-8 are theirs.
+ * Workers carry other people's code, so nothing they send is trusted; but the rules of names beyond length and UTF-8
+ * are theirs.
  */
 #include <ctype.h>
 #include <strings.h>
@@ -152,7 +153,8 @@ static const char *op_form(const struct op *op)
 		return "a number is too large";
 	if ((m->flags & SLUICE_A_TTL) && (m->flags & SLUICE_A_EXPIRES))
 		return "a stream has either a TTL or an expiry time";
-	if (m->kind == SLUICE_OP_CREATE && (m->flags & (SLUICE_A_PRODUCER | SLUICE_A_STREAM_SEQ | SLUICE_A_EXPECT_TAIL)))
+	if (m->kind == SLUICE_OP_CREATE &&
+	    (m->flags & (SLUICE_A_PRODUCER | SLUICE_A_STREAM_SEQ | SLUICE_A_EXPECT_TAIL)))
 		return "a create takes no producer, stream sequence or expected tail";
 	if (m->kind != SLUICE_OP_CREATE && (m->flags & (SLUICE_A_TTL | SLUICE_A_EXPIRES | SLUICE_A_FORK)))
 		return "only a create takes expiry and fork source";

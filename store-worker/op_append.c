@@ -1,7 +1,8 @@
 /*
  * op_append.c - append: decide and redo. Store-writer.
  *
- * Checks stand in the order of durable-streams 18 (POST): gone, closed, type, producer, Stream-Seq; then what the worker found
+ * Checks stand in the order of durable-streams 18 (POST): gone, closed, type, producer, Stream-Seq; then what the
+ * worker found
  * wrong with the payload.
  */
 #include <stdlib.h>
@@ -22,7 +23,8 @@ int op_closed_again(struct txn *t, struct stream *s, const struct sl_store_op *m
 
 static bool append_seq_late(const struct stream *s, const struct sl_store_op *m)
 {
-	return (m->flags & SLUICE_A_STREAM_SEQ) && s->has_seq && sl_slice_cmp(m->stream_seq, sl_buf_slice(&s->seq)) <= 0;
+	return (m->flags & SLUICE_A_STREAM_SEQ) && s->has_seq &&
+	       sl_slice_cmp(m->stream_seq, sl_buf_slice(&s->seq)) <= 0;
 }
 
 /* The checks after the producer's; true: refused. */
@@ -31,7 +33,8 @@ static bool append_refused(const struct stream *s, const struct op *op, struct s
 	const struct sl_store_op *m = op->m;
 
 	if (append_seq_late(s, m))
-		op_refuse(r, SLUICE_ECONFLICT, SLUICE_WHY_STREAM_SEQ, "the stream sequence is not greater than the last one");
+		op_refuse(r, SLUICE_ECONFLICT, SLUICE_WHY_STREAM_SEQ,
+		          "the stream sequence is not greater than the last one");
 	else if ((m->flags & SLUICE_A_EXPECT_TAIL) && m->expect_tail != s->tail)
 		op_refuse(r, SLUICE_ECONFLICT, SLUICE_WHY_TAIL, "the tail is not the expected one");
 	else if (m->flags & SLUICE_A_REFUSE)
@@ -46,8 +49,12 @@ static bool append_refused(const struct stream *s, const struct op *op, struct s
 int append_emit(struct txn *t, const struct stream *s, const struct op *op, uint32_t flags)
 {
 	const struct sl_store_op *m = op->m;
-	struct effect_append e = {
-	        .stream = s->id, .start = s->tail, .bytes = op->bytes, .messages = op->messages, .flags = flags, .marks = op->marks};
+	struct effect_append e = {.stream = s->id,
+	                          .start = s->tail,
+	                          .bytes = op->bytes,
+	                          .messages = op->messages,
+	                          .flags = flags,
+	                          .marks = op->marks};
 
 	if (flags & EFFECT_PRODUCER) {
 		e.producer = m->producer;
@@ -61,7 +68,8 @@ int append_emit(struct txn *t, const struct stream *s, const struct op *op, uint
 		e.segment = op->ref.segment;
 		e.seg_off = op->ref.off;
 	}
-	return txn_emit(t, EFFECT_APPEND, effect_put_append(&t->effect, &e), op->in_segment ? SL_SLICE(NULL, 0) : m->data);
+	return txn_emit(t, EFFECT_APPEND, effect_put_append(&t->effect, &e),
+	                op->in_segment ? SL_SLICE(NULL, 0) : m->data);
 }
 
 int op_append(struct txn *t, const struct op *op, struct sl_store_outcome *r)
@@ -102,7 +110,8 @@ int op_append(struct txn *t, const struct op *op, struct sl_store_outcome *r)
 }
 
 /* A record in a segment is a chunk row of its own. */
-static int append_segment(struct volume *v, struct stream *s, const struct se_record *hdr, const struct effect_append *e)
+static int append_segment(struct volume *v, struct stream *s, const struct se_record *hdr,
+                          const struct effect_append *e)
 {
 	sqlite3_stmt *q = volume_stmt(v, V_SEGMENT_ADD);
 	struct chunk_row c = {.stream = s->id,
@@ -185,7 +194,8 @@ int redo_append(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, 
 	if (!s || s->tail != e.start || (!(e.flags & EFFECT_SEGMENT) && payload.len != e.bytes))
 		return SE_CORRUPT;
 	volume_touch(v, s);
-	rc = e.flags & EFFECT_SEGMENT ? append_segment(v, s, hdr, &e) : gather_add(v, s, hdr, payload, e.marks, e.messages);
+	rc = e.flags & EFFECT_SEGMENT ? append_segment(v, s, hdr, &e)
+	                              : gather_add(v, s, hdr, payload, e.marks, e.messages);
 	if (rc)
 		return rc;
 	s->tail += e.bytes + SLUICE_RECORD_OVERHEAD;

@@ -1,8 +1,10 @@
 /*
  * op_create.c - create, forks included: decide and redo. Store-writer.
  *
- * durable-streams 6 and 15. A fork begins where it was cut from its source; with a sub-offset, the first part of the record there
- * becomes the fork's first own record (fork.c). Omitted type and expiry of a fork mean those of its source, so the same request
+ * durable-streams 6 and 15. A fork begins where it was cut from its source; with a sub-offset, the first part of the
+ * record there
+ * becomes the fork's first own record (fork.c). Omitted type and expiry of a fork mean those of its source, so the
+ * same request
  * again finds the stream it made.
  */
 #include "store-worker/store.h"
@@ -21,8 +23,8 @@ static bool create_fork_equal(const struct stream *s, const struct sl_store_op *
 {
 	if (!(m->flags & SLUICE_A_FORK))
 		return s->fork_of == 0;
-	return s->fork_of && sl_slice_eq(SL_SLICE(s->fork_name, s->fork_name_len), m->fork_of) && s->fork_sub == m->fork_sub &&
-	       (!(m->flags & SLUICE_A_FORK_AT) || s->fork_at == m->fork_at);
+	return s->fork_of && sl_slice_eq(SL_SLICE(s->fork_name, s->fork_name_len), m->fork_of) &&
+	       s->fork_sub == m->fork_sub && (!(m->flags & SLUICE_A_FORK_AT) || s->fork_at == m->fork_at);
 }
 
 static sl_slice create_type(const struct sl_store_op *m)
@@ -40,7 +42,8 @@ static int create_again(const struct stream *s, const struct sl_store_op *m, str
 	op_facts(r, s);
 	r->start = s->tail;
 	if (s->state != SL_LIVE)
-		return op_refuse(r, SLUICE_EEXIST, SLUICE_WHY_SOFT_DELETED, "the name is held by a deleted stream that has forks");
+		return op_refuse(r, SLUICE_EEXIST, SLUICE_WHY_SOFT_DELETED,
+		                 "the name is held by a deleted stream that has forks");
 	if ((create_inherits(m) || type_equal(create_type(m), stream_type(s))) && create_expiry_equal(s, m) &&
 	    create_fork_equal(s, m) && !!(m->flags & SLUICE_A_CLOSE) == s->closed)
 		return SE_OK;
@@ -63,10 +66,12 @@ static void create_expiry(struct effect_create *e, const struct sl_store_op *m, 
 	}
 }
 
-static int create_effect(struct txn *t, const struct sl_store_op *m, const struct fork_point *f, bool closes, uint64_t *id)
+static int create_effect(struct txn *t, const struct sl_store_op *m, const struct fork_point *f, bool closes,
+                         uint64_t *id)
 {
-	struct effect_create e = {
-	        .name = m->stream, .type = create_inherits(m) ? stream_type(f->source) : create_type(m), .flags = closes ? EFFECT_CLOSES : 0};
+	struct effect_create e = {.name = m->stream,
+	                          .type = create_inherits(m) ? stream_type(f->source) : create_type(m),
+	                          .flags = closes ? EFFECT_CLOSES : 0};
 	int rc = volume_next_stream(t->volume, &e.id);
 
 	if (rc)

@@ -1,5 +1,6 @@
 /*
- * op_remove.c - removal by request or expiry, with the cascade to ancestors that only forks kept: decide and redo. Store-writer.
+ * op_remove.c - removal by request or expiry, with the cascade to ancestors that only forks kept: decide and redo.
+ * Store-writer.
  */
 #include "store-worker/store.h"
 
@@ -10,7 +11,8 @@ static int remove_emit(struct txn *t, const struct effect_remove *e)
 
 int txn_remove(struct txn *t, struct stream *s)
 {
-	struct effect_remove e = {.stream = s->id, .state = s->forks ? SL_SOFT : SL_DEAD, .parent = s->forks ? 0 : s->fork_of};
+	struct effect_remove e = {
+		.stream = s->id, .state = s->forks ? SL_SOFT : SL_DEAD, .parent = s->forks ? 0 : s->fork_of};
 	int rc = remove_emit(t, &e);
 
 	/* What is left of a longer chain has reap_ms set, so the sweep goes on with it. */

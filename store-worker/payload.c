@@ -1,8 +1,11 @@
 /*
- * payload.c - the helper thread: copies large payloads into segment files and syncs them, and runs checkpoint jobs. Store-writer.
+ * payload.c - the helper thread: copies large payloads into segment files and syncs them, and runs checkpoint jobs.
+ * Store-writer.
  *
- * The thread touches files and, in jobs, a connection of its own; never the writing one. Parts go in through a queue under a mutex
- * and come back through another, announced by an eventfd. One sync serves all parts that were waiting. A segment whose write or sync
+ * The thread touches files and, in jobs, a connection of its own; never the writing one. Parts go in through a queue
+ * under a mutex
+ * and come back through another, announced by an eventfd. One sync serves all parts that were waiting. A segment
+ * whose write or sync
  * failed is not used again: what is on the disk is not known then.
  */
 #include <assert.h>
@@ -33,10 +36,10 @@ struct payloads {
 	/* under the mutex */
 	struct sl_link todo, done;
 	bool stop;
-	size_t busy;             /* parts not yet given back */
+	size_t busy; /* parts not yet given back */
 	void (*job)(void *);
 	void *job_arg;
-	uint64_t open_id;        /* of the segment being written; 0: none */
+	uint64_t open_id; /* of the segment being written; 0: none */
 	uint64_t segment_bytes;
 	/* the thread's own */
 	int dir, fd;

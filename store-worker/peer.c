@@ -1,7 +1,8 @@
 /*
  * peer.c - a connection to a worker or to sluicectl: frames in, frames out, bounds. Store-writer.
  *
- * A malformed frame ends the peer that sent it and nobody else. A peer that does not take its answers is not read any more.
+ * A malformed frame ends the peer that sent it and nobody else. A peer that does not take its answers is not read
+ * any more.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -155,7 +156,10 @@ static int peer_later(struct peer *p, struct reply r, sl_slice text)
 static int on_touch(void *arg, const struct sl_store_touch *m)
 {
 	return peer_later(
-	        arg, (struct reply){.kind = REPLY_TOUCHED, .number = m->req, .incarnation = m->incarnation, .flag = m->renew}, SL_SLICE(NULL, 0));
+		arg,
+		(struct reply){
+			.kind = REPLY_TOUCHED, .number = m->req, .incarnation = m->incarnation, .flag = m->renew},
+		SL_SLICE(NULL, 0));
 }
 
 static int on_watch(void *arg, const struct sl_store_watch *m)
@@ -166,7 +170,8 @@ static int on_watch(void *arg, const struct sl_store_watch *m)
 
 static int on_watch_live(void *arg, const struct sl_store_watch_live *m)
 {
-	return peer_later(arg, (struct reply){.kind = REPLY_LIVE, .number = m->watch, .flag = m->live}, SL_SLICE(NULL, 0));
+	return peer_later(arg, (struct reply){.kind = REPLY_LIVE, .number = m->watch, .flag = m->live},
+	                  SL_SLICE(NULL, 0));
 }
 
 static int on_unwatch(void *arg, const struct sl_store_unwatch *m)
@@ -176,8 +181,9 @@ static int on_unwatch(void *arg, const struct sl_store_unwatch *m)
 
 static int on_watch_prefix(void *arg, const struct sl_store_watch_prefix *m)
 {
-	return m->prefix.len > SL_NAME_MAX ? SLUICE_EINVAL
-	                                   : peer_later(arg, (struct reply){.kind = REPLY_PREFIX, .number = m->watch}, m->prefix);
+	return m->prefix.len > SL_NAME_MAX
+	               ? SLUICE_EINVAL
+	               : peer_later(arg, (struct reply){.kind = REPLY_PREFIX, .number = m->watch}, m->prefix);
 }
 
 static int on_retention(void *arg, const struct sl_store_retention *m)
@@ -195,7 +201,10 @@ static int on_retention(void *arg, const struct sl_store_retention *m)
 		struct sl_store_rule r;
 
 		sl_next_store_rule(&c, &r);
-		p->rules[i] = (struct rule){.prefix = sl_slice_dup(r.prefix), .len = r.prefix.len, .max_age_ms = r.max_age_ms, .max_bytes = r.max_bytes};
+		p->rules[i] = (struct rule){.prefix = sl_slice_dup(r.prefix),
+		                            .len = r.prefix.len,
+		                            .max_age_ms = r.max_age_ms,
+		                            .max_bytes = r.max_bytes};
 		if (!p->rules[i].prefix)
 			return SLUICE_ENOMEM;
 		p->n_rules++;
@@ -204,14 +213,14 @@ static int on_retention(void *arg, const struct sl_store_retention *m)
 }
 
 static const struct sl_store_handlers peer_handlers = {
-        .hello = on_hello,
-        .submit = on_submit,
-        .touch = on_touch,
-        .watch = on_watch,
-        .watch_live = on_watch_live,
-        .unwatch = on_unwatch,
-        .watch_prefix = on_watch_prefix,
-        .retention = on_retention,
+	.hello = on_hello,
+	.submit = on_submit,
+	.touch = on_touch,
+	.watch = on_watch,
+	.watch_live = on_watch_live,
+	.unwatch = on_unwatch,
+	.watch_prefix = on_watch_prefix,
+	.retention = on_retention,
 };
 
 /* ---- in and out ---- */
@@ -260,7 +269,9 @@ void peer_read(struct peer *p)
 		/* What arrived before the end of the connection is still carried out. */
 		more = peer_frames(p);
 		if (rc && !p->ended && !more)
-			peer_end(p, rc == SLUICE_ELOST ? NULL : rc == SLUICE_ENOMEM ? "out of memory" : "too many descriptors");
+			peer_end(p, rc == SLUICE_ELOST    ? NULL
+			            : rc == SLUICE_ENOMEM ? "out of memory"
+			                                  : "too many descriptors");
 		else if (rc)
 			p->again = true;
 	}

@@ -18,7 +18,8 @@ bool producer_is_closer(const struct stream *s, const struct sl_store_op *m)
 	       m->producer_seq == s->closer.seq && sl_slice_eq(SL_SLICE(s->closer.id, s->closer.len), m->producer);
 }
 
-static int producer_refuse(struct sl_store_outcome *r, uint32_t reason, const char *message, enum producer_verdict *verdict)
+static int producer_refuse(struct sl_store_outcome *r, uint32_t reason, const char *message,
+                           enum producer_verdict *verdict)
 {
 	*verdict = PRODUCER_REFUSED;
 	return op_refuse(r, SLUICE_ECONFLICT, reason, message);
@@ -38,21 +39,25 @@ int producer_check(struct txn *t, const struct stream *s, const struct sl_store_
 		return rc;
 	if (!p->known) {
 		if (m->producer_seq != 0)
-			return producer_refuse(r, SLUICE_WHY_PRODUCER_GAP, "the first sequence number of a producer is 0", verdict);
+			return producer_refuse(r, SLUICE_WHY_PRODUCER_GAP,
+			                       "the first sequence number of a producer is 0", verdict);
 		return SE_OK;
 	}
 	producer_tell(r, p->epoch, p->seq);
 	if (m->producer_epoch < p->epoch)
-		return producer_refuse(r, SLUICE_WHY_PRODUCER_FENCED, "a newer epoch of this producer is known", verdict);
+		return producer_refuse(r, SLUICE_WHY_PRODUCER_FENCED, "a newer epoch of this producer is known",
+		                       verdict);
 	if (m->producer_epoch > p->epoch) {
 		if (m->producer_seq != 0)
-			return producer_refuse(r, SLUICE_WHY_PRODUCER_RESTART, "a new epoch begins at sequence number 0", verdict);
+			return producer_refuse(r, SLUICE_WHY_PRODUCER_RESTART,
+			                       "a new epoch begins at sequence number 0", verdict);
 	} else if (m->producer_seq <= p->seq) {
 		*verdict = PRODUCER_DUPLICATE;
 		r->flags |= SLUICE_R_DUPLICATE;
 		return SE_OK;
 	} else if (m->producer_seq != p->seq + 1) {
-		return producer_refuse(r, SLUICE_WHY_PRODUCER_GAP, "earlier sequence numbers of this producer are missing", verdict);
+		return producer_refuse(r, SLUICE_WHY_PRODUCER_GAP,
+		                       "earlier sequence numbers of this producer are missing", verdict);
 	}
 	return SE_OK;
 }
@@ -63,7 +68,8 @@ void producer_accepted(const struct sl_store_op *m, struct sl_store_outcome *r)
 		producer_tell(r, m->producer_epoch, m->producer_seq);
 }
 
-int producer_redo(struct volume *v, const struct se_record *hdr, uint64_t stream, sl_slice id, uint64_t epoch, uint64_t seq)
+int producer_redo(struct volume *v, const struct se_record *hdr, uint64_t stream, sl_slice id, uint64_t epoch,
+                  uint64_t seq)
 {
 	struct producer *p;
 	int rc = volume_producer(v, stream, id, &p);

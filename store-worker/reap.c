@@ -1,7 +1,8 @@
 /*
  * reap.c - giving space back: rows of dead streams, rows below the earliest offset, dead segments. Store-writer.
  *
- * A row may go when nobody can be reading it any more: not before reap_delay after the commit that made it unreachable (a long
+ * A row may go when nobody can be reading it any more: not before reap_delay after the commit that made it
+ * unreachable (a long
  * answer is read in several transactions), and never while a fork reaches it.
  */
 #include <dirent.h>
@@ -25,7 +26,8 @@ static int reap_count(struct txn *t, uint64_t id, uint64_t limit, uint32_t *chun
 
 	*chunks = 0;
 	volume_bind_u64(q, 1, id);
-	while ((rc = sqlite3_step(q)) == SQLITE_ROW && bytes < REAP_BYTES && (uint64_t)sqlite3_column_int64(q, 0) <= limit) {
+	while ((rc = sqlite3_step(q)) == SQLITE_ROW && bytes < REAP_BYTES &&
+	       (uint64_t)sqlite3_column_int64(q, 0) <= limit) {
 		bytes += (uint64_t)sqlite3_column_int64(q, 1);
 		++*chunks;
 	}

@@ -5,35 +5,35 @@
  */
 #include "store-worker/store.h"
 
-
-/* meta: one row. stream: state 0 live, 1 soft-deleted, 2 dead (about to be reaped). base: where own records begin. earliest: first
- * readable offset. deadline_ms: when accessed_ms or expires_ms say that it expires. reap_ms: when something to be reaped arose.
- * chunk: a run of records [start, stop) of one stream, payload in data or in a segment from seg_off on; the tail of a
- * stream is the stop of its last chunk. segment.live: payload bytes that chunks refer to. */
+/* meta: one row. stream: state 0 live, 1 soft-deleted, 2 dead (about to be reaped). base: where own records begin.
+ * earliest: first readable offset. deadline_ms: when accessed_ms or expires_ms say that it expires. reap_ms: when
+ * something to be reaped arose. chunk: a run of records [start, stop) of one stream, payload in data or in a
+ * segment from seg_off on; the tail of a stream is the stop of its last chunk. segment.live: payload bytes that
+ * chunks refer to. */
 static const char schema_1[] =
-        "PRAGMA application_id = 1936487779;"
-        "CREATE TABLE meta (id INTEGER PRIMARY KEY CHECK (id = 0), generation BLOB NOT NULL, position INTEGER NOT NULL,"
-        " time_ms INTEGER NOT NULL);"
-        "INSERT INTO meta VALUES (0, x'', 0, 0);"
-        "CREATE TABLE stream (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, state INTEGER NOT NULL,"
-        " content_type TEXT NOT NULL, closed INTEGER NOT NULL, base INTEGER NOT NULL, earliest INTEGER NOT NULL,"
-        " created_ms INTEGER NOT NULL, ttl_s INTEGER, expires_ms INTEGER, accessed_ms INTEGER NOT NULL, deadline_ms INTEGER,"
-        " own_expiry INTEGER NOT NULL, stream_seq BLOB, fork_of INTEGER, fork_name TEXT, fork_at INTEGER NOT NULL,"
-        " fork_sub INTEGER NOT NULL, forks INTEGER NOT NULL, close_producer BLOB, close_epoch INTEGER, close_seq INTEGER,"
-        " reap_ms INTEGER);"
-        "CREATE UNIQUE INDEX stream_name ON stream (name) WHERE state < 2;"
-        "CREATE INDEX stream_deadline ON stream (deadline_ms) WHERE deadline_ms IS NOT NULL AND state = 0;"
-        "CREATE INDEX stream_reap ON stream (reap_ms) WHERE reap_ms IS NOT NULL;"
-        "CREATE INDEX stream_fork ON stream (fork_of) WHERE fork_of IS NOT NULL;"
-        "CREATE TABLE chunk (id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, start INTEGER NOT NULL, stop INTEGER NOT NULL,"
-        " bytes INTEGER NOT NULL, records INTEGER NOT NULL, messages INTEGER NOT NULL, time_ms INTEGER NOT NULL,"
-        " segment INTEGER, seg_off INTEGER, marks BLOB NOT NULL, data BLOB);"
-        "CREATE UNIQUE INDEX chunk_place ON chunk (stream, start);"
-        "CREATE TABLE producer (stream INTEGER NOT NULL, id BLOB NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL,"
-        " updated_ms INTEGER NOT NULL, PRIMARY KEY (stream, id)) WITHOUT ROWID;"
-        "CREATE TABLE segment (id INTEGER PRIMARY KEY, size INTEGER NOT NULL, live INTEGER NOT NULL, dead_ms INTEGER);"
-        "CREATE INDEX segment_dead ON segment (dead_ms) WHERE dead_ms IS NOT NULL;"
-        "PRAGMA user_version = 1;";
+	"PRAGMA application_id = 1936487779;"
+	"CREATE TABLE meta (id INTEGER PRIMARY KEY CHECK (id = 0), generation BLOB NOT NULL, position INTEGER NOT NULL,"
+	" time_ms INTEGER NOT NULL);"
+	"INSERT INTO meta VALUES (0, x'', 0, 0);"
+	"CREATE TABLE stream (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, state INTEGER NOT NULL,"
+	" content_type TEXT NOT NULL, closed INTEGER NOT NULL, base INTEGER NOT NULL, earliest INTEGER NOT NULL,"
+	" created_ms INTEGER NOT NULL, ttl_s INTEGER, expires_ms INTEGER, accessed_ms INTEGER NOT NULL, deadline_ms INTEGER,"
+	" own_expiry INTEGER NOT NULL, stream_seq BLOB, fork_of INTEGER, fork_name TEXT, fork_at INTEGER NOT NULL,"
+	" fork_sub INTEGER NOT NULL, forks INTEGER NOT NULL, close_producer BLOB, close_epoch INTEGER, close_seq INTEGER,"
+	" reap_ms INTEGER);"
+	"CREATE UNIQUE INDEX stream_name ON stream (name) WHERE state < 2;"
+	"CREATE INDEX stream_deadline ON stream (deadline_ms) WHERE deadline_ms IS NOT NULL AND state = 0;"
+	"CREATE INDEX stream_reap ON stream (reap_ms) WHERE reap_ms IS NOT NULL;"
+	"CREATE INDEX stream_fork ON stream (fork_of) WHERE fork_of IS NOT NULL;"
+	"CREATE TABLE chunk (id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, start INTEGER NOT NULL, stop INTEGER NOT NULL,"
+	" bytes INTEGER NOT NULL, records INTEGER NOT NULL, messages INTEGER NOT NULL, time_ms INTEGER NOT NULL,"
+	" segment INTEGER, seg_off INTEGER, marks BLOB NOT NULL, data BLOB);"
+	"CREATE UNIQUE INDEX chunk_place ON chunk (stream, start);"
+	"CREATE TABLE producer (stream INTEGER NOT NULL, id BLOB NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL,"
+	" updated_ms INTEGER NOT NULL, PRIMARY KEY (stream, id)) WITHOUT ROWID;"
+	"CREATE TABLE segment (id INTEGER PRIMARY KEY, size INTEGER NOT NULL, live INTEGER NOT NULL, dead_ms INTEGER);"
+	"CREATE INDEX segment_dead ON segment (dead_ms) WHERE dead_ms IS NOT NULL;"
+	"PRAGMA user_version = 1;";
 
 _Static_assert(SL_APP_ID == 1936487779u, "schema_1 spells the id out");
 _Static_assert(SL_SCHEMA == 1, "every version needs its step");

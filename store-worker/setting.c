@@ -29,7 +29,8 @@ int settings_read(struct settings *s, sl_slice yaml, char *why, size_t why_len)
 		return 0;
 	c = sl_options_load(yaml, &errors);
 	if (!c || errors.n) {
-		snprintf(why, why_len, "line %u: %s", errors.n ? errors.v[0].line : 0, errors.n ? errors.v[0].text : "no configuration");
+		snprintf(why, why_len, "line %u: %s", errors.n ? errors.v[0].line : 0,
+		         errors.n ? errors.v[0].text : "no configuration");
 		sl_conf_free(c);
 		sl_conf_errors_fini(&errors);
 		return SLUICE_EINVAL;

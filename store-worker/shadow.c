@@ -1,8 +1,11 @@
 /*
- * shadow.c - a second volume that is fed with records through redo only, to be compared with the first (storage-engine 10.1). Store-writer.
+ * shadow.c - a second volume that is fed with records through redo only, to be compared with the first
+ * (storage-engine 10.1). Store-writer.
  *
- * On with SLUICE_SHADOW=directory: whatever redo takes from elsewhere than effect, header and volume shows as a difference. Each
- * writer makes a directory of its own in there and removes it when there was none. Both volumes refer to the same segment files.
+ * On with SLUICE_SHADOW=directory: whatever redo takes from elsewhere than effect, header and volume shows as a
+ * difference. Each
+ * writer makes a directory of its own in there and removes it when there was none. Both volumes refer to the same
+ * segment files.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -125,7 +128,8 @@ void shadow_event(struct store *st, const struct se_event *e)
 	sh->at = e->position;
 	volume_rest(&sh->volume);
 	if (sh->rc)
-		sl_log(SLUICE_LOG_ERR, "shadow failed position=%llu error=\"%s\"", (unsigned long long)sh->at, se_text(sh->rc));
+		sl_log(SLUICE_LOG_ERR, "shadow failed position=%llu error=\"%s\"", (unsigned long long)sh->at,
+		       se_text(sh->rc));
 }
 
 static bool value_equal(sqlite3_stmt *a, sqlite3_stmt *b, int i)
@@ -166,19 +170,20 @@ int shadow_compare(struct store *st, char *why, size_t len)
 	static const struct {
 		const char *table, *sql;
 	} tables[] = {
-	        {"meta", "SELECT * FROM meta"},
-	        {"stream", "SELECT * FROM stream ORDER BY id"},
-	        {"chunk", "SELECT * FROM chunk ORDER BY id"},
-	        {"producer", "SELECT * FROM producer ORDER BY stream, id"},
-	        {"segment", "SELECT * FROM segment ORDER BY id"},
-	        {"sqlite_sequence", "SELECT * FROM sqlite_sequence ORDER BY name"},
+		{"meta", "SELECT * FROM meta"},
+		{"stream", "SELECT * FROM stream ORDER BY id"},
+		{"chunk", "SELECT * FROM chunk ORDER BY id"},
+		{"producer", "SELECT * FROM producer ORDER BY stream, id"},
+		{"segment", "SELECT * FROM segment ORDER BY id"},
+		{"sqlite_sequence", "SELECT * FROM sqlite_sequence ORDER BY name"},
 	};
 	struct shadow *sh = st->shadow;
 	int rc = 0;
 
 	sh->keep = true;
 	if (sh->rc) {
-		snprintf(why, len, "position=%llu could not be redone: %s", (unsigned long long)sh->at, se_text(sh->rc));
+		snprintf(why, len, "position=%llu could not be redone: %s", (unsigned long long)sh->at,
+		         se_text(sh->rc));
 		return -1;
 	}
 	for (size_t i = 0; rc == 0 && i < sizeof tables / sizeof *tables; i++) {

@@ -1,7 +1,8 @@
 /*
  * store.c - the process object: opening a data directory, and the loop. Store-writer.
  *
- * A turn: wait, take in what every ready peer has sent, commit, answer, tell; then a slice of housekeeping. Nothing in it blocks but
+ * A turn: wait, take in what every ready peer has sent, commit, answer, tell; then a slice of housekeeping. Nothing
+ * in it blocks but
  * the disk. Opening refuses, and leaves everything as it is, when the data is not ours, newer, damaged, or in use.
  */
 #include <assert.h>
@@ -95,15 +96,20 @@ static int store_take_lock(struct store *st, const char **why, bool *final)
 	st->lock = open((const char *)path.data, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	sl_buf_fini(&path);
 	if (st->lock < 0)
-		return refuse(why, final, true, "the data directory cannot be written; check that it exists, its owner and its permissions");
+		return refuse(
+			why, final, true,
+			"the data directory cannot be written; check that it exists, its owner and its permissions");
 	for (unsigned waited = 0;; waited += LOCK_STEP_MS) {
 		if (flock(st->lock, LOCK_EX | LOCK_NB) == 0)
 			return 0;
 		if (errno != EWOULDBLOCK && errno != EINTR)
-			return refuse(why, final, true, "the lock file of the data directory cannot be locked; the file system may not support it");
+			return refuse(
+				why, final, true,
+				"the lock file of the data directory cannot be locked; the file system may not support it");
 		if (waited >= st->lock_wait_ms)
-			return refuse(why, final, true,
-			              "the data directory is in use by another server; stop that one, or use another directory");
+			return refuse(
+				why, final, true,
+				"the data directory is in use by another server; stop that one, or use another directory");
 		nanosleep(&step, NULL);
 	}
 }
@@ -140,7 +146,8 @@ static int store_open_volume(struct store *st, const char **why, bool *final)
 	sl_buf_fini(&path);
 	sl_buf_fini(&text);
 	if (rc)
-		return refuse(why, final, rc != SE_NOMEM && rc != SE_BUSY && rc != SE_FULL, st->why ? st->why : "out of memory");
+		return refuse(why, final, rc != SE_NOMEM && rc != SE_BUSY && rc != SE_FULL,
+		              st->why ? st->why : "out of memory");
 	return 0;
 }
 
@@ -155,7 +162,8 @@ int store_open(struct store *st, const char *data_dir, const char **why, bool *f
 		return refuse(why, final, false, "out of memory");
 	/* The supervisor makes it; by hand it may be missing. */
 	if (mkdir(data_dir, 0700) && errno != EEXIST)
-		return refuse(why, final, true, "the data directory cannot be made; check the path and the permissions");
+		return refuse(why, final, true,
+		              "the data directory cannot be made; check the path and the permissions");
 	rc = store_take_lock(st, why, final);
 	if (rc == 0)
 		rc = store_open_volume(st, why, final);

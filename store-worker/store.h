@@ -15,16 +15,17 @@
 #include "lib/schema.h"
 #include "store-worker/engine.h"
 
-#define STORE_NUMBER_MAX ((uint64_t)INT64_MAX)    /* what a column can hold */
+#define STORE_NUMBER_MAX ((uint64_t)INT64_MAX) /* what a column can hold */
 #define STORE_OFFSET_MAX (UINT64_C(1) << 60)
-#define STORE_TYPE_MAX 1024u                      /* bytes of a content type */
-#define STORE_PRODUCER_MAX 4096u                  /* bytes of a producer id */
-#define STORE_SEQ_MAX 4096u                       /* bytes of a Stream-Seq */
-#define STORE_OPS_MAX 4096u                       /* of one list */
-#define STORE_CHUNK_BYTES (64u * 1024u)           /* a gathered chunk row is not added to beyond this; part of redo: never configurable */
+#define STORE_TYPE_MAX 1024u     /* bytes of a content type */
+#define STORE_PRODUCER_MAX 4096u /* bytes of a producer id */
+#define STORE_SEQ_MAX 4096u      /* bytes of a Stream-Seq */
+#define STORE_OPS_MAX 4096u      /* of one list */
+#define STORE_CHUNK_BYTES \
+	(64u * 1024u) /* a gathered chunk row is not added to beyond this; part of redo: never configurable */
 #define STORE_STREAMS_CACHED 65536u
 #define STORE_PRODUCERS_CACHED 65536u
-#define STORE_CASCADE_MAX 64u                     /* ancestors freed in the batch of a removal; the rest by the sweep */
+#define STORE_CASCADE_MAX 64u /* ancestors freed in the batch of a removal; the rest by the sweep */
 
 /* ---- map.c: chained hash tables with intrusive nodes ---- */
 
@@ -36,22 +37,43 @@ struct map {
 	struct map_node **slot;
 	size_t n, cap;
 };
-uint64_t map_hash(sl_slice);        /* keyed with a random number per process: names come from strangers */
+uint64_t map_hash(sl_slice); /* keyed with a random number per process: names come from strangers */
 uint64_t map_hash_u64(uint64_t);
-int map_reserve(struct map *);      /* room for one more: 0 or SLUICE_ENOMEM */
+int map_reserve(struct map *);                                /* room for one more: 0 or SLUICE_ENOMEM */
 void map_add(struct map *, struct map_node *, uint64_t hash); /* after map_reserve() */
 void map_del(struct map *, struct map_node *);
 struct map_node *map_first(const struct map *, uint64_t hash); /* of that hash; go on with map_next() */
 struct map_node *map_next(const struct map_node *);
-void map_fini(struct map *);        /* the nodes are the owner's */
+void map_fini(struct map *); /* the nodes are the owner's */
 
 /* ---- volume ---- */
 
 enum volume_stmt {
-	V_STREAM_BY_NAME, V_STREAM_BY_ID, V_TAIL, V_PRODUCER, V_CHUNK_AT, V_NEXT_STREAM, V_FORKS_OF,
-	V_CHUNK_ADD, V_PRODUCER_PUT, V_STREAM_SEQ, V_STREAM_ADD, V_STREAM_CLOSE, V_STREAM_STATE, V_STREAM_FORKS, V_STREAM_EARLIEST,
-	V_STREAM_ACCESS, V_STREAM_REAP, V_STREAM_DROP, V_SEGMENT_ADD, V_SEGMENT_SUB, V_SEGMENT_DROP, V_CHUNK_SEGMENTS, V_CHUNK_DROP,
-	V_PRODUCER_DROP, V_STMTS
+	V_STREAM_BY_NAME,
+	V_STREAM_BY_ID,
+	V_TAIL,
+	V_PRODUCER,
+	V_CHUNK_AT,
+	V_NEXT_STREAM,
+	V_FORKS_OF,
+	V_CHUNK_ADD,
+	V_PRODUCER_PUT,
+	V_STREAM_SEQ,
+	V_STREAM_ADD,
+	V_STREAM_CLOSE,
+	V_STREAM_STATE,
+	V_STREAM_FORKS,
+	V_STREAM_EARLIEST,
+	V_STREAM_ACCESS,
+	V_STREAM_REAP,
+	V_STREAM_DROP,
+	V_SEGMENT_ADD,
+	V_SEGMENT_SUB,
+	V_SEGMENT_DROP,
+	V_CHUNK_SEGMENTS,
+	V_CHUNK_DROP,
+	V_PRODUCER_DROP,
+	V_STMTS
 };
 
 struct gather { /* appends of one stream that will be one chunk row */
@@ -59,10 +81,10 @@ struct gather { /* appends of one stream that will be one chunk row */
 	struct sl_buf data, marks; /* marks: a run, lib/marks.h */
 	uint64_t start, stop;
 	uint32_t records, messages;
-	bool filed;                /* in the table; the bytes stay for the notices */
+	bool filed; /* in the table; the bytes stay for the notices */
 };
 
-struct closer { /* the producer tuple that closed a stream */
+struct closer {   /* the producer tuple that closed a stream */
 	char *id; /* NULL: none; owned */
 	size_t len;
 	uint64_t epoch, seq;
@@ -73,9 +95,9 @@ struct stream { /* a row of stream, cached */
 	uint32_t magic;
 	struct map_node by_id, by_name;
 	struct sl_link lru, dirty, pending;
-	bool named;       /* in by_name: state below SL_DEAD */
+	bool named; /* in by_name: state below SL_DEAD */
 	bool closed, has_ttl, has_expires, own_expiry, seq_moved, has_seq, reap;
-	uint8_t state;    /* enum sl_stream_state */
+	uint8_t state; /* enum sl_stream_state */
 	uint64_t id, base, earliest, tail, created_ms, ttl_s, expires_ms, accessed_ms;
 	uint64_t fork_of, fork_at, fork_sub, forks; /* fork_of 0: none; fork_at: where inherited records end */
 	uint64_t reap_ms;
@@ -102,12 +124,12 @@ struct volume {
 	sqlite3 *db;
 	sqlite3_stmt *stmt[V_STMTS];
 	struct map by_id, by_name, producers;
-	struct sl_link lru, dirty, pending;  /* streams: all; touched by this batch; with rows to file */
+	struct sl_link lru, dirty, pending; /* streams: all; touched by this batch; with rows to file */
 	struct sl_link producer_lru, producer_dirty, producer_unsaved;
-	struct sl_link pool;                 /* gathers at rest */
+	struct sl_link pool; /* gathers at rest */
 	size_t pooled;
-	uint64_t next_stream;                /* 0: to be read */
-	struct sl_buf row_marks, row_data;   /* of walk_at() */
+	uint64_t next_stream;              /* 0: to be read */
+	struct sl_buf row_marks, row_data; /* of walk_at() */
 };
 #define VOLUME_MAGIC 0x566f6c31u
 
@@ -121,18 +143,20 @@ sl_slice stream_type(const struct stream *);
 /* *out NULL: there is none. Valid until the batch ends. SE_*. */
 int volume_by_name(struct volume *, sl_slice name, struct stream **out); /* live or soft */
 int volume_by_id(struct volume *, uint64_t id, struct stream **out);
-int volume_producer(struct volume *, uint64_t stream, sl_slice id, struct producer **out); /* known: false when absent */
+int volume_producer(struct volume *, uint64_t stream, sl_slice id,
+                    struct producer **out); /* known: false when absent */
 int volume_next_stream(struct volume *, uint64_t *id);
 void volume_touch(struct volume *, struct stream *); /* this batch changed it */
-int volume_rest(struct volume *); /* after a batch: gathered bytes go, caches shrink to their bounds */
-int volume_run(struct volume *, enum volume_stmt);   /* steps a statement without result; SE_* */
+int volume_rest(struct volume *);                  /* after a batch: gathered bytes go, caches shrink to their bounds */
+int volume_run(struct volume *, enum volume_stmt); /* steps a statement without result; SE_* */
 sqlite3_stmt *volume_stmt(struct volume *, enum volume_stmt);
 void volume_bind_text(sqlite3_stmt *, int i, sl_slice);
 void volume_bind_blob(sqlite3_stmt *, int i, sl_slice);
 void volume_bind_u64(sqlite3_stmt *, int i, uint64_t);
 
 /* gather.c */
-int gather_add(struct volume *, struct stream *, const struct se_record *, sl_slice data, sl_slice marks, uint32_t messages);
+int gather_add(struct volume *, struct stream *, const struct se_record *, sl_slice data, sl_slice marks,
+               uint32_t messages);
 int gather_file(struct volume *, struct stream *, const struct se_record *); /* now, if anything is gathered */
 bool volume_pending(const void *);
 int volume_settle(void *, const struct se_record *);
@@ -146,7 +170,7 @@ int volume_put_chunk(struct volume *, const struct chunk_row *);
 struct walk {
 	struct chunk_row row;
 	bool want_data;
-	uint64_t cap;  /* records of this row count up to here: the lowest fork point below */
+	uint64_t cap; /* records of this row count up to here: the lowest fork point below */
 	bool found;
 };
 /* The chunk that contains offset or, if none does, the next one above it. */
@@ -157,15 +181,24 @@ struct walk_record {
 	uint32_t messages;
 };
 /* The record that contains offset. *found false: offset is at or beyond the end. */
-int walk_record(struct volume *, const struct stream *, uint64_t offset, struct walk *, struct walk_record *, bool *found);
+int walk_record(struct volume *, const struct stream *, uint64_t offset, struct walk *, struct walk_record *,
+                bool *found);
 /* The lowest offset of this stream's own records that anybody may read; STORE_OFFSET_MAX: nobody reads any. */
 int walk_reach(struct volume *, uint64_t id, unsigned budget, uint64_t *lowest);
 
 /* ---- effect.c: effects as bytes ---- */
 
 enum effect_kind {
-	EFFECT_CREATE = 16, EFFECT_APPEND, EFFECT_CLOSE, EFFECT_REMOVE, EFFECT_TRIM, EFFECT_ACCESS, EFFECT_REAP, EFFECT_FORGET,
-	EFFECT_REST, EFFECT_SEGMENT_DROP
+	EFFECT_CREATE = 16,
+	EFFECT_APPEND,
+	EFFECT_CLOSE,
+	EFFECT_REMOVE,
+	EFFECT_TRIM,
+	EFFECT_ACCESS,
+	EFFECT_REAP,
+	EFFECT_FORGET,
+	EFFECT_REST,
+	EFFECT_SEGMENT_DROP
 };
 
 #define EFFECT_CLOSES 0x1u
@@ -196,11 +229,12 @@ struct effect_remove {
 	uint64_t stream, parent; /* parent: its count of forks falls; 0: none */
 	uint8_t state;           /* SL_SOFT or SL_DEAD */
 };
-struct effect_pair { /* TRIM: stream, earliest. ACCESS: stream, time. SEGMENT_DROP: segment, 0. FORGET, REST: stream, parent or 0. */
+/* TRIM: stream, earliest. ACCESS: stream, time. SEGMENT_DROP: segment, 0. FORGET, REST: stream, parent or 0. */
+struct effect_pair {
 	uint64_t a, b;
 };
 struct effect_reap {
-	uint64_t stream, below; /* chunk rows that end at or below this offset ... */
+	uint64_t stream, below;     /* chunk rows that end at or below this offset ... */
 	uint32_t chunks, producers; /* ... the first so many of them, and so many producers */
 };
 
@@ -248,7 +282,8 @@ int op_append(struct txn *, const struct op *, struct sl_store_outcome *);
 int op_close(struct txn *, const struct op *, struct sl_store_outcome *);
 int op_remove(struct txn *, const struct op *, struct sl_store_outcome *);
 int op_trim(struct txn *, const struct op *, struct sl_store_outcome *);
-int op_run(struct txn *, const struct op *, struct sl_store_outcome *); /* checks what every kind shares, then one of the above */
+int op_run(struct txn *, const struct op *,
+           struct sl_store_outcome *); /* checks what every kind shares, then one of the above */
 int op_refuse(struct sl_store_outcome *, int status, uint32_t reason, const char *message); /* SE_OK */
 void op_facts(struct sl_store_outcome *, const struct stream *);
 /* The stream for a change: live, or NULL with the refusal filled in. An expired one is removed first. */
@@ -256,12 +291,14 @@ int op_find(struct txn *, sl_slice name, struct stream **, struct sl_store_outco
 /* Like volume_by_name(), but an expired stream is removed first, and seen as that leaves it. */
 int txn_find(struct txn *, sl_slice name, struct stream **);
 int txn_remove(struct txn *, struct stream *); /* with the cascade to its ancestors */
-int txn_emit(struct txn *, uint16_t kind, int encoded, sl_slice payload); /* encoded: result of the effect_put_*() on t->effect */
+int txn_emit(struct txn *, uint16_t kind, int encoded,
+             sl_slice payload); /* encoded: result of the effect_put_*() on t->effect */
 int txn_settle(struct txn *);
 /* Emits a record at the tail of s: a payload of the op, or a part of a record of an ancestor. */
 int append_emit(struct txn *, const struct stream *s, const struct op *, uint32_t flags);
 int txn_trim(struct txn *, const struct stream *, uint64_t earliest);
-int txn_boundary(struct txn *, const struct stream *, uint64_t *offset); /* down to the beginning of the record it is in */
+int txn_boundary(struct txn *, const struct stream *,
+                 uint64_t *offset); /* down to the beginning of the record it is in */
 /* A closed stream meets an append or a close with a producer: a duplicate of the closing one, or refused. */
 int op_closed_again(struct txn *, struct stream *, const struct sl_store_op *, struct sl_store_outcome *);
 int stream_close(struct volume *, struct stream *, bool by_producer, sl_slice producer, uint64_t epoch, uint64_t seq);
@@ -279,13 +316,16 @@ bool type_equal(sl_slice a, sl_slice b); /* media types, without parameters */
 bool type_is_json(sl_slice);
 
 enum producer_verdict { PRODUCER_ACCEPT, PRODUCER_DUPLICATE, PRODUCER_REFUSED };
-int producer_check(struct txn *, const struct stream *, const struct sl_store_op *, enum producer_verdict *, struct sl_store_outcome *);
+int producer_check(struct txn *, const struct stream *, const struct sl_store_op *, enum producer_verdict *,
+                   struct sl_store_outcome *);
 /* The result tells what the store holds: the old state until everything is in order, then the new one. */
 void producer_accepted(const struct sl_store_op *, struct sl_store_outcome *);
 bool producer_is_closer(const struct stream *, const struct sl_store_op *);
-int producer_redo(struct volume *, const struct se_record *, uint64_t stream, sl_slice id, uint64_t epoch, uint64_t seq);
+int producer_redo(struct volume *, const struct se_record *, uint64_t stream, sl_slice id, uint64_t epoch,
+                  uint64_t seq);
 
-se_redo_fn redo_create, redo_append, redo_close, redo_remove, redo_trim, redo_access, redo_reap, redo_forget, redo_rest, redo_segment_drop;
+se_redo_fn redo_create, redo_append, redo_close, redo_remove, redo_trim, redo_access, redo_reap, redo_forget, redo_rest,
+	redo_segment_drop;
 
 /* ---- the process ---- */
 
@@ -330,9 +370,9 @@ struct peer { /* a worker or sluicectl */
 	char *name; /* owned */
 	struct store *store;
 	bool hello, ended, paused, again;
-	struct map watches;   /* by number, prefix watches too */
-	struct sl_link late;  /* watches whose notice waits for room */
-	struct sl_link held;  /* requests that wait for the helper thread or for one before them */
+	struct map watches;  /* by number, prefix watches too */
+	struct sl_link late; /* watches whose notice waits for room */
+	struct sl_link held; /* requests that wait for the helper thread or for one before them */
 	size_t n_prefixes, n_held, held_bytes;
 	struct rule *rules;
 	size_t n_rules;
@@ -351,12 +391,12 @@ struct watch {
 	struct map_node node;
 	struct sl_link list, late; /* of the topic, or of all prefix watches */
 	struct peer *peer;
-	struct topic *topic;       /* NULL: a prefix watch, or one whose stream is gone and whose notice waits */
+	struct topic *topic; /* NULL: a prefix watch, or one whose stream is gone and whose notice waits */
 	uint64_t number, tail;
-	uint32_t events;           /* of the waiting notice */
+	uint32_t events; /* of the waiting notice */
 	bool live, prefix;
 	size_t len;
-	char name[];               /* the prefix */
+	char name[]; /* the prefix */
 };
 
 enum reply_kind { REPLY_RESULT, REPLY_TOUCHED, REPLY_WATCH, REPLY_LIVE, REPLY_UNWATCH, REPLY_PREFIX };
@@ -364,10 +404,10 @@ enum reply_kind { REPLY_RESULT, REPLY_TOUCHED, REPLY_WATCH, REPLY_LIVE, REPLY_UN
 struct reply { /* what is done for a peer once the batch is over, in the order of its frames */
 	enum reply_kind kind;
 	struct peer *peer;
-	uint64_t number;       /* request or watch */
-	size_t at, n;          /* outcomes, or bytes of text */
+	uint64_t number; /* request or watch */
+	size_t at, n;    /* outcomes, or bytes of text */
 	uint64_t incarnation;
-	bool flag;             /* renew, live */
+	bool flag; /* renew, live */
 };
 
 struct held { /* a submit that cannot run yet; frame and descriptors are its own */
@@ -376,19 +416,19 @@ struct held { /* a submit that cannot run yet; frame and descriptors are its own
 	uint64_t req;
 	size_t n_parts, waiting, n_names, bytes; /* payloads; those the helper has not finished; names; bytes kept */
 	struct held_part *parts;
-	uint64_t *names;      /* hashes of the streams it touches */
+	uint64_t *names; /* hashes of the streams it touches */
 	uint8_t *frame;
 	struct sl_list ops;
 };
 
 struct held_part { /* one payload of a held request, filled in by the helper thread */
 	struct sl_link job;
-	struct held *held;  /* outlives the part; held->peer NULL: nobody waits any more */
+	struct held *held; /* outlives the part; held->peer NULL: nobody waits any more */
 	int fd;
 	uint64_t data_len, marks_len;
-	int status;         /* SLUICE_* */
+	int status; /* SLUICE_* */
 	struct segment_ref ref;
-	uint8_t *marks;     /* owned */
+	uint8_t *marks; /* owned */
 };
 
 struct access { /* last access to a stream with a sliding TTL, newer than what its row says */
@@ -422,7 +462,7 @@ struct store {
 	/* the open batch */
 	struct txn txn; /* batch NULL: none is open */
 	uint32_t batch_ops;
-	int batch_rc;   /* how it ended */
+	int batch_rc; /* how it ended */
 	struct reply *replies;
 	size_t n_replies, cap_replies;
 	struct sl_store_outcome *outcomes;
@@ -442,9 +482,9 @@ struct store {
 	uint64_t started_ms;
 	/* sweep */
 	struct sweep *sweep;
-	bool batch_failed;     /* the last one did not commit */
-	bool fatal;            /* the engine has failed: answer, then exit */
-	bool no_full_warning;  /* the full disk has been logged */
+	bool batch_failed;    /* the last one did not commit */
+	bool fatal;           /* the engine has failed: answer, then exit */
+	bool no_full_warning; /* the full disk has been logged */
 	/* hooks for tests */
 	uint64_t (*wall_ms)(void *);
 	uint64_t (*mono_ms)(void *);
@@ -454,15 +494,15 @@ struct store {
 /* store.c: the object and the loop */
 struct store *store_new(void);
 int store_open(struct store *, const char *data_dir, const char **why, bool *final); /* 0 or SLUICE_E* */
-void store_free(struct store *);                 /* saves access times; ends peers; closes the volume */
-int store_turn(struct store *, int timeout_ms);  /* one round; 0, or SLUICE_EINTERNAL: the process must end */
-bool store_busy(const struct store *);           /* something is left to do without new input */
+void store_free(struct store *);                /* saves access times; ends peers; closes the volume */
+int store_turn(struct store *, int timeout_ms); /* one round; 0, or SLUICE_EINTERNAL: the process must end */
+bool store_busy(const struct store *);          /* something is left to do without new input */
 int store_wait(struct store *, int timeout_ms); /* the first part of a round: events only */
 const struct settings *store_settings(const struct store *);
 int source_add(struct store *, struct source *, uint32_t events);
 void source_set(struct store *, struct source *, uint32_t events);
 void source_del(struct store *, struct source *);
-uint64_t store_now(const struct store *);        /* wall clock, never below the last commit's */
+uint64_t store_now(const struct store *); /* wall clock, never below the last commit's */
 
 /* setting.c */
 int settings_read(struct settings *, sl_slice yaml, char *why, size_t why_len); /* empty yaml: defaults */
@@ -474,28 +514,28 @@ void peer_end(struct peer *, const char *why);       /* NULL why: it left; freed
 void peer_read(struct peer *);
 void peer_flush(struct peer *);
 void peer_want_flush(struct peer *);
-void peer_interest(struct peer *);                   /* what it waits for in the loop, after a bound was passed or left */
+void peer_interest(struct peer *); /* what it waits for in the loop, after a bound was passed or left */
 bool peer_holds_enough(const struct peer *);
 void peers_bury(struct store *);
 
 /* batch.c */
-int batch_open(struct store *);                      /* SE_*; idempotent */
+int batch_open(struct store *); /* SE_*; idempotent */
 bool batch_full(const struct store *);
 void batch_submit(struct store *, struct peer *, uint64_t req, const struct sl_list *ops, const struct held *);
-void batch_end(struct store *);                      /* commit, replies, notices */
+void batch_end(struct store *); /* commit, replies, notices */
 int batch_later(struct store *, const struct reply *, sl_slice text);
 
 /* hold.c */
 int hold_submit(struct peer *, const struct sl_store_submit *, bool *held); /* 0, or SLUICE_E*: end the peer */
-void hold_run(struct store *);                       /* runs the requests that have become ready */
+void hold_run(struct store *); /* runs the requests that have become ready */
 void hold_drop(struct peer *);
-void hold_done(struct store *, struct held_part *);  /* from payload.c, on the loop */
+void hold_done(struct store *, struct held_part *); /* from payload.c, on the loop */
 
 /* watch.c */
 void watch_reply(struct store *, const struct reply *, sl_slice name);
 void watch_event(void *arg, const struct se_event *);
 void watch_notify(struct store *);
-void watch_late(struct peer *);                      /* there is room again */
+void watch_late(struct peer *); /* there is room again */
 void watch_drop(struct peer *);
 bool watch_live(const struct store *, uint64_t id);
 
@@ -512,8 +552,8 @@ void access_fini(struct store *);
 /* sweep.c: when; expire, retention.c, reap.c: what. A slice says in *left whether another one should follow at once. */
 int sweep_open(struct store *);
 void sweep_close(struct store *);
-void sweep_tick(struct store *);                     /* a slice of what is due; in a batch of its own */
-int sweep_timeout(const struct store *);             /* ms until the next */
+void sweep_tick(struct store *);         /* a slice of what is due; in a batch of its own */
+int sweep_timeout(const struct store *); /* ms until the next */
 bool sweep_left(const struct store *);
 enum sweep_stmt { SWEEP_EXPIRED, SWEEP_REAP, SWEEP_CHUNKS, SWEEP_PRODUCERS, SWEEP_SEGMENTS, SWEEP_NAMES, SWEEP_STMTS };
 sqlite3_stmt *sweep_stmt(struct store *, enum sweep_stmt);
@@ -537,20 +577,20 @@ void segments_orphans(struct store *, bool starting);
 int payloads_open(struct store *, const char **why);
 void payloads_close(struct store *);
 void payloads_put(struct store *, struct held_part *);
-uint64_t payloads_segment(struct store *);           /* the one being written; 0: none */
+uint64_t payloads_segment(struct store *); /* the one being written; 0: none */
 bool payloads_busy(const struct store *);
 bool payloads_do(struct store *, void (*fn)(void *), void *arg); /* a job of another kind; false: one is under way */
 
 /* checkpoint.c */
 int checkpoints_open(struct store *);
 void checkpoints_close(struct store *);
-void checkpoints_tick(struct store *);               /* after the answers have gone out */
+void checkpoints_tick(struct store *); /* after the answers have gone out */
 
 /* shadow.c */
 int shadow_open(struct store *, const char *dir, const char **why);
 void shadow_close(struct store *);
 int shadow_compare(struct store *, char *why, size_t len); /* 0: equal */
-const char *shadow_path(const struct store *); /* of its volume */
+const char *shadow_path(const struct store *);             /* of its volume */
 void shadow_event(struct store *, const struct se_event *);
 
 /* control.c */

@@ -1,7 +1,8 @@
 /*
  * sweep.c - when housekeeping happens: expiry, access times, reaping, dead segments, retention. Store-writer.
  *
- * A timer marks everything as due; each turn of the loop then does one slice in a batch of its own, so that nobody's append waits
+ * A timer marks everything as due; each turn of the loop then does one slice in a batch of its own, so that nobody's
+ * append waits
  * for more than that.
  */
 #include <stdlib.h>
@@ -13,20 +14,23 @@ enum { EXPIRY_SLICE = 64, ACCESS_SLICE = 256, ORPHANS_MS = 60000 };
 
 struct sweep {
 	sqlite3_stmt *stmt[SWEEP_STMTS];
-	uint64_t next_ms, next_orphans_ms; /* monotonic */
+	uint64_t next_ms, next_orphans_ms;                 /* monotonic */
 	bool expiry, access, reaping, segments, retention; /* due */
-	uint64_t deadline_ms, id;          /* where the search for expired streams goes on */
+	uint64_t deadline_ms, id;                          /* where the search for expired streams goes on */
 	struct retention pass;
 };
 
 static const char *const sweep_sql[SWEEP_STMTS] = {
-        [SWEEP_EXPIRED] = ("SELECT deadline_ms, id FROM stream WHERE deadline_ms IS NOT NULL AND state = 0 AND deadline_ms <= ?1"
-                           " AND (deadline_ms, id) > (?2, ?3) ORDER BY deadline_ms, id LIMIT ?4"),
-        [SWEEP_REAP] = "SELECT id FROM stream WHERE reap_ms IS NOT NULL AND reap_ms <= ?1 ORDER BY reap_ms, id LIMIT 1",
-        [SWEEP_CHUNKS] = "SELECT stop, bytes FROM chunk WHERE stream = ?1 ORDER BY start LIMIT 64",
-        [SWEEP_PRODUCERS] = "SELECT count(*) FROM (SELECT 1 FROM producer WHERE stream = ?1 LIMIT 256)",
-        [SWEEP_SEGMENTS] = "SELECT id FROM segment WHERE dead_ms IS NOT NULL AND dead_ms <= ?1 AND live = 0 AND id <> ?2 ORDER BY id LIMIT 16",
-        [SWEEP_NAMES] = "SELECT id, name FROM stream WHERE state < 2 AND name > ?1 ORDER BY name LIMIT 64",
+	[SWEEP_EXPIRED] =
+		("SELECT deadline_ms, id FROM stream WHERE deadline_ms IS NOT NULL AND state = 0 AND deadline_ms <= ?1"
+                 " AND (deadline_ms, id) > (?2, ?3) ORDER BY deadline_ms, id LIMIT ?4"),
+	[SWEEP_REAP] = "SELECT id FROM stream WHERE reap_ms IS NOT NULL AND reap_ms <= ?1 ORDER BY reap_ms, id LIMIT 1",
+	[SWEEP_CHUNKS] = "SELECT stop, bytes FROM chunk WHERE stream = ?1 ORDER BY start LIMIT 64",
+	[SWEEP_PRODUCERS] = "SELECT count(*) FROM (SELECT 1 FROM producer WHERE stream = ?1 LIMIT 256)",
+	[SWEEP_SEGMENTS] =
+		"SELECT id FROM segment WHERE dead_ms IS NOT NULL AND dead_ms <= ?1 AND live = 0 AND id <> ?2"
+		" ORDER BY id LIMIT 16",
+	[SWEEP_NAMES] = "SELECT id, name FROM stream WHERE state < 2 AND name > ?1 ORDER BY name LIMIT 64",
 };
 
 sqlite3_stmt *sweep_stmt(struct store *st, enum sweep_stmt which)
@@ -41,7 +45,8 @@ int sweep_open(struct store *st)
 	if (!sw)
 		return SLUICE_ENOMEM;
 	for (int i = 0; i < SWEEP_STMTS; i++)
-		if (sqlite3_prepare_v3(se_handle(st->se), sweep_sql[i], -1, SQLITE_PREPARE_PERSISTENT, &sw->stmt[i], NULL) != SQLITE_OK)
+		if (sqlite3_prepare_v3(se_handle(st->se), sweep_sql[i], -1, SQLITE_PREPARE_PERSISTENT, &sw->stmt[i],
+		                       NULL) != SQLITE_OK)
 			return SLUICE_EINTERNAL;
 	sw->next_ms = st->mono_ms(st->clock_arg) + st->settings.sweep_ms;
 	sw->next_orphans_ms = st->mono_ms(st->clock_arg) + ORPHANS_MS;

@@ -1,8 +1,10 @@
 /*
  * volume.c - the statements of a volume and the caches of its stream and producer rows. Store-writer.
  *
- * The caches are filled from the volume and changed by redo only; what a batch that did not commit, or a list that was rolled
- * back, had touched is dropped (volume_forget). Everything touched stays cached until the batch is over, so pointers hold.
+ * The caches are filled from the volume and changed by redo only; what a batch that did not commit, or a list that
+ * was rolled
+ * back, had touched is dropped (volume_forget). Everything touched stays cached until the batch is over, so pointers
+ * hold.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -14,40 +16,48 @@
 	" fork_of, fork_name, fork_at, fork_sub, forks, close_producer, close_epoch, close_seq, reap_ms"
 
 static const char *const volume_sql[V_STMTS] = {
-        [V_STREAM_BY_NAME] = "SELECT " STREAM_COLUMNS " FROM stream WHERE name = ?1 AND state < 2",
-        [V_STREAM_BY_ID] = "SELECT " STREAM_COLUMNS " FROM stream WHERE id = ?1",
-        [V_TAIL] = "SELECT stop FROM chunk WHERE stream = ?1 ORDER BY start DESC LIMIT 1",
-        [V_PRODUCER] = "SELECT epoch, seq, updated_ms FROM producer WHERE stream = ?1 AND id = ?2",
-        /* The row that contains the offset, or the one behind it. */
-        [V_CHUNK_AT] = "SELECT id, stream, start, stop, bytes, records, messages, time_ms, segment, seg_off, marks, data FROM chunk"
-                       " WHERE stream = ?1 AND stop > ?2 AND start >= coalesce((SELECT max(start) FROM chunk WHERE stream = ?1 AND"
-                       " start <= ?2), 0) ORDER BY start LIMIT 1",
-        [V_NEXT_STREAM] = "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'stream'",
-        [V_FORKS_OF] = "SELECT id FROM stream WHERE fork_of = ?1 AND state < 2 ORDER BY id",
-        [V_CHUNK_ADD] = "INSERT INTO chunk (stream, start, stop, bytes, records, messages, time_ms, segment, seg_off, marks, data)"
-                        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-        [V_PRODUCER_PUT] = "INSERT INTO producer (stream, id, epoch, seq, updated_ms) VALUES (?1, ?2, ?3, ?4, ?5)"
-                           " ON CONFLICT DO UPDATE SET epoch = ?3, seq = ?4, updated_ms = ?5",
-        [V_STREAM_SEQ] = "UPDATE stream SET stream_seq = ?2 WHERE id = ?1",
-        [V_STREAM_ADD] = "INSERT INTO stream (id, name, state, content_type, closed, base, earliest, created_ms, ttl_s, expires_ms,"
-                         " accessed_ms, deadline_ms, own_expiry, fork_of, fork_name, fork_at, fork_sub, forks)"
-                         " VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?7, ?10, ?11, ?12, ?13, ?14, ?15, 0)",
-        [V_STREAM_CLOSE] = "UPDATE stream SET closed = 1, close_producer = ?2, close_epoch = ?3, close_seq = ?4 WHERE id = ?1",
-        [V_STREAM_STATE] = "UPDATE stream SET state = ?2, reap_ms = ?3 WHERE id = ?1",
-        [V_STREAM_FORKS] = "UPDATE stream SET forks = ?2, reap_ms = ?3 WHERE id = ?1",
-        [V_STREAM_EARLIEST] = "UPDATE stream SET earliest = ?2, reap_ms = ?3 WHERE id = ?1",
-        [V_STREAM_ACCESS] = "UPDATE stream SET accessed_ms = ?2, deadline_ms = ?3 WHERE id = ?1",
-        [V_STREAM_REAP] = "UPDATE stream SET reap_ms = ?2 WHERE id = ?1",
-        [V_STREAM_DROP] = "DELETE FROM stream WHERE id = ?1",
-        [V_SEGMENT_ADD] = "INSERT INTO segment (id, size, live, dead_ms) VALUES (?1, ?2, ?3, NULL)"
-                          " ON CONFLICT DO UPDATE SET size = max(size, ?2), live = live + ?3, dead_ms = NULL",
-        [V_SEGMENT_SUB] = "UPDATE segment SET live = live - ?2, dead_ms = CASE WHEN live = ?2 THEN ?3 END WHERE id = ?1",
-        [V_SEGMENT_DROP] = "DELETE FROM segment WHERE id = ?1 AND live = 0",
-        [V_CHUNK_SEGMENTS] = "SELECT segment, sum(bytes) FROM (SELECT segment, bytes FROM chunk WHERE stream = ?1 AND stop <= ?2"
-                             " ORDER BY start LIMIT ?3) WHERE segment IS NOT NULL GROUP BY segment ORDER BY segment",
-        [V_CHUNK_DROP] = "DELETE FROM chunk WHERE id IN (SELECT id FROM chunk WHERE stream = ?1 AND stop <= ?2 ORDER BY start LIMIT ?3)",
-        [V_PRODUCER_DROP] = "DELETE FROM producer WHERE stream = ?1 AND id IN (SELECT id FROM producer WHERE stream = ?1 ORDER BY id"
-                            " LIMIT ?2)",
+	[V_STREAM_BY_NAME] = "SELECT " STREAM_COLUMNS " FROM stream WHERE name = ?1 AND state < 2",
+	[V_STREAM_BY_ID] = "SELECT " STREAM_COLUMNS " FROM stream WHERE id = ?1",
+	[V_TAIL] = "SELECT stop FROM chunk WHERE stream = ?1 ORDER BY start DESC LIMIT 1",
+	[V_PRODUCER] = "SELECT epoch, seq, updated_ms FROM producer WHERE stream = ?1 AND id = ?2",
+	/* The row that contains the offset, or the one behind it. */
+	[V_CHUNK_AT] =
+		"SELECT id, stream, start, stop, bytes, records, messages, time_ms, segment, seg_off, marks, data FROM chunk"
+		" WHERE stream = ?1 AND stop > ?2 AND start >= coalesce((SELECT max(start) FROM chunk WHERE stream = ?1 AND"
+		" start <= ?2), 0) ORDER BY start LIMIT 1",
+	[V_NEXT_STREAM] = "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'stream'",
+	[V_FORKS_OF] = "SELECT id FROM stream WHERE fork_of = ?1 AND state < 2 ORDER BY id",
+	[V_CHUNK_ADD] =
+		"INSERT INTO chunk (stream, start, stop, bytes, records, messages, time_ms, segment, seg_off, marks, data)"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+	[V_PRODUCER_PUT] = "INSERT INTO producer (stream, id, epoch, seq, updated_ms) VALUES (?1, ?2, ?3, ?4, ?5)"
+			   " ON CONFLICT DO UPDATE SET epoch = ?3, seq = ?4, updated_ms = ?5",
+	[V_STREAM_SEQ] = "UPDATE stream SET stream_seq = ?2 WHERE id = ?1",
+	[V_STREAM_ADD] =
+		"INSERT INTO stream (id, name, state, content_type, closed, base, earliest, created_ms, ttl_s, expires_ms,"
+		" accessed_ms, deadline_ms, own_expiry, fork_of, fork_name, fork_at, fork_sub, forks)"
+		" VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?7, ?10, ?11, ?12, ?13, ?14, ?15, 0)",
+	[V_STREAM_CLOSE] =
+		"UPDATE stream SET closed = 1, close_producer = ?2, close_epoch = ?3, close_seq = ?4 WHERE id = ?1",
+	[V_STREAM_STATE] = "UPDATE stream SET state = ?2, reap_ms = ?3 WHERE id = ?1",
+	[V_STREAM_FORKS] = "UPDATE stream SET forks = ?2, reap_ms = ?3 WHERE id = ?1",
+	[V_STREAM_EARLIEST] = "UPDATE stream SET earliest = ?2, reap_ms = ?3 WHERE id = ?1",
+	[V_STREAM_ACCESS] = "UPDATE stream SET accessed_ms = ?2, deadline_ms = ?3 WHERE id = ?1",
+	[V_STREAM_REAP] = "UPDATE stream SET reap_ms = ?2 WHERE id = ?1",
+	[V_STREAM_DROP] = "DELETE FROM stream WHERE id = ?1",
+	[V_SEGMENT_ADD] = "INSERT INTO segment (id, size, live, dead_ms) VALUES (?1, ?2, ?3, NULL)"
+			  " ON CONFLICT DO UPDATE SET size = max(size, ?2), live = live + ?3, dead_ms = NULL",
+	[V_SEGMENT_SUB] =
+		"UPDATE segment SET live = live - ?2, dead_ms = CASE WHEN live = ?2 THEN ?3 END WHERE id = ?1",
+	[V_SEGMENT_DROP] = "DELETE FROM segment WHERE id = ?1 AND live = 0",
+	[V_CHUNK_SEGMENTS] =
+		"SELECT segment, sum(bytes) FROM (SELECT segment, bytes FROM chunk WHERE stream = ?1 AND stop <= ?2"
+		" ORDER BY start LIMIT ?3) WHERE segment IS NOT NULL GROUP BY segment ORDER BY segment",
+	[V_CHUNK_DROP] =
+		"DELETE FROM chunk WHERE id IN (SELECT id FROM chunk WHERE stream = ?1 AND stop <= ?2 ORDER BY start LIMIT ?3)",
+	[V_PRODUCER_DROP] =
+		"DELETE FROM producer WHERE stream = ?1 AND id IN (SELECT id FROM producer WHERE stream = ?1 ORDER BY id"
+		" LIMIT ?2)",
 };
 
 void volume_init(struct volume *v)
@@ -450,24 +460,19 @@ int volume_rest(struct volume *v)
 }
 
 static const struct se_redo_kind volume_kinds[] = {
-        {EFFECT_APPEND, 1, redo_append},
-        {EFFECT_CREATE, 1, redo_create},
-        {EFFECT_CLOSE, 1, redo_close},
-        {EFFECT_REMOVE, 1, redo_remove},
-        {EFFECT_TRIM, 1, redo_trim},
-        {EFFECT_ACCESS, 1, redo_access},
-        {EFFECT_REAP, 1, redo_reap},
-        {EFFECT_FORGET, 1, redo_forget},
-        {EFFECT_REST, 1, redo_rest},
-        {EFFECT_SEGMENT_DROP, 1, redo_segment_drop},
+	{EFFECT_APPEND, 1, redo_append}, {EFFECT_CREATE, 1, redo_create},
+	{EFFECT_CLOSE, 1, redo_close},   {EFFECT_REMOVE, 1, redo_remove},
+	{EFFECT_TRIM, 1, redo_trim},     {EFFECT_ACCESS, 1, redo_access},
+	{EFFECT_REAP, 1, redo_reap},     {EFFECT_FORGET, 1, redo_forget},
+	{EFFECT_REST, 1, redo_rest},     {EFFECT_SEGMENT_DROP, 1, redo_segment_drop},
 };
 
 const struct se_redo_table volume_redo = {
-        .kinds = volume_kinds,
-        .n_kinds = sizeof volume_kinds / sizeof *volume_kinds,
-        .open = volume_open,
-        .close = volume_close,
-        .pending = volume_pending,
-        .settle = volume_settle,
-        .forget = volume_forget,
+	.kinds = volume_kinds,
+	.n_kinds = sizeof volume_kinds / sizeof *volume_kinds,
+	.open = volume_open,
+	.close = volume_close,
+	.pending = volume_pending,
+	.settle = volume_settle,
+	.forget = volume_forget,
 };

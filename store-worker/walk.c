@@ -1,7 +1,8 @@
 /*
  * walk.c - chunk rows of a stream and of the ancestors it was forked from. Store-writer.
  *
- * A stream sees an ancestor's records below the lowest fork point on the way there; offsets are common to the whole chain.
+ * A stream sees an ancestor's records below the lowest fork point on the way there; offsets are common to the whole
+ * chain.
  */
 #include <stdlib.h>
 
@@ -20,7 +21,8 @@ static int walk_own(struct volume *v, uint64_t stream, uint64_t offset, struct w
 	rc = sqlite3_step(q);
 	w->found = rc == SQLITE_ROW;
 	if (w->found) {
-		uint64_t *const field[] = {&r->id, &r->stream, &r->start, &r->stop, &r->bytes, &r->records, &r->messages, &r->time_ms, &r->segment, &r->seg_off};
+		uint64_t *const field[] = {&r->id,      &r->stream,   &r->start,   &r->stop,    &r->bytes,
+		                           &r->records, &r->messages, &r->time_ms, &r->segment, &r->seg_off};
 
 		for (int i = 0; i < 10; i++)
 			*field[i] = (uint64_t)sqlite3_column_int64(q, i);
@@ -28,7 +30,8 @@ static int walk_own(struct volume *v, uint64_t stream, uint64_t offset, struct w
 		sl_buf_drain(&v->row_data, SIZE_MAX);
 		if (sl_buf_add(&v->row_marks, sqlite3_column_blob(q, 10), (size_t)sqlite3_column_bytes(q, 10)))
 			rc = SQLITE_NOMEM;
-		if (w->want_data && !r->segment && sl_buf_add(&v->row_data, sqlite3_column_blob(q, 11), (size_t)sqlite3_column_bytes(q, 11)))
+		if (w->want_data && !r->segment &&
+		    sl_buf_add(&v->row_data, sqlite3_column_blob(q, 11), (size_t)sqlite3_column_bytes(q, 11)))
 			rc = SQLITE_NOMEM;
 		r->marks = sl_buf_slice(&v->row_marks);
 		r->data = r->segment ? SL_SLICE(NULL, 0) : sl_buf_slice(&v->row_data);
@@ -79,7 +82,8 @@ static sl_slice record_marks(const uint8_t *from, const uint8_t *to, uint32_t me
 	return messages >= 2 ? SL_SLICE(c.p, (size_t)(to - c.p)) : SL_SLICE(NULL, 0);
 }
 
-int walk_record(struct volume *v, const struct stream *s, uint64_t offset, struct walk *w, struct walk_record *r, bool *found)
+int walk_record(struct volume *v, const struct stream *s, uint64_t offset, struct walk *w, struct walk_record *r,
+                bool *found)
 {
 	struct sl_cur c;
 	struct sl_mark m;
@@ -100,8 +104,11 @@ int walk_record(struct volume *v, const struct stream *s, uint64_t offset, struc
 		if (at >= w->cap)
 			return SE_OK;
 		if (offset < at + m.bytes + SLUICE_RECORD_OVERHEAD) {
-			*r = (struct walk_record){
-			        .start = at, .bytes = m.bytes, .at = bytes, .marks = record_marks(from, c.p, m.messages), .messages = m.messages};
+			*r = (struct walk_record){.start = at,
+			                          .bytes = m.bytes,
+			                          .at = bytes,
+			                          .marks = record_marks(from, c.p, m.messages),
+			                          .messages = m.messages};
 			*found = true;
 			return SE_OK;
 		}

@@ -1,7 +1,8 @@
 /*
  * watch.c - who wants to hear of which stream, and telling them after each commit. Store-writer.
  *
- * A notice is a level, so while a peer's queue is above its mark only the newest one of each watch is remembered. Watches are
+ * A notice is a level, so while a peer's queue is above its mark only the newest one of each watch is remembered.
+ * Watches are
  * registered, answered and ended between batches only: what a peer hears is always committed.
  */
 #include <stdlib.h>
@@ -253,8 +254,8 @@ static void notice_fill(const struct stream *s, const struct peer *p, struct sl_
 {
 	const struct gather *g = s ? s->gather : NULL;
 
-	if (!g || g->records == 0 || g->stop != s->tail || g->data.len > PEER_FILL_MAX || g->marks.len > PEER_FILL_MAX ||
-	    sl_ipc_queued(&p->ipc) > PEER_FILL_MARK)
+	if (!g || g->records == 0 || g->stop != s->tail || g->data.len > PEER_FILL_MAX ||
+	    g->marks.len > PEER_FILL_MAX || sl_ipc_queued(&p->ipc) > PEER_FILL_MARK)
 		return;
 	m->fill_from = g->start;
 	m->fill = sl_buf_slice(&g->data);
@@ -364,7 +365,8 @@ static void life_resync(struct store *st)
 	for (struct sl_link *at = st->prefixes.next; at != &st->prefixes; at = at->next) {
 		struct watch *w = SL_OF(at, struct watch, list);
 
-		life_send(w, &(struct sl_store_life){.watch = w->number, .events = SLUICE_EV_RESYNC, .stream = SL_STR("")});
+		life_send(w, &(struct sl_store_life){
+				     .watch = w->number, .events = SLUICE_EV_RESYNC, .stream = SL_STR("")});
 	}
 	st->lives_lost = false;
 }
@@ -389,7 +391,8 @@ void watch_late(struct peer *p)
 
 		if (w->prefix) {
 			w->events = 0;
-			life_send(w, &(struct sl_store_life){.watch = w->number, .events = SLUICE_EV_RESYNC, .stream = SL_STR("")});
+			life_send(w, &(struct sl_store_life){
+					     .watch = w->number, .events = SLUICE_EV_RESYNC, .stream = SL_STR("")});
 		} else {
 			notice_send(p->store, w, w->events, w->tail, NULL);
 		}

@@ -23,7 +23,8 @@ static void test_one(void)
 	is_int(sl_marks_check(sl_buf_slice(&b), 303, &n), SLUICE_EINVAL, "nor with something behind");
 	is_int(sl_marks_encode(&b, (const uint32_t[]){1, 0, 2}, 3, 3), SLUICE_EINVAL, "an empty message");
 	is_int(sl_marks_check(SL_STR("\x01\x05"), 5, &n), SLUICE_EINVAL, "a count of one");
-	is_int(sl_marks_check(SL_STR("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), 5, &n), SLUICE_EINVAL, "a count beyond all bounds");
+	is_int(sl_marks_check(SL_STR("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), 5, &n), SLUICE_EINVAL,
+	       "a count beyond all bounds");
 	sl_buf_fini(&b);
 }
 
@@ -39,7 +40,8 @@ static void test_run(void)
 	c = sl_cur_of(sl_buf_slice(&run));
 	ok(sl_marks_next(&c, &m) == 1 && m.bytes == 7 && m.messages == 1, "first record");
 	ok(sl_marks_next(&c, &m) == 1 && m.bytes == 5 && m.messages == 2, "second record");
-	ok(sl_cur_varint(&m.lengths) == 2 && sl_cur_varint(&m.lengths) == 3 && m.lengths.p == m.lengths.end, "its messages");
+	ok(sl_cur_varint(&m.lengths) == 2 && sl_cur_varint(&m.lengths) == 3 && m.lengths.p == m.lengths.end,
+	   "its messages");
 	is_int(sl_marks_next(&c, &m), 0, "the end");
 	c = sl_cur_of(SL_SLICE(run.data, run.len - 1));
 	sl_marks_next(&c, &m);

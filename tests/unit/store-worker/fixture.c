@@ -217,7 +217,8 @@ static int on_result(void *arg, const struct sl_store_result *m)
 		if (i >= 64)
 			continue;
 		c->out[i] = o;
-		snprintf(c->text[i], sizeof c->text[i], "%.*s", (int)o.message.len, o.message.len ? (const char *)o.message.data : "");
+		snprintf(c->text[i], sizeof c->text[i], "%.*s", (int)o.message.len,
+		         o.message.len ? (const char *)o.message.data : "");
 		c->out[i].message = sl_slice_str(c->text[i]);
 	}
 	return 0;
@@ -256,7 +257,8 @@ static int on_notice(void *arg, const struct sl_store_notice *m)
 	c->notice[i].fill_from = m->fill_from;
 	c->notice[i].len = m->fill.len;
 	c->notice[i].n_marks = m->fill_marks.len;
-	snprintf(c->notice[i].bytes, sizeof c->notice[i].bytes, "%.*s", (int)m->fill.len, m->fill.len ? (const char *)m->fill.data : "");
+	snprintf(c->notice[i].bytes, sizeof c->notice[i].bytes, "%.*s", (int)m->fill.len,
+	         m->fill.len ? (const char *)m->fill.data : "");
 	if (m->fill_marks.len && m->fill_marks.len <= sizeof c->notice[i].marks)
 		memcpy(c->notice[i].marks, m->fill_marks.data, m->fill_marks.len);
 	return 0;
@@ -271,7 +273,8 @@ static int on_life(void *arg, const struct sl_store_life *m)
 	c->life[i].watch = m->watch;
 	c->life[i].events = m->events;
 	c->life[i].incarnation = m->incarnation;
-	snprintf(c->life[i].bytes, sizeof c->life[i].bytes, "%.*s", (int)m->stream.len, m->stream.len ? (const char *)m->stream.data : "");
+	snprintf(c->life[i].bytes, sizeof c->life[i].bytes, "%.*s", (int)m->stream.len,
+	         m->stream.len ? (const char *)m->stream.data : "");
 	return 0;
 }
 
@@ -290,7 +293,8 @@ static void client_take(struct client *c)
 	if (sl_ipc_fill(&c->ipc) == SLUICE_ELOST)
 		c->lost = true;
 	while (sl_ipc_next(&c->ipc, &id, &body) == 1)
-		must(sl_store_dispatch(&client_handlers, SL_TO_FRONT, c, &c->ipc, id, body) == 0, "the writer sent something odd");
+		must(sl_store_dispatch(&client_handlers, SL_TO_FRONT, c, &c->ipc, id, body) == 0,
+		     "the writer sent something odd");
 }
 
 void client_pump(struct fixture *f, struct client *c)
@@ -309,7 +313,9 @@ struct client *fixture_client(struct fixture *f)
 	memset(c, 0, sizeof *c);
 	sl_ipc_init(&c->ipc, fd[0]);
 	must(peer_add(f->store, fd[1], SL_STR("test")) == 0, "peer_add");
-	sl_put_store_hello(&c->ipc, &(struct sl_store_hello){.protocol = SL_STORE_PROTOCOL, .build = SL_STR(SL_BUILD), .name = SL_STR("test")});
+	sl_put_store_hello(&c->ipc, &(struct sl_store_hello){.protocol = SL_STORE_PROTOCOL,
+	                                                     .build = SL_STR(SL_BUILD),
+	                                                     .name = SL_STR("test")});
 	client_pump(f, c);
 	return c;
 }
@@ -364,7 +370,8 @@ struct sl_store_outcome run(struct fixture *f, struct client *c, struct sl_store
 	return run_list(f, c, &op, 1);
 }
 
-struct sl_store_outcome create(struct fixture *f, struct client *c, const char *stream, const char *type, const char *data)
+struct sl_store_outcome create(struct fixture *f, struct client *c, const char *stream, const char *type,
+                               const char *data)
 {
 	struct sl_store_op op = op_of(SLUICE_OP_CREATE, stream);
 
@@ -381,8 +388,8 @@ struct sl_store_outcome append(struct fixture *f, struct client *c, const char *
 	return run(f, c, op);
 }
 
-struct sl_store_outcome produce(struct fixture *f, struct client *c, const char *stream, const char *id, uint64_t epoch, uint64_t seq,
-                                const char *data)
+struct sl_store_outcome produce(struct fixture *f, struct client *c, const char *stream, const char *id, uint64_t epoch,
+                                uint64_t seq, const char *data)
 {
 	struct sl_store_op op = op_of(SLUICE_OP_APPEND, stream);
 
@@ -394,7 +401,8 @@ struct sl_store_outcome produce(struct fixture *f, struct client *c, const char 
 	return run(f, c, op);
 }
 
-struct sl_store_outcome fork_at(struct fixture *f, struct client *c, const char *stream, const char *source, int64_t at, uint64_t sub)
+struct sl_store_outcome fork_at(struct fixture *f, struct client *c, const char *stream, const char *source, int64_t at,
+                                uint64_t sub)
 {
 	struct sl_store_op op = op_of(SLUICE_OP_CREATE, stream);
 
@@ -425,8 +433,8 @@ static void contents_step(const struct sl_step *s, char *text, size_t size, size
 	uint32_t from = 0;
 
 	for (size_t i = 0; i < s->n_record; i++) {
-		*at += (size_t)snprintf(text + *at, *at < size ? size - *at : 0, "%.*s|", (int)(s->record[i].data_end - from),
-		                        (const char *)s->data.data + from);
+		*at += (size_t)snprintf(text + *at, *at < size ? size - *at : 0, "%.*s|",
+		                        (int)(s->record[i].data_end - from), (const char *)s->data.data + from);
 		from = s->record[i].data_end;
 	}
 }
@@ -480,7 +488,8 @@ int64_t sql_int(struct fixture *f, const char *sql)
 	sqlite3_stmt *q = NULL;
 	int64_t n = -1;
 
-	if (sqlite3_prepare_v2(se_handle(f->store->se), sql, -1, &q, NULL) == SQLITE_OK && sqlite3_step(q) == SQLITE_ROW)
+	if (sqlite3_prepare_v2(se_handle(f->store->se), sql, -1, &q, NULL) == SQLITE_OK &&
+	    sqlite3_step(q) == SQLITE_ROW)
 		n = sqlite3_column_int64(q, 0);
 	sqlite3_finalize(q);
 	return n;

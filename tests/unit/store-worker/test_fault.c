@@ -1,5 +1,6 @@
 /*
- * test_fault.c - the disk is full, writes fail, memory runs out: nothing is acknowledged that is not there, and a full disk is no end.
+ * test_fault.c - the disk is full, writes fail, memory runs out: nothing is acknowledged that is not there, and a
+ * full disk is no end.
  *
  * A VFS in front of the real one fails the n-th write, sync or shared-memory call.
  */
@@ -194,8 +195,8 @@ static void test_full(void)
 /* The n-th write of a batch fails, for every n: all of it is lost, refusals included, and nothing of it is remembered. */
 static void test_full_anywhere(void)
 {
-	struct sl_store_op ops[4] = {op_of(SLUICE_OP_APPEND, "s"), op_of(SLUICE_OP_CREATE, "new"), op_of(SLUICE_OP_APPEND, "new"),
-	                             op_of(SLUICE_OP_APPEND, "missing")};
+	struct sl_store_op ops[4] = {op_of(SLUICE_OP_APPEND, "s"), op_of(SLUICE_OP_CREATE, "new"),
+	                             op_of(SLUICE_OP_APPEND, "new"), op_of(SLUICE_OP_APPEND, "missing")};
 	char before[256];
 	int failed = 0;
 
@@ -261,8 +262,9 @@ static void test_sync(void)
 		sqlite3_exec(se_handle(f.store->se), "PRAGMA synchronous = FULL", NULL, NULL, NULL);
 	}
 	is_int(f.store->fatal, 0, "in the end it works");
-	is_int(sql_int(&f, "SELECT count(*) FROM (SELECT start, lag(stop) OVER (PARTITION BY stream ORDER BY start) AS s FROM chunk)"
-	                   " WHERE s IS NOT NULL AND s <> start"),
+	is_int(sql_int(&f,
+	               "SELECT count(*) FROM (SELECT start, lag(stop) OVER (PARTITION BY stream ORDER BY start) AS s FROM chunk)"
+	               " WHERE s IS NOT NULL AND s <> start"),
 	       0, "no gap, no overlap");
 }
 

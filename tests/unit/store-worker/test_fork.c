@@ -87,7 +87,8 @@ static void test_sub(void)
 	is_out(run(&f, c, op), SLUICE_OK, 0, "messages");
 	o = fork_at(&f, c, "j2", "json", 0, 2);
 	is_str(contents(&f, "j2"), "1\"two\"|", "two messages");
-	is_int(sql_int(&f, "SELECT messages FROM chunk WHERE stream = (SELECT id FROM stream WHERE name = 'j2')"), 2, "counted");
+	is_int(sql_int(&f, "SELECT messages FROM chunk WHERE stream = (SELECT id FROM stream WHERE name = 'j2')"), 2,
+	       "counted");
 	o = fork_at(&f, c, "j1", "j2", 0, 1);
 	is_str(contents(&f, "j1"), "1|", "one message of a prefix");
 	is_out(fork_at(&f, c, "j4", "json", 0, 4), SLUICE_EINVAL, SLUICE_WHY_FORK_SUB, "more messages than there are");
@@ -168,7 +169,8 @@ static void test_long_cascade(void)
 	for (int i = 0; i < 6; i++)
 		fixture_pass(&f, 70000);
 	is_int(sql_int(&f, "SELECT count(*) FROM stream WHERE name LIKE 'k%'"), 0, "a chain of 200 is gone");
-	is_int(sql_int(&f, "SELECT count(*) FROM chunk WHERE stream NOT IN (SELECT id FROM stream)"), 0, "and no row without a stream");
+	is_int(sql_int(&f, "SELECT count(*) FROM chunk WHERE stream NOT IN (SELECT id FROM stream)"), 0,
+	       "and no row without a stream");
 }
 
 static void test_trimmed(void)
@@ -185,7 +187,8 @@ static void test_trimmed(void)
 	fixture_pass(&f, 100000);
 	is_str(contents(&f, "tr"), "", "trimmed");
 	is_str(contents(&f, "trf"), "a|b|", "a fork keeps what it reaches");
-	is_int(sql_int(&f, "SELECT count(*) FROM chunk WHERE stream = (SELECT id FROM stream WHERE name = 'tr')"), 2 + 1, "rows");
+	is_int(sql_int(&f, "SELECT count(*) FROM chunk WHERE stream = (SELECT id FROM stream WHERE name = 'tr')"),
+	       2 + 1, "rows");
 	is_out(fork_at(&f, c, "trg", "tr", 6, 0), SLUICE_EGONE, SLUICE_WHY_TRIMMED, "below the earliest offset");
 	op.stream = SL_STR("trf");
 	op.trim_to = 6;
@@ -194,11 +197,13 @@ static void test_trimmed(void)
 	for (int i = 0; i < 3; i++)
 		fixture_pass(&f, 100000);
 	is_str(contents(&f, "trf"), "b|", "and keeps the rest");
-	is_int(sql_int(&f, "SELECT count(*) FROM chunk WHERE stream = (SELECT id FROM stream WHERE name = 'tr')"), 2, "rows below what it reaches are gone");
+	is_int(sql_int(&f, "SELECT count(*) FROM chunk WHERE stream = (SELECT id FROM stream WHERE name = 'tr')"), 2,
+	       "rows below what it reaches are gone");
 	removal(&f, c, "trf");
 	for (int i = 0; i < 3; i++)
 		fixture_pass(&f, 100000);
-	is_int(sql_int(&f, "SELECT count(*) FROM chunk WHERE stream = (SELECT id FROM stream WHERE name = 'tr')"), 0, "nobody needs it now");
+	is_int(sql_int(&f, "SELECT count(*) FROM chunk WHERE stream = (SELECT id FROM stream WHERE name = 'tr')"), 0,
+	       "nobody needs it now");
 }
 
 static void test_expiry(void)

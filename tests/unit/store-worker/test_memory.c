@@ -1,5 +1,6 @@
 /*
- * test_memory.c - the n-th allocation fails, for every n: the writer refuses, ends a peer or does not start, and what it acknowledged is there.
+ * test_memory.c - the n-th allocation fails, for every n: the writer refuses, ends a peer or does not start, and
+ * what it acknowledged is there.
  *
  * Linked with wrappers around the allocator, so SQLite is left out; it has its own tests for that.
  */
@@ -63,8 +64,10 @@ static int round_of(long n, unsigned number)
 
 	sl_put_store_watch(&c->ipc, &(struct sl_store_watch){.watch = 1, .stream = SL_STR("s")});
 	sl_put_store_watch_prefix(&c->ipc, &(struct sl_store_watch_prefix){.watch = 2, .prefix = SL_STR("fr")});
-	sl_put_store_retention(&c->ipc, &(struct sl_store_retention){
-	                                        .rules = {.n = 1, .v = (struct sl_store_rule[]){{.prefix = SL_STR("x"), .max_bytes = 5}}}});
+	sl_put_store_retention(
+		&c->ipc,
+		&(struct sl_store_retention){
+			.rules = {.n = 1, .v = (struct sl_store_rule[]){{.prefix = SL_STR("x"), .max_bytes = 5}}}});
 	ops[1].data = SL_STR("list");
 	send_ops(c, ops, 2, NULL, 0);
 	send_ops(c, (struct sl_store_op[]){op_of(SLUICE_OP_REMOVE, "fresh")}, 1, NULL, 0);

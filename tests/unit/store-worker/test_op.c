@@ -1,5 +1,6 @@
 /*
- * test_op.c - create, append, close, remove, trim, lists and producers: outcomes in the order that durable-streams 18 demands.
+ * test_op.c - create, append, close, remove, trim, lists and producers: outcomes in the order that durable-streams
+ * 18 demands.
  */
 #include "lib/marks.h"
 #include "tests/unit/store-worker/fixture.h"
@@ -65,7 +66,9 @@ static void test_form(void)
 	is_out(run(&f, c, op), SLUICE_EINVAL, 0, "name too long");
 	op.stream = SL_SLICE(name, SL_NAME_MAX);
 	is_out(run(&f, c, op), SLUICE_OK, 0, "longest name");
-	for (const char *const *bad = (const char *const[]){"\xff", "a\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82", NULL}; *bad; bad++) {
+	for (const char *const *bad =
+	             (const char *const[]){"\xff", "a\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82", NULL};
+	     *bad; bad++) {
 		op.stream = sl_slice_str(*bad);
 		is_out(run(&f, c, op), SLUICE_EINVAL, 0, "name that is not UTF-8");
 	}
@@ -190,7 +193,8 @@ static void test_producer(void)
 	o = produce(&f, c, "p", "w", 2, 9, "z");
 	is_out(o, SLUICE_ECONFLICT, SLUICE_WHY_PRODUCER_FENCED, "older epoch");
 	is_int(o.producer_epoch, 3, "the newer one is told");
-	is_out(produce(&f, c, "p", "w", 4, 1, "z"), SLUICE_ECONFLICT, SLUICE_WHY_PRODUCER_RESTART, "a new epoch begins at 0");
+	is_out(produce(&f, c, "p", "w", 4, 1, "z"), SLUICE_ECONFLICT, SLUICE_WHY_PRODUCER_RESTART,
+	       "a new epoch begins at 0");
 	is_out(produce(&f, c, "p", "w", 4, 0, "z"), SLUICE_OK, 0, "new epoch");
 	is_out(produce(&f, c, "p", "__proto__", 0, 0, "q"), SLUICE_OK, 0, "ids are bytes");
 	is_str(contents(&f, "p"), "x|y|z|q|", "every accepted one once");
@@ -211,7 +215,8 @@ static void test_producer(void)
 	op.flags = SLUICE_A_PRODUCER | SLUICE_A_CLOSE;
 	is_out(run(&f, c, op), SLUICE_OK, 0, "append and close by a producer");
 	o = run(&f, c, op);
-	is_int(o.flags, SLUICE_R_DUPLICATE | SLUICE_R_CLOSED | SLUICE_R_PRODUCER, "the closing one again is a duplicate");
+	is_int(o.flags, SLUICE_R_DUPLICATE | SLUICE_R_CLOSED | SLUICE_R_PRODUCER,
+	       "the closing one again is a duplicate");
 	op.producer_seq = 1;
 	is_out(run(&f, c, op), SLUICE_ECLOSED, 0, "another tuple is not");
 	op = op_of(SLUICE_OP_CLOSE, "p");
@@ -263,7 +268,8 @@ static void test_trim(void)
 	is_out(run(&f, c, op), SLUICE_OK, 0, "everything");
 	is_str(contents(&f, "t"), "", "empty");
 	fixture_pass(&f, 100000);
-	is_int(sql_int(&f, "SELECT count(*) FROM chunk WHERE stream = (SELECT id FROM stream WHERE name = 't')"), 0, "rows are reaped");
+	is_int(sql_int(&f, "SELECT count(*) FROM chunk WHERE stream = (SELECT id FROM stream WHERE name = 't')"), 0,
+	       "rows are reaped");
 	fixture_reopen(&f);
 	c = fixture_client(&f);
 	o = append(&f, c, "t", "d");
@@ -272,7 +278,8 @@ static void test_trim(void)
 
 static void test_list(void)
 {
-	struct sl_store_op ops[3] = {op_of(SLUICE_OP_CREATE, "l1"), op_of(SLUICE_OP_APPEND, "l1"), op_of(SLUICE_OP_APPEND, "nowhere")};
+	struct sl_store_op ops[3] = {op_of(SLUICE_OP_CREATE, "l1"), op_of(SLUICE_OP_APPEND, "l1"),
+	                             op_of(SLUICE_OP_APPEND, "nowhere")};
 
 	append(&f, c, "l0", "x");
 	ops[1].data = SL_STR("first");
@@ -295,7 +302,8 @@ static void test_list(void)
 /* Lists and single operations share batches, and some lists are rolled back: the cache must not remember those. */
 static void test_mixed_batch(void)
 {
-	struct sl_store_op one = op_of(SLUICE_OP_APPEND, "m"), bad[2] = {op_of(SLUICE_OP_APPEND, "m"), op_of(SLUICE_OP_REMOVE, "nowhere")};
+	struct sl_store_op one = op_of(SLUICE_OP_APPEND, "m"),
+			   bad[2] = {op_of(SLUICE_OP_APPEND, "m"), op_of(SLUICE_OP_REMOVE, "nowhere")};
 	uint64_t req = 0;
 
 	create(&f, c, "m", "text/plain", "");
@@ -338,8 +346,9 @@ static void test_many_in_one_batch(void)
 	is_int(c->out[0].status, SLUICE_OK, "600 appends");
 	is_int(c->out[0].tail, 594 * 1005 + 6 * (sizeof big + 5), "tail");
 	is_int(sql_int(&f, "SELECT max(bytes) > 150000 FROM chunk"), 0, "rows stay small");
-	is_int(sql_int(&f, "SELECT count(*) FROM (SELECT start, lag(stop) OVER (ORDER BY start) AS s FROM chunk WHERE stream ="
-	                   " (SELECT id FROM stream WHERE name = 'g')) WHERE s <> start"),
+	is_int(sql_int(&f,
+	               "SELECT count(*) FROM (SELECT start, lag(stop) OVER (ORDER BY start) AS s FROM chunk WHERE stream ="
+	               " (SELECT id FROM stream WHERE name = 'g')) WHERE s <> start"),
 	       0, "without a gap");
 	fixture_reopen(&f);
 	c = fixture_client(&f);

@@ -1,5 +1,6 @@
 /*
- * test_open.c - what a writer refuses to open, and leaves as it is; recovery after kill -9 at any moment; the handshake with a supervisor.
+ * test_open.c - what a writer refuses to open, and leaves as it is; recovery after kill -9 at any moment; the
+ * handshake with a supervisor.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -232,11 +233,13 @@ static void test_kill(void)
 			}
 			/* A retry of the last acknowledged one is a duplicate; the one after the last there is accepted. */
 			o = produce(&f, c, name, "p", 0, acknowledged, "again");
-			good += *text == '\0' && expected > acknowledged && expected <= acknowledged + 3 && (o.flags & SLUICE_R_DUPLICATE) &&
+			good += *text == '\0' && expected > acknowledged && expected <= acknowledged + 3 &&
+			        (o.flags & SLUICE_R_DUPLICATE) &&
 			        produce(&f, c, name, "p", 0, expected, "next").status == SLUICE_OK;
 		}
 		is_int(good, 4, "every acknowledged append is there once and in order");
-		is_int(sql_int(&f, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check <> 'ok'"), 0, "the volume is sound");
+		is_int(sql_int(&f, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check <> 'ok'"), 0,
+		       "the volume is sound");
 		fixture_close(&f);
 		fixture_shadow_ok(&f);
 		fixture_remove(dir);
@@ -281,7 +284,7 @@ static int on_pong(void *arg, const struct sl_control_pong *m)
 }
 
 static const struct sl_control_handlers boss_handlers = {
-        .hello_back = on_hello_back, .ready = on_ready, .failed = on_failed, .pong = on_pong};
+	.hello_back = on_hello_back, .ready = on_ready, .failed = on_failed, .pong = on_pong};
 
 static pid_t boss_start(struct boss *b)
 {
@@ -304,7 +307,8 @@ static pid_t boss_start(struct boss *b)
 
 static void boss_send_setup(struct boss *b, const char *config)
 {
-	sl_put_control_hello(&b->ipc, &(struct sl_control_hello){.protocol = SL_CONTROL_PROTOCOL, .build = SL_STR(SL_BUILD)});
+	sl_put_control_hello(&b->ipc,
+	                     &(struct sl_control_hello){.protocol = SL_CONTROL_PROTOCOL, .build = SL_STR(SL_BUILD)});
 	sl_put_control_setup(&b->ipc, &(struct sl_control_setup){.name = SL_STR("store"),
 	                                                         .section = SL_STR(""),
 	                                                         .config_file = SL_STR("x"),
@@ -362,7 +366,9 @@ static void test_control(void)
 		;
 	ok(b.pong, "answers pings");
 	sl_ipc_init(&c.ipc, pair[0]);
-	sl_put_store_hello(&c.ipc, &(struct sl_store_hello){.protocol = SL_STORE_PROTOCOL, .build = SL_STR(SL_BUILD), .name = SL_STR("x")});
+	sl_put_store_hello(&c.ipc, &(struct sl_store_hello){.protocol = SL_STORE_PROTOCOL,
+	                                                    .build = SL_STR(SL_BUILD),
+	                                                    .name = SL_STR("x")});
 	{
 		struct sl_store_op op = op_of(SLUICE_OP_CREATE, "last");
 
@@ -405,7 +411,8 @@ static void test_other_build(void)
 
 	new_dir();
 	pid = boss_start(&b);
-	sl_put_control_hello(&b.ipc, &(struct sl_control_hello){.protocol = SL_CONTROL_PROTOCOL, .build = SL_STR("other")});
+	sl_put_control_hello(&b.ipc,
+	                     &(struct sl_control_hello){.protocol = SL_CONTROL_PROTOCOL, .build = SL_STR("other")});
 	while (!b.failed && boss_take(&b))
 		;
 	ok(b.failed && strstr(b.why, "another build"), "a supervisor of another build");

@@ -1,5 +1,6 @@
 /*
- * test_reader.c - lib/store_reader over what a writer in the same process writes: plans, steps, listings, and one snapshot at a time.
+ * test_reader.c - lib/store_reader over what a writer in the same process writes: plans, steps, listings, and one
+ * snapshot at a time.
  */
 #include <unistd.h>
 
@@ -26,10 +27,12 @@ static void test_open(void)
 	const char *why = NULL;
 
 	ok(sl_reader_open("/tmp/there/is/nothing", SL_SCHEMA, 0, &none, &why) != 0 && !none && why, "no directory");
-	ok(sl_reader_open(f.dir, SL_SCHEMA + 1, 0, &none, &why) == SLUICE_ENOTSUP && !none, "a schema that this program does not know");
+	ok(sl_reader_open(f.dir, SL_SCHEMA + 1, 0, &none, &why) == SLUICE_ENOTSUP && !none,
+	   "a schema that this program does not know");
 	ok(sl_reader_open(f.dir, SL_SCHEMA, 1 << 20, &r, &why) == 0, "opened");
 	sl_reader_begin(r);
-	ok(sl_reader_generation(r, generation) == 0 && memcmp(generation, c->generation, 16) == 0, "the generation of the welcome");
+	ok(sl_reader_generation(r, generation) == 0 && memcmp(generation, c->generation, 16) == 0,
+	   "the generation of the welcome");
 	sl_reader_end(r);
 }
 
@@ -53,7 +56,8 @@ static void test_facts(void)
 	is_int(facts.ttl_s, 60, "ttl");
 	is_int(facts.created_ms, (int64_t)f.wall_ms, "created");
 	ok(sl_slice_is(facts.content_type, "text/Plain; charset=x"), "the type as it was given");
-	ok(sl_reader_facts_id(r, facts.incarnation, &again) == 0 && again.tail == 10 && again.status == 0, "by incarnation");
+	ok(sl_reader_facts_id(r, facts.incarnation, &again) == 0 && again.tail == 10 && again.status == 0,
+	   "by incarnation");
 	is_int(facts_of("nowhere").status, SLUICE_ENOENT, "not there");
 	sl_reader_end(r);
 }
@@ -64,9 +68,9 @@ static void test_plan(void)
 		uint64_t from, budget, begin, end, bytes;
 		int status;
 	} cases[] = {
-	        {0, 100, 0, 24, 9, 0},  {0, 5, 0, 8, 3, 0},       {0, 6, 0, 16, 6, 0},      {0, 1, 0, 8, 3, 0},
-	        {8, 100, 8, 24, 6, 0},  {9, 100, 8, 24, 6, 0},    {15, 1, 8, 16, 3, 0},     {16, 100, 16, 24, 3, 0},
-	        {24, 100, 24, 24, 0, 0}, {999, 100, 24, 24, 0, 0}, {0, 0, 0, 0, 0, 0},
+		{0, 100, 0, 24, 9, 0},   {0, 5, 0, 8, 3, 0},       {0, 6, 0, 16, 6, 0},  {0, 1, 0, 8, 3, 0},
+		{8, 100, 8, 24, 6, 0},   {9, 100, 8, 24, 6, 0},    {15, 1, 8, 16, 3, 0}, {16, 100, 16, 24, 3, 0},
+		{24, 100, 24, 24, 0, 0}, {999, 100, 24, 24, 0, 0}, {0, 0, 0, 0, 0, 0},
 	};
 	struct sl_store_op op = op_of(SLUICE_OP_TRIM, "plan");
 	struct sl_facts facts;
@@ -84,8 +88,9 @@ static void test_plan(void)
 
 		ok(good, "a plan");
 		if (!good)
-			printf("# case %zu: rc %d from %llu end %llu bytes %llu\n", i, rc, (unsigned long long)plan.from,
-			       (unsigned long long)plan.end, (unsigned long long)plan.payload_bytes);
+			printf("# case %zu: rc %d from %llu end %llu bytes %llu\n", i, rc,
+			       (unsigned long long)plan.from, (unsigned long long)plan.end,
+			       (unsigned long long)plan.payload_bytes);
 	}
 	sl_reader_end(r);
 	op.trim_to = 8;
@@ -112,15 +117,19 @@ static void test_messages(void)
 	append(&f, c, "msg", "55555");
 	sl_reader_begin(r);
 	facts = facts_of("msg");
-	ok(sl_reader_plan(r, &facts, 0, 100, &plan) == 0 && plan.messages == 5 && plan.payload_bytes == 15, "five messages in two records");
+	ok(sl_reader_plan(r, &facts, 0, 100, &plan) == 0 && plan.messages == 5 && plan.payload_bytes == 15,
+	   "five messages in two records");
 	ok(sl_reader_step(r, facts.incarnation, 0, 0, plan.end, &s) == 0, "a step");
-	ok(s.n_message_end == 5 && s.message_end[0] == 1 && s.message_end[1] == 3 && s.message_end[2] == 6 && s.message_end[3] == 10 &&
-	           s.message_end[4] == 15,
+	ok(s.n_message_end == 5 && s.message_end[0] == 1 && s.message_end[1] == 3 && s.message_end[2] == 6 &&
+	           s.message_end[3] == 10 && s.message_end[4] == 15,
 	   "their ends");
-	ok(s.n_record == 2 && s.record[0].end == 15 && s.record[0].data_end == 10 && s.record[1].end == 25 && s.record[1].data_end == 15,
+	ok(s.n_record == 2 && s.record[0].end == 15 && s.record[0].data_end == 10 && s.record[1].end == 25 &&
+	           s.record[1].data_end == 15,
 	   "the ends of the records");
 	is_int(s.next, 25, "where it goes on");
-	ok(sl_reader_step(r, facts.incarnation, 15, 0, plan.end, &s) == 0 && sl_slice_is(s.data, "55555") && s.n_message_end == 1, "from the second");
+	ok(sl_reader_step(r, facts.incarnation, 15, 0, plan.end, &s) == 0 && sl_slice_is(s.data, "55555") &&
+	           s.n_message_end == 1,
+	   "from the second");
 	is_int(sl_reader_step(r, 999999, 0, 0, 10, &s), SLUICE_EGONE, "an incarnation that is not there");
 	sl_reader_end(r);
 }
@@ -155,15 +164,18 @@ static void test_steps(void)
 	wait_result(&f, c, req);
 	sl_reader_begin(r);
 	facts = facts_of("steps");
-	ok(sl_reader_plan(r, &facts, 0, UINT64_MAX, &plan) == 0 && plan.end == facts.tail && plan.messages == 8, "all of it");
+	ok(sl_reader_plan(r, &facts, 0, UINT64_MAX, &plan) == 0 && plan.end == facts.tail && plan.messages == 8,
+	   "all of it");
 	for (from = plan.from; good && from < plan.end;) {
 		struct sl_step s;
 		size_t at = 0;
 
-		good = sl_reader_step(r, facts.incarnation, from, skip, plan.end, &s) == 0 && s.data.len > 0 && s.data.len <= SL_READ_STEP;
+		good = sl_reader_step(r, facts.incarnation, from, skip, plan.end, &s) == 0 && s.data.len > 0 &&
+		       s.data.len <= SL_READ_STEP;
 		/* Walks what came against what was written. */
 		while (good && at < s.data.len) {
-			size_t n = sizes[record] - got < s.data.len - at ? (size_t)(sizes[record] - got) : s.data.len - at;
+			size_t n =
+				sizes[record] - got < s.data.len - at ? (size_t)(sizes[record] - got) : s.data.len - at;
 
 			good = memcmp((const char *)s.data.data + at, big + got, n) == 0;
 			at += n;
@@ -190,7 +202,8 @@ static int list_name(void *arg, const struct sluice_list_entry *e)
 {
 	struct names *n = arg;
 
-	snprintf(n->text + strlen(n->text), sizeof n->text - strlen(n->text), "%.*s ", (int)e->stream.len, (const char *)e->stream.data);
+	snprintf(n->text + strlen(n->text), sizeof n->text - strlen(n->text), "%.*s ", (int)e->stream.len,
+	         (const char *)e->stream.data);
 	return ++n->n == n->stop;
 }
 
@@ -214,11 +227,14 @@ static void test_list(void)
 	op.flags = SLUICE_A_EXPIRES;
 	op.expires_ms = f.wall_ms - 1;
 	run(&f, c, op);
-	for (const char *const *n = (const char *const[]){"l/b", "l/a", "l/c", "l/c/d", "l", "m", "l/\xc3\xa4", "l/soft", NULL}; *n; n++)
+	for (const char *const *n =
+	             (const char *const[]){"l/b", "l/a", "l/c", "l/c/d", "l", "m", "l/\xc3\xa4", "l/soft", NULL};
+	     *n; n++)
 		create(&f, c, *n, "text/plain", "");
 	fork_at(&f, c, "m2", "l/soft", -1, 0);
 	removal(&f, c, "l/soft");
-	is_str(list("l/", "", 100, &more), "l/a l/b l/c l/c/d l/\xc3\xa4 ", "in bytewise order; without expired and deleted ones");
+	is_str(list("l/", "", 100, &more), "l/a l/b l/c l/c/d l/\xc3\xa4 ",
+	       "in bytewise order; without expired and deleted ones");
 	is_int(more, 0, "all");
 	is_str(list("l/", "", 2, &more), "l/a l/b ", "two");
 	is_int(more, 1, "there are more");
@@ -256,7 +272,8 @@ static void test_snapshots(void)
 		later = facts_of("snap");
 		bad += later.tail != facts.tail;
 		bad += sl_reader_plan(r, &facts, 0, UINT64_MAX, &plan) || plan.end != facts.tail;
-		bad += facts.tail && (sl_reader_step(r, facts.incarnation, 0, 0, plan.end, &s) || s.data.len != facts.tail / 10 * 5);
+		bad += facts.tail &&
+		       (sl_reader_step(r, facts.incarnation, 0, 0, plan.end, &s) || s.data.len != facts.tail / 10 * 5);
 		for (size_t i = 0; facts.tail && i < s.n_record; i++) {
 			snprintf(data, sizeof data, "%05zu", i);
 			bad += memcmp((const char *)s.data.data + 5 * i, data, 5) != 0;

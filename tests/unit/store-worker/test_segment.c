@@ -67,8 +67,9 @@ static bool same_bytes(const char *stream, size_t n)
 	for (uint64_t from = plan.from, skip = 0; good && from < plan.end;) {
 		struct sl_step s;
 
-		good = sl_reader_step(r, facts.incarnation, from, skip, plan.end, &s) == 0 && s.data.len <= SL_READ_STEP &&
-		       at + s.data.len <= n && memcmp(s.data.data, big + at, s.data.len) == 0;
+		good = sl_reader_step(r, facts.incarnation, from, skip, plan.end, &s) == 0 &&
+		       s.data.len <= SL_READ_STEP && at + s.data.len <= n &&
+		       memcmp(s.data.data, big + at, s.data.len) == 0;
 		at += good ? s.data.len : 0;
 		from = s.next;
 		skip = s.skip;
@@ -115,7 +116,9 @@ static void test_order(void)
 	last = send_ops(c, &op, 1, NULL, 0);
 	wait_result(&f, c, last);
 	is_out(c->out[0], SLUICE_OK, 0, "order within a stream is kept");
-	is_int(sql_int(&f, "SELECT count(*) FROM chunk WHERE stream = (SELECT id FROM stream WHERE name = 'o') AND segment IS NOT NULL"), 4, "rows");
+	is_int(sql_int(&f,
+	               "SELECT count(*) FROM chunk WHERE stream = (SELECT id FROM stream WHERE name = 'o') AND segment IS NOT NULL"),
+	       4, "rows");
 	is_int(f.store->n_peers, 1, "the peer is well");
 }
 
@@ -172,7 +175,8 @@ static void test_list(void)
 	wait_result(&f, c, req);
 	is_int(c->out[2].status, SLUICE_OK, "a list with two payloads");
 	is_int(c->out[2].tail, 700010, "in order");
-	is_int(sql_int(&f, "SELECT sum(messages) FROM chunk WHERE stream = (SELECT id FROM stream WHERE name = 'ls')"), 3, "marks from the descriptor");
+	is_int(sql_int(&f, "SELECT sum(messages) FROM chunk WHERE stream = (SELECT id FROM stream WHERE name = 'ls')"),
+	       3, "marks from the descriptor");
 }
 
 static void test_many(void)
@@ -187,7 +191,8 @@ static void test_many(void)
 	is_out(c->out[0], SLUICE_OK, 0, "a hundred payloads at once");
 	is_int(c->out[0].tail, 100 * 150005, "all of them");
 	ok(files() > 10, "several files");
-	is_int(sql_int(&f, "SELECT sum(live) = (SELECT sum(bytes) FROM chunk WHERE segment IS NOT NULL) FROM segment"), 1, "accounts agree");
+	is_int(sql_int(&f, "SELECT sum(live) = (SELECT sum(bytes) FROM chunk WHERE segment IS NOT NULL) FROM segment"),
+	       1, "accounts agree");
 }
 
 static void test_death(void)
@@ -216,7 +221,8 @@ static void test_reaping(void)
 	fixture_pass(&f, 61000);
 	fixture_pass(&f, 61000);
 	ok(files() < before - 10, "then whole segments go");
-	is_int(sql_int(&f, "SELECT sum(live) = (SELECT sum(bytes) FROM chunk WHERE segment IS NOT NULL) FROM segment"), 1, "accounts agree");
+	is_int(sql_int(&f, "SELECT sum(live) = (SELECT sum(bytes) FROM chunk WHERE segment IS NOT NULL) FROM segment"),
+	       1, "accounts agree");
 	ok(same_bytes("prefix", 1000000), "what is referred to stays");
 }
 
@@ -247,7 +253,8 @@ static void test_head(void)
 	struct sl_segment_head in = {.data_len = 5, .marks_len = 3, .crc = 77}, out;
 
 	sl_segment_put_head(head, &in);
-	ok(sl_segment_get_head(head, &out) == 0 && out.data_len == 5 && out.marks_len == 3 && out.crc == 77, "a record's head");
+	ok(sl_segment_get_head(head, &out) == 0 && out.data_len == 5 && out.marks_len == 3 && out.crc == 77,
+	   "a record's head");
 	head[9] ^= 1;
 	is_int(sl_segment_get_head(head, &out), SLUICE_EINVAL, "damaged");
 }

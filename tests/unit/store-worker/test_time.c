@@ -1,5 +1,6 @@
 /*
- * test_time.c - TTL, expiry, touches, what a restart grants, retention, reaping: with clocks that move when the test says so.
+ * test_time.c - TTL, expiry, touches, what a restart grants, retention, reaping: with clocks that move when the test
+ * says so.
  */
 #include "tests/unit/store-worker/fixture.h"
 
@@ -19,7 +20,8 @@ static int touch(uint64_t incarnation, bool renew)
 {
 	uint64_t before = c->n_touched;
 
-	sl_put_store_touch(&c->ipc, &(struct sl_store_touch){.req = ++c->req, .incarnation = incarnation, .renew = renew});
+	sl_put_store_touch(&c->ipc,
+	                   &(struct sl_store_touch){.req = ++c->req, .incarnation = incarnation, .renew = renew});
 	for (int i = 0; i < 100 && c->n_touched == before; i++)
 		client_pump(&f, c);
 	return c->n_touched > before && c->touched.req == c->req ? c->touched.status : 1;
@@ -60,7 +62,8 @@ static void test_renewal(void)
 	o = produce(&f, c, "ren", "w", 0, 0, "x");
 	is_int(o.flags & SLUICE_R_DUPLICATE, SLUICE_R_DUPLICATE, "a duplicate");
 	f.wall_ms += 8000;
-	is_out(produce(&f, c, "ren", "w", 0, 5, "x"), SLUICE_ECONFLICT, SLUICE_WHY_PRODUCER_GAP, "renews; a refused one");
+	is_out(produce(&f, c, "ren", "w", 0, 5, "x"), SLUICE_ECONFLICT, SLUICE_WHY_PRODUCER_GAP,
+	       "renews; a refused one");
 	f.wall_ms += 2000;
 	is_out(run(&f, c, op), SLUICE_ENOENT, 0, "does not");
 	create_ttl("ren", 10);
@@ -104,14 +107,17 @@ static void test_sweep(void)
 	fixture_pass(&f, 99000);
 	is_int(sql_int(&f, "SELECT count(*) FROM stream WHERE name LIKE 'sw%' AND state = 0"), 300, "all alive");
 	fixture_pass(&f, 32000);
-	is_int(sql_int(&f, "SELECT count(*) FROM stream WHERE name LIKE 'sw%' AND state = 0"), 0, "the sweep finds them without traffic");
+	is_int(sql_int(&f, "SELECT count(*) FROM stream WHERE name LIKE 'sw%' AND state = 0"), 0,
+	       "the sweep finds them without traffic");
 	is_int(sql_int(&f, "SELECT count(*) FROM stream WHERE name LIKE 'sw%'"), 300, "they are not reaped at once");
 	fixture_pass(&f, 59000);
 	is_int(sql_int(&f, "SELECT count(*) FROM stream WHERE name LIKE 'sw%'"), 300, "nor before reap_delay");
 	fixture_pass(&f, 2000);
 	is_int(sql_int(&f, "SELECT count(*) FROM stream WHERE name LIKE 'sw%'"), 0, "then they are");
-	is_int(sql_int(&f, "SELECT count(*) FROM chunk WHERE stream NOT IN (SELECT id FROM stream)"), 0, "with their rows");
-	is_int(sql_int(&f, "SELECT count(*) FROM producer WHERE stream NOT IN (SELECT id FROM stream)"), 0, "and producers");
+	is_int(sql_int(&f, "SELECT count(*) FROM chunk WHERE stream NOT IN (SELECT id FROM stream)"), 0,
+	       "with their rows");
+	is_int(sql_int(&f, "SELECT count(*) FROM producer WHERE stream NOT IN (SELECT id FROM stream)"), 0,
+	       "and producers");
 }
 
 static void test_live(void)
@@ -147,7 +153,8 @@ static void test_restart(void)
 	touch(o.incarnation, true); /* moved by 24 s: less than a quarter of its TTL, so not written */
 	fixture_kill(&f);
 	c = fixture_client(&f);
-	is_int(sql_int(&f, "SELECT accessed_ms FROM stream WHERE name = 'r100'") + 24000, (int64_t)f.wall_ms, "the row is behind");
+	is_int(sql_int(&f, "SELECT accessed_ms FROM stream WHERE name = 'r100'") + 24000, (int64_t)f.wall_ms,
+	       "the row is behind");
 	f.wall_ms += 99000;
 	is_int(touch(o.incarnation, false), SLUICE_OK, "but after a crash it is granted what may be missing");
 	is_int(touch(p.incarnation, false), SLUICE_ENOENT, "no more than that");
@@ -158,12 +165,14 @@ static void test_restart(void)
 	touch(o.incarnation, true);
 	fixture_reopen(&f);
 	c = fixture_client(&f);
-	is_int(sql_int(&f, "SELECT accessed_ms FROM stream WHERE name = 'r1000'"), (int64_t)f.wall_ms, "an orderly end writes it");
+	is_int(sql_int(&f, "SELECT accessed_ms FROM stream WHERE name = 'r1000'"), (int64_t)f.wall_ms,
+	       "an orderly end writes it");
 	o = create_ttl("lazy", 1000);
 	fixture_pass(&f, 31000);
 	touch(o.incarnation, true);
 	fixture_pass(&f, 1000);
-	is_int(sql_int(&f, "SELECT accessed_ms FROM stream WHERE name = 'lazy'"), (int64_t)f.wall_ms - 1000, "and so does the sweep once it moved far");
+	is_int(sql_int(&f, "SELECT accessed_ms FROM stream WHERE name = 'lazy'"), (int64_t)f.wall_ms - 1000,
+	       "and so does the sweep once it moved far");
 }
 
 static void test_retention(void)

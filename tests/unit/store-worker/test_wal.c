@@ -1,5 +1,6 @@
 /*
- * test_wal.c - the write-ahead log stays bounded, a reader that pins it does not stop the writer; the shadow's comparison can fail.
+ * test_wal.c - the write-ahead log stays bounded, a reader that pins it does not stop the writer; the shadow's
+ * comparison can fail.
  */
 #include <sys/stat.h>
 

@@ -1,5 +1,6 @@
 /*
- * test_watch.c - watches: answers, notices, fills, life-cycle events, what a slow or broken peer does to others: nothing.
+ * test_watch.c - watches: answers, notices, fills, life-cycle events, what a slow or broken peer does to others:
+ * nothing.
  */
 #include <sys/socket.h>
 #include <unistd.h>
@@ -103,7 +104,8 @@ static void test_events(void)
 	n = b->n_notices;
 	removal(&f, a, "ev");
 	client_pump(&f, b);
-	is_int(b->notice[n].events & (SLUICE_EV_REMOVED | SLUICE_EV_SOFT), SLUICE_EV_REMOVED | SLUICE_EV_SOFT, "soft-deleted");
+	is_int(b->notice[n].events & (SLUICE_EV_REMOVED | SLUICE_EV_SOFT), SLUICE_EV_REMOVED | SLUICE_EV_SOFT,
+	       "soft-deleted");
 	watch(b, 22, "ev");
 	is_int(b->watched.events, SLUICE_EV_REMOVED | SLUICE_EV_SOFT, "a watch on a soft-deleted stream");
 }
@@ -234,12 +236,12 @@ static void test_malformed(void)
 		size_t n;
 		const char *what;
 	} cases[] = {
-	        {"\x02\0\0\0\x77\x77", 6, "an unknown message"},
-	        {"\x00\0\0\0\0\0", 6, "a frame too short for its id"},
-	        {"\xff\xff\xff\x7f\x10\0", 6, "a frame too long"},
-	        {"\x03\0\0\0\x20\0\x01", 7, "a message that is cut off"},
-	        {"\x0e\0\0\0\x02\0\x01\0\0\0\x01\0\0\0x\0\0\0\0", 18, "a message of the other direction"},
-	        {"\x0e\0\0\0\x10\0\x01\0\0\0\0\0\0\0\0\0\0\0", 18, "a submit without operations"},
+		{"\x02\0\0\0\x77\x77", 6, "an unknown message"},
+		{"\x00\0\0\0\0\0", 6, "a frame too short for its id"},
+		{"\xff\xff\xff\x7f\x10\0", 6, "a frame too long"},
+		{"\x03\0\0\0\x20\0\x01", 7, "a message that is cut off"},
+		{"\x0e\0\0\0\x02\0\x01\0\0\0\x01\0\0\0x\0\0\0\0", 18, "a message of the other direction"},
+		{"\x0e\0\0\0\x10\0\x01\0\0\0\0\0\0\0\0\0\0\0", 18, "a submit without operations"},
 	};
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -272,7 +274,9 @@ static void test_hello(void)
 	ok(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd) == 0, "a pair");
 	sl_ipc_init(&c->ipc, fd[0]);
 	peer_add(f.store, fd[1], SL_STR("old"));
-	sl_put_store_hello(&c->ipc, &(struct sl_store_hello){.protocol = SL_STORE_PROTOCOL, .build = SL_STR("other"), .name = SL_STR("old")});
+	sl_put_store_hello(&c->ipc, &(struct sl_store_hello){.protocol = SL_STORE_PROTOCOL,
+	                                                     .build = SL_STR("other"),
+	                                                     .name = SL_STR("old")});
 	for (int i = 0; i < 5; i++)
 		client_pump(&f, c);
 	ok(c->lost, "another build is refused");
