@@ -99,7 +99,7 @@ describe('Chromium', { skip: !PROGRAM && 'no Chromium here' }, () => {
 			await fetch(target, { method: 'PUT', headers: { 'content-type': 'application/octet-stream', 'stream-ttl': '600' }, body: 'x'.repeat(2000) });
 			const read = await fetch(target);
 			const again = await fetch(`${target}?offset=-1`, { headers: { 'if-none-match': read.headers.get('etag') }, cache: 'no-store' });
-			const head = await fetch(target, { method: 'HEAD' });
+			const head = await fetch(target, { method: 'HEAD', cache: 'no-store' });
 			const sse = await fetch(`${target}?offset=-1&live=sse`);
 			const encoding = sse.headers.get('stream-sse-data-encoding');
 			await sse.body.cancel();

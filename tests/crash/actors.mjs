@@ -78,6 +78,9 @@ class Actor {
 		return new Stream(client, name).readAll().then((all) => all.values()).finally(() => client.close());
 	}
 
+	// The round is over: do not wait any longer for what others do.
+	interrupt() {}
+
 	close() {
 		this.current?.close();
 	}
@@ -274,12 +277,14 @@ export class FollowActor extends Actor {
 	async setUp() {}
 
 	async step() {
+		this.hurry = false;
 		await this.try(async () => {
 			const live = await this.stream(this.source.name).open({ offset: this.offset, live: this.dice.below(2) ? 'sse' : 'long-poll' });
 			if (live.headers['content-type'] !== 'text/event-stream') return this.take(live);
 			const reader = new SseReader(live);
+			this.reader = reader;
 			let pending = [];
-			for (let event, left = 5; left > 0 && (event = await reader.next()) !== null;) {
+			for (let event, left = 5; !this.hurry && left > 0 && (event = await reader.next()) !== null;) {
 				if (event.type === 'data') pending.push(...valuesOf([event]));
 				if (!event.control) continue;
 				this.seen.push(...pending);
@@ -290,6 +295,11 @@ export class FollowActor extends Actor {
 			reader.close();
 			return { status: 200 };
 		});
+	}
+
+	interrupt() {
+		this.hurry = true;
+		this.reader?.close();
 	}
 
 	async take(live) {

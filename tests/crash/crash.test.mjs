@@ -39,6 +39,7 @@ function play(actors) {
 		},
 		async stop() {
 			state.stopped = true;
+			actors.forEach((actor) => actor.interrupt());
 			await all;
 		},
 	};
@@ -110,7 +111,7 @@ it(`acknowledged is kept, refused is not: seed ${SEED}, ${ROUNDS} kills`, async 
 		for (const actor of actors) await actor.verify(world.url);
 		assert.ok(actors.every((actor) => actor.ops > 0), 'everybody had work');
 	} catch (failure) {
-		failure.message += `\nseed ${SEED}, kills: ${killed.join(', ')}; data kept in ${dataDir}`;
+		failure.message += `\nseed ${SEED}, kills: ${killed.join(', ')}; data kept in ${dataDir}\n--- log\n${world.daemon.lines.slice(-80).join('\n')}`;
 		world.daemon.killAll();
 		keepTemporary(dataDir);
 		throw failure;

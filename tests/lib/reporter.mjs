@@ -24,13 +24,20 @@ export default async function* report(source) {
 		if (own) {
 			const cause = data.details.error.cause ?? data.details.error;
 			totals.failures.push(`${basename(path)}: ${data.name}`);
-			yield `\nFAILED ${basename(path)}: ${data.name}\n${indent(cause?.stack ?? cause?.message ?? String(cause))}\n\n`;
+			yield `\nFAILED ${basename(path)}: ${data.name}\n${indent(describe(cause))}\n\n`;
 		}
 	}
 	for (const [path, file] of files)
 		if (file.passed + file.failed + file.skipped) yield `${file.failed ? 'not ok' : 'ok    '} ${basename(path)}: ${file.passed} passed` +
 			`${file.failed ? `, ${file.failed} failed` : ''}${file.skipped ? `, ${file.skipped} skipped` : ''}\n`;
 	yield `#totals ${JSON.stringify(totals)}\n`;
+}
+
+// The harness adds the daemon's log to messages, which a stack that was taken before does not show.
+function describe(error) {
+	if (!error?.message) return String(error);
+	const frames = (error.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line));
+	return [`${error.name}: ${error.message}`, ...frames].join('\n');
 }
 
 const indent = (text) => text.split('\n').slice(0, 400).map((line) => `    ${line}`).join('\n');
