@@ -128,7 +128,9 @@ static void test_successor(void)
 		struct timespec t = {.tv_nsec = 300 * 1000000L};
 
 		fixture_open(&f, dir);
-		ok(write(ready[1], "x", 1) == 1, "ready");
+		/* Only the parent may count tests. */
+		if (write(ready[1], "x", 1) != 1)
+			_exit(1);
 		nanosleep(&t, NULL);
 		_exit(0);
 	}
