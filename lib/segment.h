@@ -1,9 +1,8 @@
 /*
  * segment.h - append-only files that hold the payloads too large for the database. Writer and readers.
  *
- * A segment is data_dir/segments/ID.seg with ID as 16 hex digits: a sequence of {head, data, marks}. Never
- * rewritten; a chunk row
- * names a segment and the position of its first data byte. Bytes that no row names are dead.
+ * A segment is data_dir/segments/ID.seg with ID as 16 hex digits: a sequence of {head, data, marks}. Never rewritten;
+ * a chunk row names a segment and the position of its first data byte. Bytes that no row names are dead.
  */
 #ifndef SL_SEGMENT_H
 #define SL_SEGMENT_H

@@ -3,9 +3,8 @@
  * sluicectl.
  *
  * A stream sees an ancestor's records below the lowest fork point on the way there; offsets are common to the whole
- * chain
- * (durable-streams 15). The rows of one stream follow each other without a gap, so a gap means that they were reaped
- * meanwhile.
+ * chain (durable-streams 15). The rows of one stream follow each other without a gap, so a gap means that they were
+ * reaped meanwhile.
  */
 #include <errno.h>
 #include <fcntl.h>

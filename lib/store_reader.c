@@ -3,8 +3,7 @@
  * sluicectl.
  *
  * Tables: store-worker/schema.c. Statements are prepared once. What the writer's cache knows and the volume does not
- * (sliding
- * TTLs that moved, what is committed a moment later) is never guessed at here: an answer is one snapshot.
+ * (sliding TTLs that moved, what is committed a moment later) is never guessed at here: an answer is one snapshot.
  */
 #include "lib/store_reader.h"
 

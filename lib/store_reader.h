@@ -1,8 +1,9 @@
 /*
  * store_reader.h - read-only access to a data directory: facts, ranges, segments, listings. Workers, sluicectl.
  *
- * The only SQL outside store-worker/. Everything happens between sl_reader_begin() and sl_reader_end(), on one snapshot; no
- * transaction may outlive a loop turn or a wait for a client, or the WAL cannot restart. One connection, statements kept.
+ * The only SQL outside store-worker/. Everything happens between sl_reader_begin() and sl_reader_end(), on one
+ * snapshot; no transaction may outlive a loop turn or a wait for a client, or the WAL cannot restart. One connection,
+ * statements kept.
  */
 #ifndef SL_STORE_READER_H
 #define SL_STORE_READER_H

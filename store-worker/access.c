@@ -1,10 +1,10 @@
 /*
- * access.c - last access of streams with a sliding TTL, in memory, and when a stream has expired (durable-streams
- * 16). Store-writer.
+ * access.c - last access of streams with a sliding TTL, in memory, and when a stream has expired (durable-streams 16).
+ * Store-writer.
  *
- * A row's accessed_ms is rewritten only when the access moved by more than min(TTL/4, 30 s), and at shutdown; so
- * after a start
- * that much, and the sweep's delay, is granted to streams that have not been seen since. A live watch holds its stream.
+ * A row's accessed_ms is rewritten only when the access moved by more than min(TTL/4, 30 s), and at shutdown; so after
+ * a start that much, and the sweep's delay, is granted to streams that have not been seen since. A live watch holds
+ * its stream.
  */
 #include <stdlib.h>
 

@@ -1,9 +1,8 @@
 /*
  * batch.c - group commit: operations of all peers in one transaction, answers only once it is durable. Store-writer.
  *
- * No timer: what has arrived is committed at once, what arrives meanwhile is the next batch. Everything a peer is
- * told goes
- * through the list of replies, in the order of its frames, and is written after the commit; notices follow.
+ * No timer: what has arrived is committed at once, what arrives meanwhile is the next batch. Everything a peer is told
+ * goes through the list of replies, in the order of its frames, and is written after the commit; notices follow.
  */
 #include <assert.h>
 #include <stdlib.h>

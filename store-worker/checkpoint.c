@@ -2,10 +2,8 @@
  * checkpoint.c - keeping the WAL bounded without stalls. Store-writer, the copying in its helper thread.
  *
  * performance.md 6: past checkpoint_bytes the helper copies most pages on a connection of its own; a short PASSIVE
- * checkpoint of
- * the writer between two batches then finds little left and lets the WAL restart. A reader can prevent that; at four
- * times the
- * size one RESTART with a short busy limit is tried, and said.
+ * checkpoint of the writer between two batches then finds little left and lets the WAL restart. A reader can prevent
+ * that; at four times the size one RESTART with a short busy limit is tried, and said.
  */
 #include <stdatomic.h>
 #include <stdlib.h>

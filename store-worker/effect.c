@@ -1,7 +1,8 @@
 /*
  * effect.c - effects as bytes, version 1 of every kind. Store-writer.
  *
- * Varints for numbers, counted bytes for text. Decoders are strict; an effect that does not decode is a damaged record.
+ * Varints for numbers, counted bytes for text. Decoders are strict; an effect that does not decode is a damaged
+ * record.
  */
 #include "store-worker/store.h"
 

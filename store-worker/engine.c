@@ -2,8 +2,7 @@
  * engine.c - the engine on SQLite: transactions, savepoints, positions, records. Store-writer.
  *
  * Only this file executes BEGIN, COMMIT and ROLLBACK, and every change of a volume goes through se_emit() or
- * se_apply().
- * Position and clock are a row of the volume, written in the transaction they describe.
+ * se_apply(). Position and clock are a row of the volume, written in the transaction they describe.
  */
 #include "store-worker/engine_internal.h"
 

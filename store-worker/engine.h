@@ -2,10 +2,9 @@
  * engine.h - the engine below the store layer: makes decided changes durable, ordered and visible. Store-writer.
  *
  * The store layer decides; what it decided is emitted as an effect, and only redo functions change the volume. An
- * engine
- * belongs to one thread; one batch is open per engine, ever. This engine is SQLite in WAL mode; a second one will
- * replicate
- * the same effects, so nothing here may be answered by looking at the clock, at configuration or at memory.
+ * engine belongs to one thread; one batch is open per engine, ever. This engine is SQLite in WAL mode; a second one
+ * will replicate the same effects, so nothing here may be answered by looking at the clock, at configuration or at
+ * memory.
  */
 #ifndef ENGINE_H
 #define ENGINE_H

@@ -1,5 +1,6 @@
 /*
- * engine_internal.h - what engine.c (batches), engine_open.c and engine_record.c share; the contract is engine.h. Store-writer.
+ * engine_internal.h - what engine.c (batches), engine_open.c and engine_record.c share; the contract is engine.h.
+ * Store-writer.
  */
 #ifndef ENGINE_INTERNAL_H
 #define ENGINE_INTERNAL_H

@@ -1,5 +1,6 @@
 /*
- * engine_record.c - records (storage-engine 8): effects of a batch as bytes for a watcher, and redoing them on a copy. Store-writer.
+ * engine_record.c - records (storage-engine 8): effects of a batch as bytes for a watcher, and redoing them on a copy.
+ * Store-writer.
  */
 #include <zlib.h>
 

@@ -2,9 +2,8 @@
  * gather.c - appends of one stream and batch become one chunk row. Store-writer.
  *
  * Redo of an append only adds to the stream's gather; rows are written when the batch settles, when the gather is
- * full, or
- * before a record in a segment. All of that depends on the effects alone, so a copy files the same rows with the
- * same ids.
+ * full, or before a record in a segment. All of that depends on the effects alone, so a copy files the same rows with
+ * the same ids.
  */
 #include <stdlib.h>
 

@@ -2,8 +2,7 @@
  * hold.c - requests whose payload comes as a descriptor wait here for the helper thread. Store-writer.
  *
  * The order of one peer's requests for the same stream is kept: a request behind a waiting one that names one of its
- * streams
- * waits too. Other streams, and other peers, go on.
+ * streams waits too. Other streams, and other peers, go on.
  */
 #include <stdlib.h>
 #include <unistd.h>

@@ -2,8 +2,7 @@
  * op_append.c - append: decide and redo. Store-writer.
  *
  * Checks stand in the order of durable-streams 18 (POST): gone, closed, type, producer, Stream-Seq; then what the
- * worker found
- * wrong with the payload.
+ * worker found wrong with the payload.
  */
 #include <stdlib.h>
 

@@ -2,10 +2,8 @@
  * op_create.c - create, forks included: decide and redo. Store-writer.
  *
  * durable-streams 6 and 15. A fork begins where it was cut from its source; with a sub-offset, the first part of the
- * record there
- * becomes the fork's first own record (fork.c). Omitted type and expiry of a fork mean those of its source, so the
- * same request
- * again finds the stream it made.
+ * record there becomes the fork's first own record (fork.c). Omitted type and expiry of a fork mean those of its
+ * source, so the same request again finds the stream it made.
  */
 #include "store-worker/store.h"
 

@@ -3,10 +3,8 @@
  * Store-writer.
  *
  * The thread touches files and, in jobs, a connection of its own; never the writing one. Parts go in through a queue
- * under a mutex
- * and come back through another, announced by an eventfd. One sync serves all parts that were waiting. A segment
- * whose write or sync
- * failed is not used again: what is on the disk is not known then.
+ * under a mutex and come back through another, announced by an eventfd. One sync serves all parts that were waiting. A
+ * segment whose write or sync failed is not used again: what is on the disk is not known then.
  */
 #include <assert.h>
 #include <dirent.h>

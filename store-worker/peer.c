@@ -1,8 +1,8 @@
 /*
  * peer.c - a connection to a worker or to sluicectl: frames in, frames out, bounds. Store-writer.
  *
- * A malformed frame ends the peer that sent it and nobody else. A peer that does not take its answers is not read
- * any more.
+ * A malformed frame ends the peer that sent it and nobody else. A peer that does not take its answers is not read any
+ * more.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -1,9 +1,8 @@
 /*
  * reap.c - giving space back: rows of dead streams, rows below the earliest offset, dead segments. Store-writer.
  *
- * A row may go when nobody can be reading it any more: not before reap_delay after the commit that made it
- * unreachable (a long
- * answer is read in several transactions), and never while a fork reaches it.
+ * A row may go when nobody can be reading it any more: not before reap_delay after the commit that made it unreachable
+ * (a long answer is read in several transactions), and never while a fork reaches it.
  */
 #include <dirent.h>
 #include <errno.h>

@@ -1,11 +1,10 @@
 /*
- * shadow.c - a second volume that is fed with records through redo only, to be compared with the first
- * (storage-engine 10.1). Store-writer.
+ * shadow.c - a second volume that is fed with records through redo only, to be compared with the first (storage-engine
+ * 10.1). Store-writer.
  *
  * On with SLUICE_SHADOW=directory: whatever redo takes from elsewhere than effect, header and volume shows as a
- * difference. Each
- * writer makes a directory of its own in there and removes it when there was none. Both volumes refer to the same
- * segment files.
+ * difference. Each writer makes a directory of its own in there and removes it when there was none. Both volumes refer
+ * to the same segment files.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -1,9 +1,9 @@
 /*
  * store.c - the process object: opening a data directory, and the loop. Store-writer.
  *
- * A turn: wait, take in what every ready peer has sent, commit, answer, tell; then a slice of housekeeping. Nothing
- * in it blocks but
- * the disk. Opening refuses, and leaves everything as it is, when the data is not ours, newer, damaged, or in use.
+ * A turn: wait, take in what every ready peer has sent, commit, answer, tell; then a slice of housekeeping. Nothing in
+ * it blocks but the disk. Opening refuses, and leaves everything as it is, when the data is not ours, newer, damaged,
+ * or in use.
  */
 #include <assert.h>
 #include <errno.h>

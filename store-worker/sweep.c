@@ -2,8 +2,7 @@
  * sweep.c - when housekeeping happens: expiry, access times, reaping, dead segments, retention. Store-writer.
  *
  * A timer marks everything as due; each turn of the loop then does one slice in a batch of its own, so that nobody's
- * append waits
- * for more than that.
+ * append waits for more than that.
  */
 #include <stdlib.h>
 
@@ -28,8 +27,8 @@ static const char *const sweep_sql[SWEEP_STMTS] = {
 	[SWEEP_CHUNKS] = "SELECT stop, bytes FROM chunk WHERE stream = ?1 ORDER BY start LIMIT 64",
 	[SWEEP_PRODUCERS] = "SELECT count(*) FROM (SELECT 1 FROM producer WHERE stream = ?1 LIMIT 256)",
 	[SWEEP_SEGMENTS] =
-		"SELECT id FROM segment WHERE dead_ms IS NOT NULL AND dead_ms <= ?1 AND live = 0 AND id <> ?2"
-		" ORDER BY id LIMIT 16",
+		("SELECT id FROM segment WHERE dead_ms IS NOT NULL AND dead_ms <= ?1 AND live = 0 AND id <> ?2"
+                 " ORDER BY id LIMIT 16"),
 	[SWEEP_NAMES] = "SELECT id, name FROM stream WHERE state < 2 AND name > ?1 ORDER BY name LIMIT 64",
 };
 

@@ -1,10 +1,9 @@
 /*
  * volume.c - the statements of a volume and the caches of its stream and producer rows. Store-writer.
  *
- * The caches are filled from the volume and changed by redo only; what a batch that did not commit, or a list that
- * was rolled
- * back, had touched is dropped (volume_forget). Everything touched stays cached until the batch is over, so pointers
- * hold.
+ * The caches are filled from the volume and changed by redo only; what a batch that did not commit, or a list that was
+ * rolled back, had touched is dropped (volume_forget). Everything touched stays cached until the batch is over, so
+ * pointers hold.
  */
 #include <assert.h>
 #include <stdlib.h>

@@ -2,8 +2,7 @@
  * watch.c - who wants to hear of which stream, and telling them after each commit. Store-writer.
  *
  * A notice is a level, so while a peer's queue is above its mark only the newest one of each watch is remembered.
- * Watches are
- * registered, answered and ended between batches only: what a peer hears is always committed.
+ * Watches are registered, answered and ended between batches only: what a peer hears is always committed.
  */
 #include <stdlib.h>
 

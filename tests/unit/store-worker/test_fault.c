@@ -1,6 +1,6 @@
 /*
- * test_fault.c - the disk is full, writes fail, memory runs out: nothing is acknowledged that is not there, and a
- * full disk is no end.
+ * test_fault.c - the disk is full, writes fail, memory runs out: nothing is acknowledged that is not there, and a full
+ * disk is no end.
  *
  * A VFS in front of the real one fails the n-th write, sync or shared-memory call.
  */

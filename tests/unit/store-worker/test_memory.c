@@ -1,6 +1,6 @@
 /*
- * test_memory.c - the n-th allocation fails, for every n: the writer refuses, ends a peer or does not start, and
- * what it acknowledged is there.
+ * test_memory.c - the n-th allocation fails, for every n: the writer refuses, ends a peer or does not start, and what
+ * it acknowledged is there.
  *
  * Linked with wrappers around the allocator, so SQLite is left out; it has its own tests for that.
  */

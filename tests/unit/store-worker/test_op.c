@@ -1,6 +1,6 @@
 /*
- * test_op.c - create, append, close, remove, trim, lists and producers: outcomes in the order that durable-streams
- * 18 demands.
+ * test_op.c - create, append, close, remove, trim, lists and producers: outcomes in the order that durable-streams 18
+ * demands.
  */
 #include "lib/marks.h"
 #include "tests/unit/store-worker/fixture.h"
