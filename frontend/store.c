@@ -180,6 +180,8 @@ static int hook_up(void *arg, const struct sl_store_welcome *m, const char **why
 		sl_reader_close(s->reader);
 		s->reader = NULL;
 		cache_drop_all(w);
+		if (s->have_generation)
+			subs_new_volume(w);
 		if (sl_reader_open(w->data_dir, m->schema, (uint64_t)sl_conf_int(w->conf, "store.reader_mmap"),
 		                   &s->reader, why))
 			return SLUICE_EINTERNAL;

@@ -132,6 +132,28 @@ static void watch_mark(struct worker *w, struct host_watch *hw, uint32_t events)
 	sl_link_add(&w->store.dirty, &hw->dirty);
 }
 
+/* Its stream is gone as far as this worker can tell: told to its subscribers, met by nobody from now on. */
+static void watch_over(struct worker *w, struct host_watch *hw, uint32_t events)
+{
+	sl_client_unwatch(w->store.client, hw->at_writer);
+	hw->at_writer = NULL;
+	table_remove(&w->store, hw); /* who subscribes from now on gets a new watch */
+	cache_drop(w, hw);
+	sl_link_del(&hw->idle);
+	watch_mark(w, hw, events);
+}
+
+/* Another volume may know the same incarnation with an earlier tail, or open again: no level heard before holds. */
+void subs_new_volume(struct worker *w)
+{
+	for (size_t i = 0; i < w->store.n_bucket; i++)
+		for (struct host_watch *hw = w->store.bucket[i], *next; hw; hw = next) {
+			next = hw->hash_next;
+			if (hw->answered)
+				watch_over(w, hw, SLUICE_EV_REMOVED);
+		}
+}
+
 void subs_event(void *worker, void *user, const struct sl_client_event *e)
 {
 	struct worker *w = worker;
@@ -143,8 +165,6 @@ void subs_event(void *worker, void *user, const struct sl_client_event *e)
 		hw->at_writer = NULL; /* the client has forgotten it */
 	else if (e->answer && hw->answered && hw->incarnation != e->incarnation) {
 		/* Another stream bears the name since the writer's restart: for these subscribers theirs is gone. */
-		sl_client_unwatch(w->store.client, hw->at_writer);
-		hw->at_writer = NULL;
 		events = SLUICE_EV_REMOVED;
 	} else if (e->answer) {
 		hw->answered = true;
@@ -155,12 +175,11 @@ void subs_event(void *worker, void *user, const struct sl_client_event *e)
 		hw->tail = e->tail;
 	hw->closed |= events & SLUICE_EV_CLOSED;
 	if (events & SLUICE_EV_REMOVED) {
-		table_remove(&w->store, hw); /* who subscribes from now on gets a new watch */
-		cache_drop(w, hw);
-		sl_link_del(&hw->idle);
-	} else if (e->fill.data) {
-		cache_fill(w, hw, e->fill_from, e->fill, e->fill_marks);
+		watch_over(w, hw, events);
+		return;
 	}
+	if (e->fill.data)
+		cache_fill(w, hw, e->fill_from, e->fill, e->fill_marks);
 	watch_mark(w, hw, events);
 }
 

@@ -323,6 +323,7 @@ int subs_subscribe(struct sluice_ctx *, sl_slice stream, int live, sluice_event_
 int subs_subscribe_prefix(struct sluice_ctx *, sl_slice prefix, sluice_event_fn *, void *arg, struct sluice_sub **);
 void subs_unsubscribe(struct sluice_sub *);
 void subs_event(void *worker, void *user, const struct sl_client_event *);
+void subs_new_volume(struct worker *);
 void subs_life(void *worker, void *user, const struct sl_store_life *);
 void subs_run(struct worker *);
 void subs_sweep(struct worker *);

@@ -660,6 +660,41 @@ static void test_renewal(void)
 	end();
 }
 
+/* A restored volume may know the same incarnation with an earlier tail, and open again: levels heard before do not hold. */
+static void test_restored(void)
+{
+	struct listener a = {0}, b = {0};
+	uint64_t old;
+
+	begin();
+	listen_to(&a, "s", 1);
+	fake_turn(w);
+	old = fake_last(SL_STORE_watch)->number;
+	fake_watched(old, SLUICE_EV_TAIL | SLUICE_EV_CLOSED, 7, 40);
+	fake_send();
+	fake_turn(w);
+	ok(a.n == 1 && a.tail == 40 && (a.kind & SLUICE_EV_CLOSED), "closed at 40");
+	fake_writer_stop(w);
+	fake_forget();
+	fake_writer_start(w);
+	fake_writer_welcome(w, 'b');
+	fake_turn(w);
+	ok(a.n == 2 && a.kind == SLUICE_EV_REMOVED, "another volume: for its readers the stream is gone");
+	store->unsubscribe(a.sub);
+	fake_forget();
+	listen_to(&b, "s", 0);
+	fake_turn(w);
+	is_int(b.n, 0, "a new one is told nothing of the old volume");
+	ok(fake_count(SL_STORE_watch) == 1 && fake_last(SL_STORE_watch)->number != old, "it has a watch of its own");
+	if (fake_count(SL_STORE_watch)) {
+		fake_watched(fake_last(SL_STORE_watch)->number, SLUICE_EV_TAIL, 7, 10);
+		fake_send();
+		fake_turn(w);
+	}
+	ok(b.n == 1 && b.kind == SLUICE_EV_TAIL && b.tail == 10, "and hears what is true now");
+	end();
+}
+
 static void test_prefix(void)
 {
 	struct listener a = {0};
@@ -744,6 +779,7 @@ int main(void)
 	test_iteration();
 	test_order();
 	test_renewal();
+	test_restored();
 	test_prefix();
 	test_retention();
 	test_older_build();
