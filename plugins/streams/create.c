@@ -35,13 +35,13 @@ static void create_answer(struct call *c, slice type)
 	answer_send(c, &a, created ? 201 : 200, STR(""));
 }
 
-/* The type of the stream that a fork request made or met. */
+/* The type of the stream that a request met, or that a fork inherited: as it was given at creation, parameters and all. */
 static void create_typed(void *arg, const struct sluice_read_result *r)
 {
 	struct call *c = arg;
 
 	c->store = NULL;
-	create_answer(c, r->status == SLUICE_OK ? r->content_type : SLICE(NULL, 0));
+	create_answer(c, r->status == SLUICE_OK ? r->content_type : c->w.op.content_type);
 }
 
 void create_done(void *arg, const struct sluice_result *r, size_t n)
@@ -57,13 +57,10 @@ void create_done(void *arg, const struct sluice_result *r, size_t n)
 	}
 	c->w.tail = r->tail;
 	c->w.result = r->flags;
-	if (c->w.op.content_type.data) {
-		create_answer(c, c->w.op.content_type);
-		return;
-	}
 	facts.stream = call_name(c);
-	if (c->p->store->read(c->p->ctx, &facts, create_typed, c, &c->store) < 0)
-		create_answer(c, SLICE(NULL, 0));
+	if (((r->flags & SLUICE_R_CREATED) && c->w.op.content_type.data) ||
+	    c->p->store->read(c->p->ctx, &facts, create_typed, c, &c->store) < 0)
+		create_answer(c, c->w.op.content_type);
 }
 
 static void create_submit(struct call *c)
