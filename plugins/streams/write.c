@@ -32,7 +32,11 @@ void write_submit(struct call *c)
 	int err;
 
 	c->w.op.size = sizeof c->w.op;
-	err = p->store->submit(p->ctx, &c->w.op, 1, write_done_of(c), c, &c->store);
+	/* Behind those who wait already, or what one client sent in order would not arrive in order. */
+	if (!p->retrying && p->n_room > 0)
+		err = SLUICE_EAGAIN;
+	else
+		err = p->store->submit(p->ctx, &c->w.op, 1, write_done_of(c), c, &c->store);
 	if (err == 0) {
 		c->w.payload = NULL;
 		return;

@@ -14,6 +14,7 @@ static void test_create(void)
 	is_int(do_("PUT", "/a", H(TYPE_TEXT), "x"), 200, "again");
 	is_str(head("location"), "(absent)", "no place");
 	is_str(head("stream-next-offset"), ZERO, "nothing appended");
+	is_str(head("content-type"), "text/plain; charset=utf-8", "the type as given at creation");
 	is_int(do_("PUT", "/a", H("content-type: text/html"), NULL), 409, "another type");
 	is_int(do_("PUT", "/b%20c/%C3%A9", H(TYPE_TEXT, "stream-closed: TRUE"), "abc"), 201, "with data, closed");
 	is_str(head("location"), "http://host:1/v1/stream/b%20c/%C3%A9", "the path as sent");
@@ -299,6 +300,18 @@ static void test_room(void)
 	is_str((char *)fake_stream(door, "j")->record[0].data.data, "12", "in order");
 	is_int(fake_stream(door, "j")->record[1].n_message, 3, "with its own messages");
 	for (int i = 0; i < 3; i++)
+		fake_http_free(r[i]);
+	door->full = true;
+	r[0] = begin("POST", "/j", H(TYPE_JSON), "[7]");
+	door->full = false;
+	r[1] = begin("POST", "/j", H(TYPE_JSON), "[8]");
+	ok(fake_open(r[1]), "nobody overtakes those who wait");
+	fake_room(door);
+	fake_turn(door);
+	ok(r[0]->status == 204 && r[1]->status == 204, "both went through");
+	is_str((char *)fake_stream(door, "j")->record[2].data.data, "7", "first come");
+	is_str((char *)fake_stream(door, "j")->record[3].data.data, "8", "first served");
+	for (int i = 0; i < 2; i++)
 		fake_http_free(r[i]);
 	door->full = true;
 	r[0] = begin("POST", "/j", H(TYPE_JSON), "[1,2]");
