@@ -167,6 +167,7 @@ static int hook_up(void *arg, const struct sl_store_welcome *m, const char **why
 {
 	struct worker *w = arg;
 	struct store *s = &w->store;
+	bool known = s->have_generation;
 	bool same = s->reader && s->schema == m->schema && s->have_generation &&
 	            m->generation.len == sizeof s->generation &&
 	            memcmp(m->generation.data, s->generation, sizeof s->generation) == 0;
@@ -190,7 +191,7 @@ static int hook_up(void *arg, const struct sl_store_welcome *m, const char **why
 		s->schema = m->schema;
 	}
 	s->down_since = 0;
-	sl_log(SLUICE_LOG_INFO, "writer_up schema=%u volume=%s", m->schema, same ? "same" : "new");
+	sl_log(SLUICE_LOG_INFO, "writer_up schema=%u volume=%s", m->schema, same ? "as_before" : known ? "replaced" : "opened");
 	return s->n_rules ? sl_client_retention(s->client, s->rules, s->n_rules) : 0;
 }
 

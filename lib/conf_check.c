@@ -119,9 +119,11 @@ static void check_length(struct conf_check *c, const struct sluice_conf *node, c
                          size_t n, const char *what)
 {
 	if (has_bound(o->min) && n < strtoull(o->min, NULL, 10))
-		check_error(c, node->line, node->column, "%s: needs at least %s %s", path, o->min, what);
+		check_error(c, node->line, node->column, "%s: needs at least %s %s%s", path, o->min, what,
+		            strcmp(o->min, "1") == 0 ? "" : "s");
 	if (has_bound(o->max) && n > strtoull(o->max, NULL, 10))
-		check_error(c, node->line, node->column, "%s: takes at most %s %s", path, o->max, what);
+		check_error(c, node->line, node->column, "%s: takes at most %s %s%s", path, o->max, what,
+		            strcmp(o->max, "1") == 0 ? "" : "s");
 }
 
 static void check_bool(struct conf_check *c, struct sluice_conf *node, const struct sluice_option *o, const char *path)
@@ -201,7 +203,7 @@ static void check_scalar(struct conf_check *c, struct sluice_conf *node, const s
 		check_listener(c, node, o, path);
 		break;
 	default:
-		check_length(c, node, o, path, strlen(node->text), "bytes");
+		check_length(c, node, o, path, strlen(node->text), "byte");
 		break;
 	}
 }
@@ -214,7 +216,7 @@ static void check_list(struct conf_check *c, struct sluice_conf *node, const str
 		check_expected(c, node, o, path);
 		return;
 	}
-	check_length(c, node, o, path, node->n_item, "elements");
+	check_length(c, node, o, path, node->n_item, "element");
 	for (size_t i = 0; o->sub && i < node->n_item; i++) {
 		struct sluice_option map = {.type = SLUICE_T_MAP, .sub = o->sub};
 

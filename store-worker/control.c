@@ -164,7 +164,7 @@ static int on_settings(void *arg, const struct sl_control_settings *m)
 	}
 	s.sync = c->store->settings.sync; /* needs a restart, which the supervisor makes */
 	c->store->settings = s;
-	sl_log(SLUICE_LOG_INFO, "settings changed");
+	sl_log(SLUICE_LOG_INFO, "settings read");
 	return 0;
 }
 

@@ -110,6 +110,9 @@ static int store_take_lock(struct store *st, const char **why, bool *final)
 			return refuse(
 				why, final, true,
 				"the data directory is in use by another server; stop that one, or use another directory");
+		if (waited == 0)
+			sl_log(SLUICE_LOG_WARN, "waiting_for_lock data_dir=%s action=\"another server has it open; it may be finishing\"",
+			       st->data_dir);
 		nanosleep(&step, NULL);
 	}
 }

@@ -100,7 +100,7 @@ static int child_on_ready(void *arg, const struct sl_control_ready *m)
 	c->ready_at = super_now();
 	c->missed = 0;
 	child_arm(c, -1);
-	child_move(c, CHILD_READY, "it said so");
+	child_move(c, CHILD_READY, "started");
 	if (c->kind == CHILD_STORE)
 		setup_peers(c->super);
 	return 0;

@@ -126,7 +126,7 @@ static const struct trouble {
 	{SLUICE_ENOTSUP, 501, "not supported"},
 	{SLUICE_EDENIED, 403, "not allowed"},
 	{SLUICE_EAGAIN, 503, "overloaded"},
-	{SLUICE_ENOENT, 404, "no such stream"},
+	{SLUICE_ENOENT, 404, "there is no such stream"},
 	{SLUICE_EEXIST, 409, "the name is taken"},
 	{SLUICE_ECLOSED, 409, "the stream is closed"},
 	{SLUICE_ETOOBIG, 413, "too large"},
@@ -153,7 +153,7 @@ void answer_gone(struct call *c, bool soft)
 	if (soft)
 		answer_error(c, NULL, 410, "the stream was deleted");
 	else
-		answer_error(c, NULL, 404, "no such stream");
+		answer_error(c, NULL, 404, "there is no such stream");
 }
 
 void answer_unreadable(struct call *c, const struct sluice_read_result *r)

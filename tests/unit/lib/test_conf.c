@@ -133,7 +133,7 @@ static void test_errors(void)
 	        {"rules: {prefix: a}", "1:8: rules: expected a list, got a map"},
 	        {"rules: [a]", "1:9: rules[0]: expected a map, got \"a\""},
 	        {"rules: [{}, {prefix: ''}]", "1:9: rules[0].prefix: required, but missing\n"
-	                                      "1:22: rules[1].prefix: needs at least 1 bytes"},
+	                                      "1:22: rules[1].prefix: needs at least 1 byte"},
 	        {"rules: [{prefix: 123456789}]", "1:18: rules[0].prefix: takes at most 8 bytes"},
 	        {"rules: [{prefix: a}, {prefix: a}, {prefix: a}, {prefix: a}]", "1:8: rules: takes at most 3 elements"},
 	        {"rules: [{prefix: a, max_agee: 1s}]", "1:21: rules[0]: unknown key \"max_agee\" (did you mean \"max_age\"?)"},

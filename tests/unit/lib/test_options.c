@@ -65,7 +65,7 @@ static void test_across(void)
 	         "1:77: frontends[0].plugins[0].mount: expected a path such as \"/v1/stream\", got \"/a/../b\"\n"
 	         "1:107: frontends[0].plugins[1].prefix: expected a name such as \"team/a\", got \"/x\""},
 	        {"frontends: [{name: a, listen: [], workers: 65, plugins: [x]}]",
-	         "1:31: frontends[0].listen: needs at least 1 elements\n"
+	         "1:31: frontends[0].listen: needs at least 1 element\n"
 	         "1:44: frontends[0].workers: must be at most 64, got \"65\"\n"
 	         "1:58: frontends[0].plugins[0]: expected a map, got \"x\""},
 	        {"store: {large_payload: 512K, max_payload: 1M, max_batch_ops: 0}\n" ONE,

@@ -352,7 +352,7 @@ static void test_reload(void)
 
 	write_file("sluice.yaml", "frontends: []\nlimits: {bdy: 3}\n");
 	signal_one(d.pid, SIGHUP);
-	ok(wait_for("sluice.yaml:1:12: frontends: needs at least 1 elements"), "a bad file is described");
+	ok(wait_for("sluice.yaml:1:12: frontends: needs at least 1 element"), "a bad file is described");
 	ok(wait_for("sluice.yaml:2:10: limits: unknown key \"bdy\""), "in full");
 	ok(wait_for("reload_failed"), "and refused");
 	is_int(pid_of("web#1"), old, "the old workers go on");
