@@ -65,6 +65,15 @@ static void ipc_drop_frame(struct sl_ipc *p)
 	p->frame = 0;
 }
 
+/* Is a whole frame waiting to be taken, or one that will be refused? */
+static bool ipc_whole(const struct sl_ipc *p)
+{
+	struct sl_cur c = sl_cur_of(sl_buf_slice(&p->in));
+	uint32_t len = sl_cur_u32(&c);
+
+	return !c.bad && (len > SL_IPC_FRAME_MAX - 4 || p->in.len >= 4 + (size_t)len);
+}
+
 int sl_ipc_fill(struct sl_ipc *p)
 {
 	union {
@@ -75,7 +84,8 @@ int sl_ipc_fill(struct sl_ipc *p)
 	ipc_drop_frame(p);
 	for (size_t total = 0; total < FILL_MAX;) {
 		struct iovec io = {.iov_base = sl_buf_room(&p->in, FILL_STEP), .iov_len = FILL_STEP};
-		struct msghdr m = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+		struct msghdr m = {
+			.msg_iov = &io, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
 		ssize_t n;
 		int rc;
 
@@ -83,7 +93,7 @@ int sl_ipc_fill(struct sl_ipc *p)
 			return SLUICE_ENOMEM;
 		/* Frames that wait to be taken hold as many descriptors as there is room for: the rest stays in the socket. */
 		if (p->n_in_fd + SL_IPC_FD_MAX > sizeof p->in_fd / sizeof *p->in_fd)
-			return 0;
+			return ipc_whole(p) ? 0 : SLUICE_EINVAL; /* no frame is there that could take one: for ever */
 		n = recvmsg(p->fd, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 		if (n < 0 && errno == EINTR)
 			continue;

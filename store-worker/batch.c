@@ -190,8 +190,8 @@ void batch_submit(struct store *st, struct peer *p, uint64_t req, const struct s
 		return;
 	}
 	rc = batch_open(st);
-	if (rc == SE_OK)
-		rc = se_batch_error(st->txn.batch);
+	if (rc == SE_OK) /* a batch that is lost already runs nothing any more */
+		rc = st->batch_rc ? st->batch_rc : se_batch_error(st->txn.batch);
 	if (rc == SE_OK && ops->n == 1) {
 		struct sl_cur c = ops->cur;
 		struct sl_store_op m;

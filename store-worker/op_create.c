@@ -185,6 +185,7 @@ static int create_hold(struct volume *v, uint64_t source)
 		volume_bind_u64(q, 3, s->reap_ms);
 	else
 		sqlite3_bind_null(q, 3);
+	volume_bind_u64(q, 4, s->reap_to);
 	return volume_run(v, V_STREAM_FORKS);
 }
 

@@ -50,9 +50,10 @@ static int remove_state(struct volume *v, struct stream *s, uint8_t state, uint6
 	sqlite3_stmt *q = volume_stmt(v, V_STREAM_STATE);
 
 	s->state = state;
+	/* Rows that a trim freed wait anew: those above them may be read still by who began before this. */
+	s->reap = true;
+	s->reap_ms = now_ms;
 	if (state == SL_DEAD) {
-		s->reap = true;
-		s->reap_ms = now_ms;
 		if (s->named)
 			map_del(&v->by_name, &s->by_name);
 		s->named = false;
@@ -79,9 +80,11 @@ static int remove_release(struct volume *v, uint64_t id, uint64_t now_ms)
 	s->forks--;
 	s->reap = true;
 	s->reap_ms = now_ms;
+	s->reap_to = s->earliest;
 	volume_bind_u64(q, 1, s->id);
 	volume_bind_u64(q, 2, s->forks);
 	volume_bind_u64(q, 3, s->reap_ms);
+	volume_bind_u64(q, 4, s->reap_to);
 	return volume_run(v, V_STREAM_FORKS);
 }
 

@@ -69,10 +69,15 @@ int redo_trim(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, sl
 		return rc ? rc : SE_CORRUPT;
 	volume_touch(v, s);
 	s->earliest = e.b;
-	s->reap = true;
-	s->reap_ms = hdr->time_ms;
+	/* One that waits already is not put off, or a stream that is trimmed all the time would never give anything back. */
+	if (!s->reap) {
+		s->reap = true;
+		s->reap_ms = hdr->time_ms;
+		s->reap_to = s->earliest;
+	}
 	volume_bind_u64(q, 1, s->id);
 	volume_bind_u64(q, 2, s->earliest);
 	volume_bind_u64(q, 3, s->reap_ms);
+	volume_bind_u64(q, 4, s->reap_to);
 	return volume_run(v, V_STREAM_EARLIEST);
 }

@@ -41,7 +41,7 @@ struct payloads {
 	uint64_t segment_bytes;
 	/* the thread's own */
 	int dir, fd;
-	bool sync, new_file;
+	bool sync, new_file, spoilt; /* spoilt: to be left after the round's sync */
 	uint64_t id, next_id, off;
 	uint8_t *buf;
 };
@@ -155,12 +155,11 @@ static int payload_store(struct payloads *ps, struct held_part *part)
 	rc = payload_copy(ps, part);
 	if (rc == SLUICE_EINVAL || rc == SLUICE_EFULL) {
 		/* The space behind the last good record is used again. */
-		if (ftruncate(ps->fd, (off_t)ps->off))
-			segment_leave(ps);
+		ps->spoilt = ftruncate(ps->fd, (off_t)ps->off) != 0;
 		return rc;
 	}
-	if (rc) {
-		segment_leave(ps);
+	if (rc) { /* nothing follows what failed, but the records before it are still to be synced */
+		ps->spoilt = true;
 		return rc;
 	}
 	part->ref = (struct segment_ref){.segment = ps->id, .off = ps->off + SL_SEGMENT_HEAD};
@@ -195,12 +194,13 @@ static void payload_round(struct payloads *ps, struct sl_link *todo, uint64_t li
 
 		part->status = payload_store(ps, part);
 		sl_link_add(&finished, l);
-		if (ps->fd < 0 || ps->off >= limit)
+		if (ps->fd < 0 || ps->spoilt || ps->off >= limit)
 			break;
 	}
 	rc = payload_sync(ps);
-	if (ps->off >= limit)
+	if (ps->spoilt || ps->off >= limit)
 		segment_leave(ps);
+	ps->spoilt = false;
 	for (l = finished.next; rc && l != &finished; l = l->next)
 		if (SL_OF(l, struct held_part, job)->status == 0)
 			SL_OF(l, struct held_part, job)->status = rc;
@@ -317,6 +317,16 @@ static int payloads_start(struct payloads *ps)
 	return rc ? SLUICE_ENOMEM : 0;
 }
 
+/* The directory of segments may be new: its own entry must outlive a power failure, too. */
+static int payload_sync_parent(int dir)
+{
+	int up = openat(dir, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = up < 0 ? -1 : fsync(up);
+
+	if (up >= 0)
+		close(up);
+	return rc;
+}
+
 int payloads_open(struct store *st, const char **why)
 {
 	struct payloads *ps = calloc(1, sizeof *ps);
@@ -344,6 +354,10 @@ int payloads_open(struct store *st, const char **why)
 	*why = "the directory of segments cannot be made or read; check the permissions";
 	if (mkdir((const char *)path.data, 0700) == 0 || errno == EEXIST)
 		ps->dir = open((const char *)path.data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (ps->dir >= 0 && ps->sync && payload_sync_parent(ps->dir)) {
+		close(ps->dir);
+		ps->dir = -1;
+	}
 	sl_buf_fini(&path);
 	rc = ps->dir < 0 ? SLUICE_EINTERNAL : payloads_last(ps, se_handle(st->se), &last);
 	if (rc)

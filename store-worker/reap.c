@@ -56,6 +56,8 @@ static int reap_stream(struct txn *t, struct stream *s)
 		return txn_remove(t, s);
 	if (s->state != SL_DEAD)
 		rc = walk_reach(t->volume, s->id, REAP_FORKS, &e.below);
+	if (s->state == SL_LIVE && s->reap_to < e.below)
+		e.below = s->reap_to;
 	if (rc == SE_OK)
 		rc = reap_count(t, s->id, e.below, &e.chunks);
 	if (rc == SE_OK && s->state == SL_DEAD)
@@ -167,14 +169,20 @@ static int rest_mark(struct volume *v, uint64_t id, bool reap, uint64_t now_ms)
 
 	if (rc || !s)
 		return rc ? rc : SE_CORRUPT;
+	if (reap && s->reap)
+		return SE_OK; /* its turn comes */
 	volume_touch(v, s);
+	/* What was trimmed meanwhile waits from now on. */
+	reap = reap || (s->state == SL_LIVE && s->earliest > s->reap_to);
 	s->reap = reap;
 	s->reap_ms = reap ? now_ms : 0;
+	s->reap_to = s->earliest;
 	volume_bind_u64(q, 1, id);
 	if (reap)
 		volume_bind_u64(q, 2, now_ms);
 	else
 		sqlite3_bind_null(q, 2);
+	volume_bind_u64(q, 3, s->reap_to);
 	return volume_run(v, V_STREAM_REAP);
 }
 
@@ -187,7 +195,7 @@ int redo_rest(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, sl
 	(void)db;
 	(void)payload;
 	if (rc == SE_OK)
-		rc = rest_mark(v, e.a, false, 0);
+		rc = rest_mark(v, e.a, false, hdr->time_ms);
 	if (rc == SE_OK && e.b)
 		rc = rest_mark(v, e.b, true, hdr->time_ms);
 	return rc;
@@ -240,7 +248,9 @@ int redo_segment_drop(struct se_redo *redo, sqlite3 *db, const struct se_record 
 	if (rc)
 		return rc;
 	volume_bind_u64(volume_stmt(v, V_SEGMENT_DROP), 1, e.a);
-	return volume_run(v, V_SEGMENT_DROP);
+	volume_bind_u64(volume_stmt(v, V_SEGMENT_REST), 1, e.a);
+	rc = volume_run(v, V_SEGMENT_DROP);
+	return rc ? rc : volume_run(v, V_SEGMENT_REST);
 }
 
 static int segments_dir(const struct store *st)

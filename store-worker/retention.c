@@ -68,7 +68,7 @@ static int retention_age(struct txn *t, const struct stream *s, uint64_t max_age
 
 		if (rc)
 			return rc;
-		if (!w.found || w.row.time_ms + max_age_ms >= t->now_ms)
+		if (!w.found || w.row.time_ms >= t->now_ms || t->now_ms - w.row.time_ms <= max_age_ms)
 			break;
 		at = w.row.stop < w.cap ? w.row.stop : w.cap;
 		if (at > *to)

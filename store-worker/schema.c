@@ -20,7 +20,7 @@ static const char schema_1[] =
 	" created_ms INTEGER NOT NULL, ttl_s INTEGER, expires_ms INTEGER, accessed_ms INTEGER NOT NULL, deadline_ms INTEGER,"
 	" own_expiry INTEGER NOT NULL, stream_seq BLOB, fork_of INTEGER, fork_name TEXT, fork_at INTEGER NOT NULL,"
 	" fork_sub INTEGER NOT NULL, forks INTEGER NOT NULL, close_producer BLOB, close_epoch INTEGER, close_seq INTEGER,"
-	" reap_ms INTEGER);"
+	" reap_ms INTEGER, reap_to INTEGER);"
 	"CREATE UNIQUE INDEX stream_name ON stream (name) WHERE state < 2;"
 	"CREATE INDEX stream_deadline ON stream (deadline_ms) WHERE deadline_ms IS NOT NULL AND state = 0;"
 	"CREATE INDEX stream_reap ON stream (reap_ms) WHERE reap_ms IS NOT NULL;"

@@ -70,6 +70,7 @@ enum volume_stmt {
 	V_SEGMENT_ADD,
 	V_SEGMENT_SUB,
 	V_SEGMENT_DROP,
+	V_SEGMENT_REST,
 	V_CHUNK_SEGMENTS,
 	V_CHUNK_DROP,
 	V_PRODUCER_DROP,
@@ -100,7 +101,8 @@ struct stream { /* a row of stream, cached */
 	uint8_t state; /* enum sl_stream_state */
 	uint64_t id, base, earliest, tail, created_ms, ttl_s, expires_ms, accessed_ms;
 	uint64_t fork_of, fork_at, fork_sub, forks; /* fork_of 0: none; fork_at: where inherited records end */
-	uint64_t reap_ms;
+	uint64_t reap_ms,
+		reap_to; /* live: rows below reap_to were out of reach at reap_ms; later trims wait for their turn */
 	char *name, *type, *fork_name; /* owned */
 	size_t name_len, type_len, fork_name_len;
 	struct sl_buf seq;
@@ -130,6 +132,7 @@ struct volume {
 	size_t pooled;
 	uint64_t next_stream;              /* 0: to be read */
 	struct sl_buf row_marks, row_data; /* of walk_at() */
+	bool unsettled; /* something was rolled back; what is loaded until the batch is over may be, too */
 };
 #define VOLUME_MAGIC 0x566f6c31u
 

@@ -12,7 +12,7 @@
 
 #define STREAM_COLUMNS \
 	"id, name, state, content_type, closed, base, earliest, created_ms, ttl_s, expires_ms, accessed_ms, own_expiry, stream_seq," \
-	" fork_of, fork_name, fork_at, fork_sub, forks, close_producer, close_epoch, close_seq, reap_ms"
+	" fork_of, fork_name, fork_at, fork_sub, forks, close_producer, close_epoch, close_seq, reap_ms, reap_to"
 
 static const char *const volume_sql[V_STMTS] = {
 	[V_STREAM_BY_NAME] = "SELECT " STREAM_COLUMNS " FROM stream WHERE name = ?1 AND state < 2",
@@ -39,16 +39,18 @@ static const char *const volume_sql[V_STMTS] = {
 	[V_STREAM_CLOSE] =
 		"UPDATE stream SET closed = 1, close_producer = ?2, close_epoch = ?3, close_seq = ?4 WHERE id = ?1",
 	[V_STREAM_STATE] = "UPDATE stream SET state = ?2, reap_ms = ?3 WHERE id = ?1",
-	[V_STREAM_FORKS] = "UPDATE stream SET forks = ?2, reap_ms = ?3 WHERE id = ?1",
-	[V_STREAM_EARLIEST] = "UPDATE stream SET earliest = ?2, reap_ms = ?3 WHERE id = ?1",
+	[V_STREAM_FORKS] = "UPDATE stream SET forks = ?2, reap_ms = ?3, reap_to = ?4 WHERE id = ?1",
+	[V_STREAM_EARLIEST] = "UPDATE stream SET earliest = ?2, reap_ms = ?3, reap_to = ?4 WHERE id = ?1",
 	[V_STREAM_ACCESS] = "UPDATE stream SET accessed_ms = ?2, deadline_ms = ?3 WHERE id = ?1",
-	[V_STREAM_REAP] = "UPDATE stream SET reap_ms = ?2 WHERE id = ?1",
+	[V_STREAM_REAP] = "UPDATE stream SET reap_ms = ?2, reap_to = ?3 WHERE id = ?1",
 	[V_STREAM_DROP] = "DELETE FROM stream WHERE id = ?1",
 	[V_SEGMENT_ADD] = "INSERT INTO segment (id, size, live, dead_ms) VALUES (?1, ?2, ?3, NULL)"
 			  " ON CONFLICT DO UPDATE SET size = max(size, ?2), live = live + ?3, dead_ms = NULL",
 	[V_SEGMENT_SUB] =
 		"UPDATE segment SET live = live - ?2, dead_ms = CASE WHEN live = ?2 THEN ?3 END WHERE id = ?1",
-	[V_SEGMENT_DROP] = "DELETE FROM segment WHERE id = ?1 AND live = 0",
+	/* The highest row stays, or its number would be given again after a restart: readers keep files by number. */
+	[V_SEGMENT_DROP] = "DELETE FROM segment WHERE id = ?1 AND live = 0 AND id < (SELECT max(id) FROM segment)",
+	[V_SEGMENT_REST] = "UPDATE segment SET dead_ms = NULL WHERE id = ?1 AND live = 0",
 	[V_CHUNK_SEGMENTS] =
 		"SELECT segment, sum(bytes) FROM (SELECT segment, bytes FROM chunk WHERE stream = ?1 AND stop <= ?2"
 		" ORDER BY start LIMIT ?3) WHERE segment IS NOT NULL GROUP BY segment ORDER BY segment",
@@ -249,6 +251,7 @@ static bool stream_read(struct stream *s, sqlite3_stmt *q)
 	s->closer.seq = column_u64(q, 20);
 	s->reap = !column_null(q, 21);
 	s->reap_ms = column_u64(q, 21);
+	s->reap_to = column_u64(q, 22);
 	return s->name && s->type && s->fork_name && (column_null(q, 18) || s->closer.id) &&
 	       sl_buf_add(&s->seq, sqlite3_column_blob(q, 12), (size_t)sqlite3_column_bytes(q, 12)) == 0;
 }
@@ -310,6 +313,8 @@ static int volume_load(struct volume *v, sqlite3_stmt *q, struct stream **out)
 	s->named = s->state < SL_DEAD;
 	if (s->named)
 		map_add(&v->by_name, &s->by_name, map_hash(stream_name(s)));
+	if (v->unsettled)
+		volume_touch(v, s);
 	*out = s;
 	return SE_OK;
 }
@@ -399,6 +404,8 @@ int volume_producer(struct volume *v, uint64_t stream, sl_slice id, struct produ
 	sl_link_init(&p->unsaved);
 	sl_link_add(&v->producer_lru, &p->lru);
 	map_add(&v->producers, &p->node, hash);
+	if (v->unsettled)
+		sl_link_add(&v->producer_dirty, &p->dirty);
 	*out = p;
 	return SE_OK;
 }
@@ -436,6 +443,8 @@ static void volume_forget(void *arg)
 	while (!sl_link_alone(&v->producer_dirty))
 		producer_free(v, SL_OF(v->producer_dirty.next, struct producer, dirty));
 	v->next_stream = 0;
+	/* After a list the batch goes on, and rows of it that are read again from now on are not committed yet. */
+	v->unsettled = true;
 }
 
 int volume_rest(struct volume *v)
@@ -451,6 +460,7 @@ int volume_rest(struct volume *v)
 	}
 	while (sl_link_pop(&v->producer_dirty))
 		;
+	v->unsettled = false;
 	while (v->by_id.n > STORE_STREAMS_CACHED)
 		stream_free(v, SL_OF(v->lru.next, struct stream, lru));
 	while (v->producers.n > STORE_PRODUCERS_CACHED)

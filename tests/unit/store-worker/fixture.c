@@ -44,7 +44,7 @@ static void fixture_start(struct fixture *f)
 	must(f->store, "store_new");
 	if (kept.max_batch_ops)
 		f->store->settings = kept;
-	f->store->settings.sync = SE_SYNC_OFF;
+	f->store->settings.sync = f->synced ? SE_SYNC_FULL : SE_SYNC_OFF;
 	f->store->wall_ms = fixture_wall;
 	f->store->mono_ms = fixture_mono;
 	f->store->clock_arg = f;

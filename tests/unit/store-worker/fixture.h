@@ -42,6 +42,7 @@ struct fixture {
 	int n;
 	bool bare;         /* no shadow */
 	bool kept;         /* the directory is not removed with the store */
+	bool synced; /* from the next start on: as on a real disk */
 	bool shadow_equal; /* whenever it was compared */
 };
 

@@ -1,0 +1,223 @@
+/*
+ * test_hostile.c - what a hostile reading of the writer found: states that must not survive a lost batch, syncs that must have
+ * happened, space that must come back, numbers that must not be given twice.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#include "lib/segment.h"
+#include "tests/unit/store-worker/fixture.h"
+
+enum { POISON = 177777 }; /* a payload of this size cannot be written */
+
+static struct fixture f;
+static struct client *c;
+static char big[600000];
+
+/* ---- files of the helper thread ---- */
+
+ssize_t __real_pwrite(int, const void *, size_t, off_t);
+int __real_fdatasync(int);
+ssize_t __wrap_pwrite(int, const void *, size_t, off_t);
+int __wrap_fdatasync(int);
+
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static atomic_bool unsynced;
+
+ssize_t __wrap_pwrite(int fd, const void *p, size_t n, off_t at)
+{
+	ssize_t w;
+
+	pthread_mutex_lock(&gate);
+	pthread_mutex_unlock(&gate);
+	if (n == POISON) {
+		errno = EIO;
+		return -1;
+	}
+	w = __real_pwrite(fd, p, n, at);
+	atomic_store(&unsynced, true);
+	return w;
+}
+
+int __wrap_fdatasync(int fd)
+{
+	int rc = __real_fdatasync(fd);
+
+	if (rc == 0)
+		atomic_store(&unsynced, false);
+	return rc;
+}
+
+static uint64_t send_big(const char *stream, size_t n)
+{
+	int fd = memfd(big, n);
+	struct sl_store_op op = op_of(SLUICE_OP_APPEND, stream);
+	uint64_t req;
+
+	op.n_fd = 1;
+	op.data_len = n;
+	req = send_ops(c, &op, 1, &fd, 1);
+	close(fd);
+	return req;
+}
+
+/* ---- tests ---- */
+
+/* A refused list drops what the batch had cached; what is read again before the end of the batch is not committed either. */
+static void test_lost_after_list(void)
+{
+	struct sl_store_op op = op_of(SLUICE_OP_APPEND, "s");
+	struct sl_store_op ops[2] = {op_of(SLUICE_OP_CREATE, "new"), op_of(SLUICE_OP_APPEND, "missing")};
+	struct sl_store_op fat = op_of(SLUICE_OP_APPEND, "other");
+	struct sl_store_outcome o;
+	uint64_t tail, req;
+	char sql[64];
+
+	create(&f, c, "s", "text/plain", "a");
+	create(&f, c, "other", "text/plain", "a");
+	tail = produce(&f, c, "s", "w", 0, 0, "x").tail;
+	snprintf(sql, sizeof sql, "PRAGMA max_page_count = %lld", (long long)sql_int(&f, "PRAGMA page_count") + 2);
+	sqlite3_exec(se_handle(f.store->se), sql, NULL, NULL, NULL);
+	op.flags = SLUICE_A_PRODUCER;
+	op.producer = SL_STR("w");
+	op.producer_seq = 1;
+	op.data = SL_STR("y");
+	fat.data = SL_SLICE(big, 60000);
+	ops[1].data = SL_STR("z");
+	send_ops(c, &op, 1, NULL, 0);
+	send_ops(c, ops, 2, NULL, 0);
+	send_ops(c, &op, 1, NULL, 0);
+	req = send_ops(c, &fat, 1, NULL, 0);
+	wait_result(&f, c, req);
+	is_out(c->out[0], SLUICE_EFULL, 0, "no room for the batch");
+	sqlite3_exec(se_handle(f.store->se), "PRAGMA max_page_count = 1000000", NULL, NULL, NULL);
+	o = produce(&f, c, "s", "w", 0, 1, "y");
+	is_out(o, SLUICE_OK, 0, "the same append again");
+	is_int(o.flags & SLUICE_R_DUPLICATE, 0, "is no duplicate: the first one was lost");
+	is_int(o.start, (int64_t)tail, "and begins where the stream ends");
+	is_str(contents(&f, "s"), "a|x|y|", "no gap");
+}
+
+/* Payloads stored in one round with one whose write fails are not durable until they are synced. */
+static void test_sync_after_error(void)
+{
+	uint64_t tail, bad;
+
+	create(&f, c, "seg", "text/plain", "");
+	f.synced = true;
+	fixture_reopen(&f);
+	c = fixture_client(&f);
+	pthread_mutex_lock(&gate);
+	send_big("seg", 150000);
+	client_pump(&f, c);
+	sl_ipc_flush(&c->ipc);
+	send_big("seg", 160000);
+	bad = send_big("seg", POISON);
+	sl_ipc_flush(&c->ipc);
+	for (int i = 0; i < 100 && f.store->peers.next != &f.store->peers &&
+	                SL_OF(f.store->peers.next, struct peer, all)->n_held < 3;
+	     i++)
+		store_turn(f.store, 0);
+	pthread_mutex_unlock(&gate);
+	wait_result(&f, c, bad);
+	is_out(c->out[0], SLUICE_EINTERNAL, 0, "the bad one");
+	is_int(atomic_load(&unsynced), 0, "what was answered was synced before");
+	tail = 150005 + 160005;
+	wait_result(&f, c, send_big("seg", 150000));
+	is_out(c->out[0], SLUICE_OK, 0, "the next one");
+	is_int(c->out[0].start, (int64_t)tail, "those before the bad one were stored");
+}
+
+/* A stream that is trimmed all the time gives its rows back all the same, reap_delay after each trim. */
+static void test_steady_trim(void)
+{
+	struct sl_store_op op = op_of(SLUICE_OP_TRIM, "roll");
+	const char *rows = "SELECT count(*) FROM chunk WHERE stream = (SELECT id FROM stream WHERE name = 'roll')";
+
+	create(&f, c, "roll", "text/plain", "x");
+	for (int i = 0; i < 200; i++) {
+		op.trim_to = append(&f, c, "roll", "y").start;
+		run(&f, c, op);
+		fixture_pass(&f, 1000);
+		if (i == 50)
+			is_int(sql_int(&f, rows), 52, "nothing goes before the delay");
+	}
+	ok(sql_int(&f, rows) < 130, "rows go while trimming goes on");
+	ok(sql_int(&f, rows) >= 60, "those trimmed lately stay");
+	fixture_pass(&f, 70000);
+	fixture_pass(&f, 70000);
+	is_int(sql_int(&f, rows), 1, "in the end all of them");
+	is_str(contents(&f, "roll"), "y|", "but the last");
+}
+
+/* Readers keep segment files open by number: no number is used for two files. */
+static void test_segment_numbers(void)
+{
+	int64_t before;
+
+	create(&f, c, "once", "text/plain", "");
+	wait_result(&f, c, send_big("once", 300000));
+	before = sql_int(&f, "SELECT max(segment) FROM chunk");
+	fixture_reopen(&f); /* the open one is left */
+	c = fixture_client(&f);
+	removal(&f, c, "once");
+	removal(&f, c, "seg");
+	for (int i = 0; i < 4; i++)
+		fixture_pass(&f, 61000);
+	is_int(sql_int(&f, "SELECT count(*) FROM chunk WHERE segment IS NOT NULL"), 0, "all segments are dead");
+	fixture_reopen(&f);
+	c = fixture_client(&f);
+	create(&f, c, "twice", "text/plain", "");
+	wait_result(&f, c, send_big("twice", 300000));
+	ok(sql_int(&f, "SELECT max(segment) FROM chunk") > before, "a new number");
+}
+
+/* Huge ages mean for ever, not for no time. */
+static void test_retention_forever(void)
+{
+	struct sl_store_rule rule = {.prefix = SL_STR("keep"), .max_age_ms = UINT64_MAX};
+
+	create(&f, c, "keep", "text/plain", "a");
+	append(&f, c, "keep", "b");
+	sl_put_store_retention(&c->ipc, &(struct sl_store_retention){.rules = {.n = 1, .v = &rule}});
+	client_pump(&f, c);
+	fixture_pass(&f, 5000);
+	fixture_pass(&f, 5000);
+	is_str(contents(&f, "keep"), "a|b|", "kept");
+}
+
+/* Descriptors that no frame names fill the queue for them: the peer is ended, not asked for ever. */
+static void test_stray_descriptors(void)
+{
+	struct client *bad = fixture_client(&f);
+	size_t peers = f.store->n_peers;
+	int fd = memfd("x", 1);
+
+	for (int i = 0; i < 100; i++) {
+		sl_put_store_touch(&bad->ipc, &(struct sl_store_touch){.req = (uint64_t)i});
+		sl_ipc_attach(&bad->ipc, fd);
+	}
+	close(fd);
+	for (int i = 0; i < 200 && !bad->lost; i++)
+		client_pump(&f, bad);
+	is_int(f.store->n_peers, (int64_t)peers - 1, "a peer that sends descriptors nobody asked for");
+}
+
+int main(void)
+{
+	for (size_t i = 0; i < sizeof big; i++)
+		big[i] = (char)(i * 7 + i / 251);
+	fixture_open(&f, NULL);
+	c = fixture_client(&f);
+	test_lost_after_list();
+	test_sync_after_error();
+	test_steady_trim();
+	test_segment_numbers();
+	test_retention_forever();
+	test_stray_descriptors();
+	fixture_close(&f);
+	fixture_shadow_ok(&f);
+	return tap_done();
+}
