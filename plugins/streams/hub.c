@@ -208,6 +208,11 @@ void hub_park(struct call *c)
 		hub_look(h);
 }
 
+bool hub_behind(const struct call *c)
+{
+	return c->r.hub->ready && c->r.hub->tail > c->r.seen;
+}
+
 /* ---- looking ---- */
 
 /* Where the hub reads from: the furthest reader is at the tail, and so are most. False: nobody has to look. */

@@ -352,7 +352,7 @@ void sse_finish(struct call *c)
 	if (c->r.seen > c->r.offset && !c->r.format.open)
 		sse_look(c);
 	else
-		sse_say(c, true, false);
+		sse_say(c, !hub_behind(c), false);
 }
 
 static void sse_idle(struct call *c, uint64_t now)
@@ -364,7 +364,7 @@ static void sse_idle(struct call *c, uint64_t now)
 	if (!c->r.parked || c->r.format.open || c->p->http->pending(c->http) > 0)
 		return;
 	bytes_reset(out);
-	sse_add_control(c, out, c->r.seen == c->r.offset, false);
+	sse_add_control(c, out, c->r.seen == c->r.offset && !hub_behind(c), false);
 	sse_write(c, out);
 }
 

@@ -384,6 +384,7 @@ int hub_join(struct call *); /* c->r.hub is set; the stream is held from now on 
 void hub_leave(struct call *);
 void hub_park(struct call *); /* wait for something behind c->r.seen; may answer at once */
 void hub_unpark(struct call *);
+bool hub_behind(const struct call *); /* more is known to be there than the call has seen */
 void hubs_fini(struct streams *);
 
 #endif

@@ -100,6 +100,7 @@ struct sluice_ctx {
 	size_t step;       /* bytes of one read step */
 	bool full;         /* submit answers EAGAIN */
 	bool hold;         /* the writer does not answer: submits stay queued */
+	bool hold_reads;   /* reads stay queued: a stream with a TTL is asked for at the writer first */
 	bool hold_watches; /* neither does it register watches */
 	int submit_status; /* not 0: what every operation is answered with */
 	uint32_t submit_reason;

@@ -512,7 +512,7 @@ void fake_store_turn(fake *f, bool *busy)
 	struct sluice_sub *sub;
 
 	for (r = TAILQ_FIRST(&f->reqs); r; r = TAILQ_NEXT(r, link)) {
-		if (r->kind == REQ_SUBMIT && f->hold)
+		if ((r->kind == REQ_SUBMIT && f->hold) || (r->kind == REQ_READ && f->hold_reads))
 			continue;
 		*busy = true;
 		if (r->kind == REQ_SUBMIT)

@@ -635,6 +635,29 @@ static void test_drain(void)
 	door_close("nothing leaks");
 }
 
+/* The hub knows of more, but its read is under way: nobody is told that he is up to date. */
+static void test_sse_truthful(void)
+{
+	hreq *r;
+
+	door_open(H("sse_lifetime=60s"));
+	make("/t", TYPE_TEXT, "a");
+	undo();
+	r = sse("/t?live=sse&offset=-1");
+	door->hold_reads = true;
+	append("/t", TYPE_TEXT, "b");
+	fake_advance(door, 30000);
+	is_str(events(r), DATA("a") CONTROL(6) CONTROL_BEHIND(6), "a sign of life meanwhile says so");
+	door->plugin->drain(door->self, 1000);
+	fake_turn(door);
+	ok(r->ended, "the end comes at once");
+	is_str(events(r), DATA("a") CONTROL(6) CONTROL_BEHIND(6) CONTROL_BEHIND(6), "and so does the last control event");
+	door->hold_reads = false;
+	fake_turn(door);
+	fake_http_free(r);
+	door_close("nothing leaks");
+}
+
 static void test_many_streams(void)
 {
 	hreq *r[200];
@@ -679,6 +702,7 @@ int main(void)
 	test_sse_slow();
 	test_mixed();
 	test_drain();
+	test_sse_truthful();
 	test_many_streams();
 	return tap_done();
 }
