@@ -28,9 +28,9 @@ struct row {
 struct rows {
 	struct sl_reader *r;
 	struct reader_stream top;
-	uint64_t at;  /* offset wanted next */
-	uint64_t cap; /* the row's stream counts below this offset only */
-	bool open;
+	uint64_t at;        /* offset wanted next */
+	uint64_t cap;       /* the row's stream counts below this offset only */
+	bool open, chained; /* chained: r->chain is this walk's */
 };
 
 /* One record of a row. */
@@ -47,25 +47,58 @@ static void rows_close(struct rows *w)
 	w->open = false;
 }
 
-static int rows_open(struct rows *w)
+static int chain_add(struct sl_reader *r, uint64_t id, uint64_t cap)
+{
+	if (r->n_chain == r->cap_chain) {
+		size_t more = r->cap_chain ? 2 * r->cap_chain : 16;
+		struct reader_level *v = realloc(r->chain, more * sizeof *v);
+
+		if (!v)
+			return SLUICE_ENOMEM;
+		r->chain = v;
+		r->cap_chain = more;
+	}
+	r->chain[r->n_chain++] = (struct reader_level){.id = id, .cap = cap};
+	return 0;
+}
+
+/* The ancestors down to the one that has the first offset wanted. Once per walk: chains may be very long. */
+static int chain_find(struct rows *w)
 {
 	struct reader_stream s = w->top;
-	sqlite3_stmt *q = w->r->stmt[R_CHUNKS];
+	uint64_t cap = UINT64_MAX;
+	int rc;
 
-	w->cap = UINT64_MAX;
-	while (w->at < s.base && s.fork_of) {
+	w->r->n_chain = 0;
+	rc = chain_add(w->r, s.id, cap);
+	while (rc == 0 && w->at < s.base && s.fork_of) {
 		bool found;
-		int rc;
 
-		if (s.base < w->cap)
-			w->cap = s.base;
+		cap = s.base < cap ? s.base : cap;
 		rc = reader_by_id(w->r, s.fork_of, &s, &found);
-		if (rc)
-			return rc;
-		if (!found)
-			return SLUICE_EGONE;
+		if (rc == 0 && !found)
+			rc = SLUICE_EGONE;
+		if (rc == 0)
+			rc = chain_add(w->r, s.id, cap);
 	}
-	sqlite3_bind_int64(q, 1, (sqlite3_int64)s.id);
+	w->chained = rc == 0;
+	return rc;
+}
+
+static int rows_open(struct rows *w)
+{
+	sqlite3_stmt *q = w->r->stmt[R_CHUNKS];
+	const struct reader_level *level;
+	int rc = w->chained ? 0 : chain_find(w);
+
+	if (rc)
+		return rc;
+	/* Behind its cap an ancestor does not count: on in its nearest descendant that does. */
+	while (w->r->n_chain > 1 && w->at >= w->r->chain[w->r->n_chain - 1].cap)
+		w->r->n_chain--;
+	level = &w->r->chain[w->r->n_chain - 1];
+	w->cap = level->cap;
+	sqlite3_bind_int64(q, 1, (sqlite3_int64)level->id);
 	sqlite3_bind_int64(q, 2, (sqlite3_int64)w->at);
 	w->open = true;
 	return 0;
@@ -257,7 +290,8 @@ static int step_bytes(struct sl_reader *r, sqlite3_stmt *q, const struct row *ro
 	} else {
 		const uint8_t *blob = sqlite3_column_blob(q, 8);
 
-		if (!blob || off + n > (uint64_t)sqlite3_column_bytes(q, 8))
+		if (!blob || off > (uint64_t)sqlite3_column_bytes(q, 8) ||
+		    n > (uint64_t)sqlite3_column_bytes(q, 8) - off)
 			return SLUICE_EINTERNAL;
 		memcpy(room, blob + off, n);
 	}

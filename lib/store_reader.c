@@ -120,6 +120,7 @@ void sl_reader_close(struct sl_reader *r)
 	sl_buf_fini(&r->data);
 	free(r->message_end);
 	free(r->record);
+	free(r->chain);
 	r->magic = 0;
 	free(r);
 }

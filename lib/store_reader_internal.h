@@ -19,6 +19,10 @@ struct reader_segment {
 	int fd;
 };
 
+struct reader_level { /* a stream of a chain of forks, and below which offset it counts */
+	uint64_t id, cap;
+};
+
 struct sl_reader {
 	uint32_t magic;
 	sqlite3 *db;
@@ -29,6 +33,8 @@ struct sl_reader {
 	struct sl_buf type, data; /* what facts and steps hand out */
 	uint32_t *message_end;
 	size_t n_message_end, cap_message_end;
+	struct reader_level *chain; /* of the walk under way, from the stream itself down */
+	size_t n_chain, cap_chain;
 	struct sluice_record *record;
 	size_t n_record, cap_record;
 };

@@ -37,6 +37,9 @@ static bool fork_cut(struct fork_point *f, const struct walk *w, const struct wa
 	} else if (sub > rec->bytes) {
 		return false;
 	}
+	/* Marks of a damaged row may promise more than there is. */
+	if (!w->row.segment && (rec->at > w->row.data.len || bytes > w->row.data.len - rec->at))
+		return false;
 	f->prefix = (struct op){.m = &f->data, .bytes = bytes, .messages = messages, .marks = sl_buf_slice(&f->marks)};
 	if (w->row.segment) {
 		f->prefix.in_segment = true;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "lib/segment.h"
+#include "lib/store_reader_internal.h"
 #include "tests/unit/store-worker/fixture.h"
 
 enum { POISON = 177777 }; /* a payload of this size cannot be written */
@@ -174,6 +175,35 @@ static void test_segment_numbers(void)
 	ok(sql_int(&f, "SELECT max(segment) FROM chunk") > before, "a new number");
 }
 
+/* A chain of forks is looked up once for an answer, not again at every fork point. */
+static void test_deep_reading(void)
+{
+	struct sl_reader *r = NULL;
+	struct sl_facts facts;
+	struct sl_plan plan;
+	const char *why;
+	char name[32], source[32];
+	int runs;
+
+	create(&f, c, "c0", "text/plain", "0");
+	for (int i = 1; i <= 300; i++) {
+		snprintf(source, sizeof source, "c%d", i - 1);
+		snprintf(name, sizeof name, "c%d", i);
+		fork_at(&f, c, name, source, -1, 0);
+		append(&f, c, name, "x");
+	}
+	ok(sl_reader_open(f.dir, SL_SCHEMA, 0, &r, &why) == 0, "a reader");
+	sl_reader_begin(r);
+	sl_reader_facts(r, SL_STR("c300"), f.wall_ms, &facts);
+	is_int(sl_reader_plan(r, &facts, 0, UINT64_MAX, &plan), 0, "a plan over 300 ancestors");
+	is_int(plan.payload_bytes, 301, "all of it");
+	runs = sqlite3_stmt_status(r->stmt[R_BY_ID], SQLITE_STMTSTATUS_RUN, 0);
+	ok(runs <= 310, "each is looked up once");
+	printf("# look-ups: %d\n", runs);
+	sl_reader_end(r);
+	sl_reader_close(r);
+}
+
 /* Huge ages mean for ever, not for no time. */
 static void test_retention_forever(void)
 {
@@ -215,6 +245,7 @@ int main(void)
 	test_sync_after_error();
 	test_steady_trim();
 	test_segment_numbers();
+	test_deep_reading();
 	test_retention_forever();
 	test_stray_descriptors();
 	fixture_close(&f);
