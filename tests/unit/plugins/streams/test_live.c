@@ -651,7 +651,8 @@ static void test_sse_truthful(void)
 	door->plugin->drain(door->self, 1000);
 	fake_turn(door);
 	ok(r->ended, "the end comes at once");
-	is_str(events(r), DATA("a") CONTROL(6) CONTROL_BEHIND(6) CONTROL_BEHIND(6), "and so does the last control event");
+	is_str(events(r), DATA("a") CONTROL(6) CONTROL_BEHIND(6) CONTROL_BEHIND(6),
+	       "and so does the last control event");
 	door->hold_reads = false;
 	fake_turn(door);
 	fake_http_free(r);
