@@ -92,7 +92,9 @@ static int engine_read_meta(struct se *se)
 	if (rc != SQLITE_OK)
 		return se_of_sqlite(rc);
 	rc = sqlite3_step(s);
-	if (rc == SQLITE_ROW && sqlite3_column_bytes(s, 0) == 16) {
+	/* A clock before its beginning would read as one at the end of time, and everything as expired. */
+	if (rc == SQLITE_ROW && sqlite3_column_bytes(s, 0) == 16 && sqlite3_column_int64(s, 1) >= 0 &&
+	    sqlite3_column_int64(s, 2) >= 0) {
 		memcpy(se->generation, sqlite3_column_blob(s, 0), 16);
 		se->position = (uint64_t)sqlite3_column_int64(s, 1);
 		se->time_ms = (uint64_t)sqlite3_column_int64(s, 2);

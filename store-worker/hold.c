@@ -92,6 +92,7 @@ static int hold_keep(struct held *h, struct peer *p, const struct sl_store_submi
 	sl_link_add(&p->held, &h->list);
 	p->n_held++;
 	p->held_bytes += h->bytes;
+	p->held_parts += h->n_parts;
 	for (size_t i = 0; i < h->n_parts; i++) {
 		if (h->parts[i].status)
 			continue;
@@ -129,6 +130,7 @@ static void hold_take(struct held *h)
 {
 	h->peer->n_held--;
 	h->peer->held_bytes -= h->bytes;
+	h->peer->held_parts -= h->n_parts;
 	sl_link_del(&h->list);
 }
 

@@ -103,8 +103,11 @@ int txn_find(struct txn *t, sl_slice name, struct stream **s)
 {
 	int rc = volume_by_name(t->volume, name, s);
 
-	if (rc || !*s || (*s)->state != SL_LIVE || !access_expired(t->store, *s, t->now_ms))
+	if (rc || !*s)
 		return rc;
+	/* Soft-deleted without forks: the rest of a long cascade, which the sweep has not come to. */
+	if ((*s)->state == SL_LIVE ? !access_expired(t->store, *s, t->now_ms) : (*s)->forks > 0)
+		return SE_OK;
 	rc = txn_remove(t, *s);
 	return rc ? rc : volume_by_name(t->volume, name, s);
 }

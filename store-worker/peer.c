@@ -285,7 +285,7 @@ void peer_read(struct peer *p)
 
 bool peer_holds_enough(const struct peer *p)
 {
-	return p->n_held >= PEER_HELD_MAX || p->held_bytes >= PEER_HELD_BYTES;
+	return p->n_held >= PEER_HELD_MAX || p->held_bytes >= PEER_HELD_BYTES || p->held_parts >= PEER_HELD_PARTS;
 }
 
 void peer_interest(struct peer *p)

@@ -341,6 +341,7 @@ se_redo_fn redo_create, redo_append, redo_close, redo_remove, redo_trim, redo_ac
 #define PEER_PREFIXES_MAX 1024u
 #define PEER_RULES_MAX 4096u
 #define PEER_HELD_MAX 1024u
+#define PEER_HELD_PARTS 256u /* descriptors that wait for the helper thread */
 #define PEER_HELD_BYTES (8u << 20)
 #define STORE_PEERS_MAX 1024u
 #define STORE_ACCESS_MAX (1u << 18)
@@ -376,7 +377,7 @@ struct peer { /* a worker or sluicectl */
 	struct map watches;  /* by number, prefix watches too */
 	struct sl_link late; /* watches whose notice waits for room */
 	struct sl_link held; /* requests that wait for the helper thread or for one before them */
-	size_t n_prefixes, n_held, held_bytes;
+	size_t n_prefixes, n_held, held_bytes, held_parts;
 	struct rule *rules;
 	size_t n_rules;
 };

@@ -13,7 +13,7 @@
 
 enum { POISON = 177777 }; /* a payload of this size cannot be written */
 
-static struct fixture f;
+static struct fixture f, sick;
 static struct client *c;
 static char big[600000];
 
@@ -204,6 +204,44 @@ static void test_deep_reading(void)
 	sl_reader_close(r);
 }
 
+/* A cascade longer than one batch frees at once leaves no name taken, wherever it has got to. */
+static void test_cascade_names(void)
+{
+	char name[32], source[32];
+
+	create(&f, c, "n0", "text/plain", "x");
+	for (int i = 1; i <= 100; i++) {
+		snprintf(source, sizeof source, "n%d", i - 1);
+		snprintf(name, sizeof name, "n%d", i);
+		fork_at(&f, c, name, source, -1, 0);
+		removal(&f, c, source);
+	}
+	removal(&f, c, "n100");
+	is_out(create(&f, c, "n35", "text/plain", ""), SLUICE_OK, 0, "the next one of the cascade is free at once");
+}
+
+/* A clock before its beginning is damage, not the end of time. */
+static void test_poisoned_clock(void)
+{
+	struct store *st;
+	const char *why = "";
+	bool final = false;
+	sqlite3 *db;
+	char path[160];
+
+	fixture_open_bare(&sick);
+	snprintf(path, sizeof path, "%s/%s", sick.dir, SL_VOLUME_FILE);
+	sick.kept = true;
+	fixture_close(&sick);
+	ok(sqlite3_open(path, &db) == SQLITE_OK, "the volume");
+	sqlite3_exec(db, "UPDATE meta SET time_ms = -1", NULL, NULL, NULL);
+	sqlite3_close(db);
+	st = store_new();
+	ok(st && store_open(st, sick.dir, &why, &final) != 0 && final, "is refused");
+	store_free(st);
+	fixture_remove(sick.dir);
+}
+
 /* Huge ages mean for ever, not for no time. */
 static void test_retention_forever(void)
 {
@@ -247,8 +285,10 @@ int main(void)
 	test_segment_numbers();
 	test_deep_reading();
 	test_retention_forever();
+	test_cascade_names();
 	test_stray_descriptors();
 	fixture_close(&f);
+	test_poisoned_clock();
 	fixture_shadow_ok(&f);
 	return tap_done();
 }
