@@ -15,18 +15,27 @@ const TIMEOUT = 15 * 60_000;
 
 function options() {
 	const { values, positionals } = parseArgs({
-		options: { build: { type: 'string', default: join(HERE, '..', 'build') }, only: { type: 'string' }, slow: { type: 'boolean' }, jobs: { type: 'string' } },
+		options: {
+			build: { type: 'string', default: join(HERE, '..', 'build') },
+			only: { type: 'string' },
+			slow: { type: 'boolean' },
+			jobs: { type: 'string' },
+		},
 		allowPositionals: true,
 	});
 	const groups = values.only ? values.only.split(',') : GROUPS;
-	for (const group of groups) if (!GROUPS.includes(group)) throw new Error(`--only ${group}: one of ${GROUPS.join(', ')}`);
+	for (const group of groups)
+		if (!GROUPS.includes(group)) throw new Error(`--only ${group}: one of ${GROUPS.join(', ')}`);
 	const reference = process.env.SLUICE_TEST_SERVER === 'reference';
 	const build = resolve(values.build);
-	if (!reference) try {
-		accessSync(join(build, 'sluiced'), constants.X_OK);
-	} catch {
-		throw new Error(`no program ${join(build, 'sluiced')}: build first, or name the build tree with --build`);
-	}
+	if (!reference)
+		try {
+			accessSync(join(build, 'sluiced'), constants.X_OK);
+		} catch {
+			throw new Error(
+				`no program ${join(build, 'sluiced')}: build first, or name the build tree with --build`,
+			);
+		}
 	return { build, groups, filters: positionals, slow: values.slow ?? false, jobs: Number(values.jobs ?? 4) };
 }
 
@@ -39,22 +48,42 @@ const sanitized = (build) => {
 };
 
 function files({ groups, filters }) {
-	return groups.flatMap((group) => readdirSync(join(HERE, group)).filter((name) => name.endsWith('.test.mjs')).sort()
-		.map((name) => join(HERE, group, name)))
+	return groups
+		.flatMap((group) =>
+			readdirSync(join(HERE, group))
+				.filter((name) => name.endsWith('.test.mjs'))
+				.sort()
+				.map((name) => join(HERE, group, name)),
+		)
 		.filter((path) => !filters.length || filters.some((word) => path.slice(HERE.length).includes(word)));
 }
 
 // Runs node's test runner over the files; its report goes to our output as it comes.
 async function run({ build, slow, jobs }, paths) {
-	const child = spawn(process.execPath, ['--test', `--test-concurrency=${jobs}`, `--test-timeout=${TIMEOUT}`,
-		`--test-reporter=${join(HERE, 'lib', 'reporter.mjs')}`, '--test-reporter-destination=stdout', ...paths], {
-		cwd: HERE, stdio: ['ignore', 'pipe', 'inherit'],
-		env: {
-			...process.env, SLUICE_BUILD: build, SLUICE_TEST_SLOW: slow ? '1' : '',
-			SLUICE_TEST_PATIENCE: process.env.SLUICE_TEST_PATIENCE ?? (sanitized(build) ? '4' : '2'),
+	const child = spawn(
+		process.execPath,
+		[
+			'--test',
+			`--test-concurrency=${jobs}`,
+			`--test-timeout=${TIMEOUT}`,
+			`--test-reporter=${join(HERE, 'lib', 'reporter.mjs')}`,
+			'--test-reporter-destination=stdout',
+			...paths,
+		],
+		{
+			cwd: HERE,
+			stdio: ['ignore', 'pipe', 'inherit'],
+			env: {
+				...process.env,
+				SLUICE_BUILD: build,
+				SLUICE_TEST_SLOW: slow ? '1' : '',
+				SLUICE_TEST_PATIENCE:
+					process.env.SLUICE_TEST_PATIENCE ?? (sanitized(build) ? '4' : '2'),
+			},
 		},
-	});
-	let totals = null, rest = '';
+	);
+	let totals = null,
+		rest = '';
 	child.stdout.setEncoding('utf8').on('data', (text) => {
 		const lines = (rest + text).split('\n');
 		rest = lines.pop();
@@ -76,7 +105,9 @@ try {
 	const seconds = ((Date.now() - started) / 1000).toFixed(0);
 	if (!totals) throw new Error('the test runner ended without a result');
 	for (const failure of totals.failures) console.log(`FAILED ${failure}`);
-	console.log(`${paths.length} files: ${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped in ${seconds} s`);
+	console.log(
+		`${paths.length} files: ${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped in ${seconds} s`,
+	);
 	process.exitCode = code === 0 && totals.failed === 0 && totals.passed > 0 ? 0 : 1;
 } catch (error) {
 	console.error(`run.mjs: ${error.message}`);

@@ -7,12 +7,21 @@ import { onReference, startServer } from '../lib/server.mjs';
 import { ROOT, freshName } from '../lib/streams.mjs';
 import { LIMIT, within } from '../lib/wait.mjs';
 
-const run = (...args) => new Promise((done, fail) => {
-	execFile('curl', ['-sS', '--max-time', String(LIMIT / 1000), ...args], { maxBuffer: 64 << 20 }, (error, out) => (error ? fail(error) : done(out)));
-});
+const run = (...args) =>
+	new Promise((done, fail) => {
+		execFile(
+			'curl',
+			['-sS', '--max-time', String(LIMIT / 1000), ...args],
+			{ maxBuffer: 64 << 20 },
+			(error, out) => (error ? fail(error) : done(out)),
+		);
+	});
 const MARK = '\n%{http_code} %{http_version}';
 
-for (const [version, flag] of [['1.1', '--http1.1'], ['2', '--http2-prior-knowledge']])
+for (const [version, flag] of [
+	['1.1', '--http1.1'],
+	['2', '--http2-prior-knowledge'],
+])
 	describe(`curl over HTTP/${version}`, { skip: onReference && version === '2' }, () => {
 		let server;
 		before(async () => (server = await startServer()));
@@ -22,7 +31,10 @@ for (const [version, flag] of [['1.1', '--http1.1'], ['2', '--http2-prior-knowle
 		it('creates, appends, reads, inspects, deletes', async () => {
 			const target = url();
 			const text = ['-H', 'Content-Type: text/plain'];
-			assert.match(await run(flag, '-w', MARK, '-X', 'PUT', ...text, target), new RegExp(`201 ${version}$`));
+			assert.match(
+				await run(flag, '-w', MARK, '-X', 'PUT', ...text, target),
+				new RegExp(`201 ${version}$`),
+			);
 			assert.match(await run(flag, '-w', MARK, ...text, '--data-binary', 'hello', target), /204/);
 			assert.equal(await run(flag, target), 'hello');
 			assert.match(await run(flag, '-I', target), /stream-next-offset: \d{16}_\d{16}/i);
@@ -33,17 +45,23 @@ for (const [version, flag] of [['1.1', '--http1.1'], ['2', '--http2-prior-knowle
 		it('follows by SSE while another appends', async () => {
 			const target = url();
 			await run(flag, '-X', 'PUT', '-H', 'Content-Type: text/plain', target);
-			const follower = spawn('curl', [flag, '-sSN', `${target}?offset=-1&live=sse`], { stdio: ['ignore', 'pipe', 'inherit'] });
+			const follower = spawn('curl', [flag, '-sSN', `${target}?offset=-1&live=sse`], {
+				stdio: ['ignore', 'pipe', 'inherit'],
+			});
 			let seen = '';
 			let look = () => {};
 			follower.stdout.on('data', (text) => {
 				seen += text;
 				look();
 			});
-			const sees = (pattern) => within(String(pattern), new Promise((done) => {
-				look = () => pattern.test(seen) && done();
-				look();
-			}));
+			const sees = (pattern) =>
+				within(
+					String(pattern),
+					new Promise((done) => {
+						look = () => pattern.test(seen) && done();
+						look();
+					}),
+				);
 			try {
 				await sees(/"upToDate":true/);
 				await run(flag, '-H', 'Content-Type: text/plain', '--data-binary', 'live!', target);
@@ -57,7 +75,22 @@ for (const [version, flag] of [['1.1', '--http1.1'], ['2', '--http2-prior-knowle
 			const target = url();
 			await run(flag, '-X', 'PUT', '-H', 'Content-Type: application/octet-stream', target);
 			const block = 'x'.repeat(5_000_000);
-			const sender = spawn('curl', [flag, '-sS', '-f', '-X', 'POST', '-H', 'Content-Type: application/octet-stream', '-T', '-', target], { stdio: ['pipe', 'ignore', 'inherit'] });
+			const sender = spawn(
+				'curl',
+				[
+					flag,
+					'-sS',
+					'-f',
+					'-X',
+					'POST',
+					'-H',
+					'Content-Type: application/octet-stream',
+					'-T',
+					'-',
+					target,
+				],
+				{ stdio: ['pipe', 'ignore', 'inherit'] },
+			);
 			sender.stdin.end(block);
 			assert.equal(await within('curl', new Promise((done) => sender.on('close', done))), 0);
 			let all = '';
@@ -74,7 +107,10 @@ for (const [version, flag] of [['1.1', '--http1.1'], ['2', '--http2-prior-knowle
 			const target = url();
 			const text = 'compress me '.repeat(1000);
 			await run(flag, '-X', 'PUT', '-H', 'Content-Type: text/plain', '--data-binary', text, target);
-			assert.match(await run(flag, '-D', '-', '-o', '/dev/null', '--compressed', target), /content-encoding: gzip/i);
+			assert.match(
+				await run(flag, '-D', '-', '-o', '/dev/null', '--compressed', target),
+				/content-encoding: gzip/i,
+			);
 			assert.equal(await run(flag, '--compressed', target), text);
 		});
 	});

@@ -1,5 +1,5 @@
-// A thousand live readers on one HTTP/2 connection: 500 long-polls and 500 SSE readers are all served, and requests among
-// them are answered meanwhile.
+// A thousand live readers on one HTTP/2 connection: 500 long-polls and 500 SSE readers are all served, and requests
+// among them are answered meanwhile.
 
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
@@ -9,7 +9,9 @@ import { startServer } from '../lib/server.mjs';
 import { CLOSE, JSON_TYPE, Stream, freshName, ours } from '../lib/streams.mjs';
 
 it('500 long-polls and 500 SSE readers share one HTTP/2 connection', ours, async () => {
-	const server = await startServer({ config: (config) => (config.frontends[0].plugins[0].long_poll_timeout = '60s') });
+	const server = await startServer({
+		config: (config) => (config.frontends[0].plugins[0].long_poll_timeout = '60s'),
+	});
 	const client = connect('h2c', server.url, { settings: { maxConcurrentStreams: 2000 } });
 	const writer = connect('HTTP/1.1', server.url);
 	const streams = Array.from({ length: 10 }, () => new Stream(client, freshName('mux')));

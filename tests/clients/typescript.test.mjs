@@ -1,4 +1,5 @@
-// The official TypeScript client, as an application uses it: what it sends must arrive once and in order, in every live mode.
+// The official TypeScript client, as an application uses it: what it sends must arrive once and in order, in every live
+// mode.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
@@ -17,12 +18,15 @@ async function follow(options, wanted) {
 	const items = [];
 	const abort = new AbortController();
 	const response = await stream({ json: true, signal: abort.signal, ...options });
-	await within(`${wanted} items`, new Promise((done) => {
-		response.subscribeJson(async (batch) => {
-			items.push(...batch.items);
-			if (items.length >= wanted) done();
-		});
-	}));
+	await within(
+		`${wanted} items`,
+		new Promise((done) => {
+			response.subscribeJson(async (batch) => {
+				items.push(...batch.items);
+				if (items.length >= wanted) done();
+			});
+		}),
+	);
 	response.cancel?.();
 	abort.abort();
 	return items;
@@ -58,7 +62,10 @@ describe('official TypeScript client', { concurrency: 4 }, () => {
 			for (const n of count(20)) await handle.append(JSON.stringify({ n }));
 			const following = follow({ url: handle.url, live, offset: '-1' }, 60);
 			for (const n of count(40, 20)) await handle.append(JSON.stringify({ n }));
-			assert.deepEqual((await following).map(({ n }) => n), count(60));
+			assert.deepEqual(
+				(await following).map(({ n }) => n),
+				count(60),
+			);
 		});
 
 	it('follows a binary stream by SSE', async () => {
@@ -68,10 +75,15 @@ describe('official TypeScript client', { concurrency: 4 }, () => {
 		const abort = new AbortController();
 		const response = await stream({ url: handle.url, live: 'sse', signal: abort.signal });
 		const parts = [];
-		const seen = within('all bytes', new Promise((done) => response.subscribeBytes(async (chunk) => {
-			parts.push(Buffer.from(chunk.data));
-			if (Buffer.concat(parts).length === 3000) done();
-		})));
+		const seen = within(
+			'all bytes',
+			new Promise((done) =>
+				response.subscribeBytes(async (chunk) => {
+					parts.push(Buffer.from(chunk.data));
+					if (Buffer.concat(parts).length === 3000) done();
+				}),
+			),
+		);
 		await handle.append(bytes.subarray(1000));
 		await seen;
 		abort.abort();
@@ -82,34 +94,55 @@ describe('official TypeScript client', { concurrency: 4 }, () => {
 		const handle = await DurableStream.create({ url: url(), contentType: JSON_TYPE });
 		await Promise.all(count(500).map((n) => handle.append(JSON.stringify({ n }))));
 		const items = await (await stream({ url: handle.url, live: false })).json();
-		assert.deepEqual(items.map(({ n }) => n).sort((a, b) => a - b), count(500));
+		assert.deepEqual(
+			items.map(({ n }) => n).sort((a, b) => a - b),
+			count(500),
+		);
 	});
 
 	it('an idempotent producer with many batches in flight writes each message once, in order', async () => {
 		const handle = await DurableStream.create({ url: url(), contentType: JSON_TYPE });
 		const errors = [];
-		const producer = new IdempotentProducer(handle, 'writer', { maxInFlight: 8, maxBatchBytes: 200, lingerMs: 0, onError: (error) => errors.push(error) });
+		const producer = new IdempotentProducer(handle, 'writer', {
+			maxInFlight: 8,
+			maxBatchBytes: 200,
+			lingerMs: 0,
+			onError: (error) => errors.push(error),
+		});
 		for (const n of count(2000)) producer.append(JSON.stringify({ n }));
 		await producer.flush();
 		assert.deepEqual(errors, []);
 		const items = await (await stream({ url: handle.url, live: false })).json();
-		assert.deepEqual(items.map(({ n }) => n), count(2000));
+		assert.deepEqual(
+			items.map(({ n }) => n),
+			count(2000),
+		);
 	});
 
 	it('a successor with a new epoch fences the first producer off; auto-claim takes over', async () => {
 		const handle = await DurableStream.create({ url: url(), contentType: JSON_TYPE });
 		const errors = [];
-		const first = new IdempotentProducer(handle, 'writer', { epoch: 0, onError: (error) => errors.push(error) });
+		const first = new IdempotentProducer(handle, 'writer', {
+			epoch: 0,
+			onError: (error) => errors.push(error),
+		});
 		first.append('1');
 		await first.flush();
-		const second = new IdempotentProducer(handle, 'writer', { epoch: 1, onError: (error) => errors.push(error) });
+		const second = new IdempotentProducer(handle, 'writer', {
+			epoch: 1,
+			onError: (error) => errors.push(error),
+		});
 		second.append('2');
 		await second.flush();
 		assert.deepEqual(errors, []);
 		first.append('3');
 		await first.flush().catch(() => {});
 		assert.equal(errors.length, 1, 'the first one is told');
-		const third = new IdempotentProducer(handle, 'writer', { epoch: 0, autoClaim: true, onError: (error) => errors.push(error) });
+		const third = new IdempotentProducer(handle, 'writer', {
+			epoch: 0,
+			autoClaim: true,
+			onError: (error) => errors.push(error),
+		});
 		third.append('4');
 		await third.flush();
 		assert.equal(errors.length, 1);
@@ -130,7 +163,9 @@ describe('official TypeScript client', { concurrency: 4 }, () => {
 			await within('the end of the read', ended);
 			assert.deepEqual(items, [1, 2, 3]);
 			await handle.close();
-			await assert.rejects(handle.append('4'), (error) => /closed/i.test(`${error.name} ${error.message} ${error.code}`));
+			await assert.rejects(handle.append('4'), (error) =>
+				/closed/i.test(`${error.name} ${error.message} ${error.code}`),
+			);
 		});
 
 	it('a producer closes with its last message, and may say so again', async () => {

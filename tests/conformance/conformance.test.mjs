@@ -1,4 +1,5 @@
-// The official conformance suite must pass completely, against two workers: over HTTP/1.1 and over HTTP/2, at the same time.
+// The official conformance suite must pass completely, against two workers: over HTTP/1.1 and over HTTP/2, at the same
+// time.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -10,7 +11,7 @@ import { onReference, startServer } from '../lib/server.mjs';
 import { temporary } from '../lib/sluice.mjs';
 
 const here = import.meta.dirname;
-const TESTS = 332;                      // of suite 0.3.6 without its 6 subscription tests
+const TESTS = 332; // of suite 0.3.6 without its 6 subscription tests
 const KNOWN_FAILURES = onReference ? 6 : 0;
 
 async function runSuite(url) {
@@ -18,8 +19,21 @@ async function runSuite(url) {
 	const file = join(folder, 'results.json');
 	const vitest = join(here, '..', 'node_modules', 'vitest', 'vitest.mjs');
 	try {
-		const child = spawn(process.execPath, [vitest, 'run', '--config', join(here, 'vitest.config.mjs'), '--reporter=json',
-			`--outputFile=${file}`], { cwd: here, env: { ...process.env, CONFORMANCE_TEST_URL: url, NODE_OPTIONS: '', NO_COLOR: '1' } });
+		const child = spawn(
+			process.execPath,
+			[
+				vitest,
+				'run',
+				'--config',
+				join(here, 'vitest.config.mjs'),
+				'--reporter=json',
+				`--outputFile=${file}`,
+			],
+			{
+				cwd: here,
+				env: { ...process.env, CONFORMANCE_TEST_URL: url, NODE_OPTIONS: '', NO_COLOR: '1' },
+			},
+		);
 		let output = '';
 		for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (output += text));
 		await new Promise((done, fail) => child.once('error', fail).once('close', done));
@@ -36,8 +50,15 @@ async function runSuite(url) {
 function assertAllPassed(results, log = '') {
 	const tests = results.testResults.flatMap((file) => file.assertionResults);
 	const failed = tests.filter((test) => test.status === 'failed');
-	const report = failed.map((test) => `  ${test.fullName}\n    ${(test.failureMessages[0] ?? '').split('\n').slice(0, 6).join('\n    ')}`);
-	assert.equal(failed.length, KNOWN_FAILURES, `${failed.length} of the suite failed:\n${report.join('\n')}\n--- log\n${log}`);
+	const report = failed.map(
+		(test) =>
+			`  ${test.fullName}\n    ${(test.failureMessages[0] ?? '').split('\n').slice(0, 6).join('\n    ')}`,
+	);
+	assert.equal(
+		failed.length,
+		KNOWN_FAILURES,
+		`${failed.length} of the suite failed:\n${report.join('\n')}\n--- log\n${log}`,
+	);
 	assert.equal(tests.filter((test) => test.status === 'passed').length, TESTS - KNOWN_FAILURES, 'tests passed');
 }
 

@@ -10,7 +10,11 @@ import { SseReader, valuesOf } from '../lib/live.mjs';
 import { CLOSE, JSON_TYPE, Stream, forkOf, freshName, producer } from '../lib/streams.mjs';
 
 const OCTETS = 'application/octet-stream';
-const DOORS = [['HTTP/1.1', {}], ['h2c', {}], ['HTTP/1.1', { keepAlive: false }]];
+const DOORS = [
+	['HTTP/1.1', {}],
+	['h2c', {}],
+	['HTTP/1.1', { keepAlive: false }],
+];
 
 // mulberry32: small, seedable, good enough to choose what to do next.
 export function random(seed) {
@@ -62,7 +66,10 @@ class Actor {
 		for (;;) {
 			const answer = await this.try(work);
 			if (accepted.includes(answer.status)) return answer;
-			assert.ok([0, 503].includes(answer.status), `${this.constructor.name}: ${answer.status} ${answer.text}`);
+			assert.ok(
+				[0, 503].includes(answer.status),
+				`${this.constructor.name}: ${answer.status} ${answer.text}`,
+			);
 		}
 	}
 
@@ -75,7 +82,10 @@ class Actor {
 
 	values(url, name) {
 		const client = connect('HTTP/1.1', url);
-		return new Stream(client, name).readAll().then((all) => all.values()).finally(() => client.close());
+		return new Stream(client, name)
+			.readAll()
+			.then((all) => all.values())
+			.finally(() => client.close());
 	}
 
 	// The round is over: do not wait any longer for what others do.
@@ -99,19 +109,30 @@ export class ProducerActor extends Actor {
 		const size = 1 + this.dice.below(4);
 		const from = this.sizes.reduce((sum, each) => sum + each, 0);
 		const body = JSON.stringify(Array.from({ length: size }, (_, n) => from + n));
-		this.sizes.push(size);                       // from now on it may be there
-		const answer = await this.insist(() => this.stream(this.name).post(body, { type: JSON_TYPE, headers: producer('p', 0, this.seq) }), [200, 204]);
+		this.sizes.push(size); // from now on it may be there
+		const answer = await this.insist(
+			() =>
+				this.stream(this.name).post(body, {
+					type: JSON_TYPE,
+					headers: producer('p', 0, this.seq),
+				}),
+			[200, 204],
+		);
 		this.seq++;
 		if (answer.status === 200) this.offsets.push([answer.headers['stream-next-offset'], from + size]);
 	}
 
 	async verify(url) {
 		const total = this.sizes.reduce((sum, each) => sum + each, 0);
-		assert.deepEqual(await this.values(url, this.name), Array.from({ length: total }, (_, n) => n));
+		assert.deepEqual(
+			await this.values(url, this.name),
+			Array.from({ length: total }, (_, n) => n),
+		);
 	}
 }
 
-// Plain appends of several lanes on one stream: acknowledged ones once and in the order of their lane, refused ones never.
+// Plain appends of several lanes on one stream: acknowledged ones once and in the order of their lane, refused ones
+// never.
 export class PlainActor extends Actor {
 	async setUp() {
 		this.name = await this.fresh(JSON_TYPE);
@@ -119,13 +140,17 @@ export class PlainActor extends Actor {
 	}
 
 	async step() {
-		await Promise.all(this.lanes.map(async (lane, n) => {
-			const id = lane.sent++;
-			const { status } = await this.try(() => this.stream(this.name).post(JSON.stringify({ n, id }), { type: JSON_TYPE }));
-			if (status === 204) lane.acked.push(id);
-			else if (status === 0) lane.unknown.add(id);
-			else assert.equal(status, 503);
-		}));
+		await Promise.all(
+			this.lanes.map(async (lane, n) => {
+				const id = lane.sent++;
+				const { status } = await this.try(() =>
+					this.stream(this.name).post(JSON.stringify({ n, id }), { type: JSON_TYPE }),
+				);
+				if (status === 204) lane.acked.push(id);
+				else if (status === 0) lane.unknown.add(id);
+				else assert.equal(status, 503);
+			}),
+		);
 	}
 
 	async verify(url) {
@@ -133,7 +158,11 @@ export class PlainActor extends Actor {
 		this.lanes.forEach((lane, n) => {
 			const there = values.filter((value) => value.n === n).map((value) => value.id);
 			assert.equal(new Set(there).size, there.length, 'nothing twice');
-			assert.deepEqual(there.filter((id) => !lane.unknown.has(id)), lane.acked, `lane ${n}`);
+			assert.deepEqual(
+				there.filter((id) => !lane.unknown.has(id)),
+				lane.acked,
+				`lane ${n}`,
+			);
 		});
 	}
 }
@@ -148,7 +177,14 @@ export class LargeActor extends Actor {
 	async step() {
 		const block = { size: 140_000 + this.dice.below(400_000), fill: this.dice.below(256) };
 		const seq = this.blocks.push(block) - 1;
-		await this.insist(() => this.stream(this.name).post(Buffer.alloc(block.size, block.fill), { type: OCTETS, headers: producer('p', 0, seq) }), [200, 204]);
+		await this.insist(
+			() =>
+				this.stream(this.name).post(Buffer.alloc(block.size, block.fill), {
+					type: OCTETS,
+					headers: producer('p', 0, seq),
+				}),
+			[200, 204],
+		);
 	}
 
 	async verify(url) {
@@ -176,7 +212,10 @@ export class CloseActor extends Actor {
 		const expected = [0];
 		await this.insist(() => s().post('0', { type: JSON_TYPE, headers: producer('p', 0, 0) }), [200, 204]);
 		if (this.dice.below(2)) {
-			await this.insist(() => s().post('1', { type: JSON_TYPE, headers: { ...producer('p', 0, 1), ...CLOSE } }), [200, 204]);
+			await this.insist(
+				() => s().post('1', { type: JSON_TYPE, headers: { ...producer('p', 0, 1), ...CLOSE } }),
+				[200, 204],
+			);
 			expected.push(1);
 		} else {
 			await this.insist(() => s().post('', { headers: CLOSE }), [204]);
@@ -210,7 +249,9 @@ export class DeleteActor extends Actor {
 		if (made.status !== 201) return;
 		const removed = await this.try(() => this.stream(name).remove());
 		if (removed.status !== 204) return;
-		const again = this.dice.below(2) ? await this.try(() => this.stream(name).put({ type: JSON_TYPE, body: '"new"' })) : null;
+		const again = this.dice.below(2)
+			? await this.try(() => this.stream(name).put({ type: JSON_TYPE, body: '"new"' }))
+			: null;
 		if (again && again.status !== 201) return;
 		this.past.push({ name, expected: again ? ['new'] : null });
 		if (this.past.length > 40) this.past.splice(this.dice.below(40), 1);
@@ -239,19 +280,31 @@ export class ForkActor extends Actor {
 	}
 
 	async step() {
-		if (!this.source.offsets.length) return void await this.try(() => this.stream('none').head());
+		if (!this.source.offsets.length) return void (await this.try(() => this.stream('none').head()));
 		const [offset, values] = this.dice.pick(this.source.offsets);
 		const [name, source] = [freshName('crash'), this.stream(this.source.name)];
-		const made = await this.try(() => this.stream(name).put({ type: null, headers: forkOf(source, { 'stream-fork-offset': offset }) }));
+		const made = await this.try(() =>
+			this.stream(name).put({
+				type: null,
+				headers: forkOf(source, { 'stream-fork-offset': offset }),
+			}),
+		);
 		if (made.status !== 201) return;
 		const middle = this.dice.below(3) === 0 ? freshName('crash') : null;
 		if (middle) {
 			const parent = { path: this.stream(name).path };
-			if ((await this.try(() => this.stream(middle).put({ type: null, headers: forkOf(parent) }))).status !== 201) return;
+			if (
+				(await this.try(() => this.stream(middle).put({ type: null, headers: forkOf(parent) })))
+					.status !== 201
+			)
+				return;
 			if ((await this.try(() => this.stream(name).remove())).status !== 204) return;
 		}
 		const leaf = middle ?? name;
-		await this.insist(() => this.stream(leaf).post('"own"', { type: JSON_TYPE, headers: producer('f', 0, 0) }), [200, 204]);
+		await this.insist(
+			() => this.stream(leaf).post('"own"', { type: JSON_TYPE, headers: producer('f', 0, 0) }),
+			[200, 204],
+		);
 		this.past.push({ leaf, values, removed: middle ? name : null });
 		if (this.past.length > 40) this.past.splice(this.dice.below(40), 1);
 	}
@@ -279,7 +332,10 @@ export class FollowActor extends Actor {
 	async step() {
 		this.hurry = false;
 		await this.try(async () => {
-			const live = await this.stream(this.source.name).open({ offset: this.offset, live: this.dice.below(2) ? 'sse' : 'long-poll' });
+			const live = await this.stream(this.source.name).open({
+				offset: this.offset,
+				live: this.dice.below(2) ? 'sse' : 'long-poll',
+			});
 			if (live.headers['content-type'] !== 'text/event-stream') return this.take(live);
 			const reader = new SseReader(live);
 			this.reader = reader;
@@ -310,11 +366,19 @@ export class FollowActor extends Actor {
 	}
 
 	async verify(url) {
-		assert.deepEqual(this.seen, Array.from({ length: this.seen.length }, (_, n) => n), 'what was followed');
+		assert.deepEqual(
+			this.seen,
+			Array.from({ length: this.seen.length }, (_, n) => n),
+			'what was followed',
+		);
 		const client = connect('HTTP/1.1', url);
 		const rest = (await new Stream(client, this.source.name).readAll(this.offset)).values();
 		client.close();
 		const total = this.source.sizes.reduce((sum, each) => sum + each, 0);
-		assert.deepEqual(rest, Array.from({ length: total - this.seen.length }, (_, n) => n + this.seen.length), 'what is left to follow');
+		assert.deepEqual(
+			rest,
+			Array.from({ length: total - this.seen.length }, (_, n) => n + this.seen.length),
+			'what is left to follow',
+		);
 	}
 }

@@ -15,8 +15,14 @@ class Client {
 		const live = await this.open(method, path, options);
 		const body = await live.body(options.limit);
 		return {
-			status: live.status, headers: live.headers, trailers: live.trailers, body,
-			get text() { return body.toString(); }, json: () => JSON.parse(body.toString()),
+			status: live.status,
+			headers: live.headers,
+			trailers: live.trailers,
+			body,
+			get text() {
+				return body.toString();
+			},
+			json: () => JSON.parse(body.toString()),
 		};
 	}
 }
@@ -24,10 +30,11 @@ class Client {
 async function pour(body, sink, beforeEnd = () => {}) {
 	for await (const part of body) {
 		if (sink.destroyed) return;
-		if (!sink.write(part)) await new Promise((done) => {
-			sink.once('drain', done);
-			sink.once('close', done);
-		});
+		if (!sink.write(part))
+			await new Promise((done) => {
+				sink.once('drain', done);
+				sink.once('close', done);
+			});
 	}
 	beforeEnd();
 	sink.end();
@@ -52,22 +59,37 @@ export class Http1 extends Client {
 	}
 
 	open(method, path, { headers = {}, body, limit } = {}) {
-		return within(`the head of the answer to ${method} ${path}`, new Promise((done, fail) => {
-			const request = http.request({
-				host: this.url.hostname, port: this.url.port, method, path, headers, agent: this.agent, maxHeaderSize: 1 << 20,
-			}, (answer) => {
-				const live = new Live(answer.statusCode, answer.headers, () => request.destroy());
-				live.socket = request.socket;
-				feed(live, answer);
-				answer.on('end', () => (live.trailers = answer.trailers));
-				done(live);
-			});
-			request.on('error', fail);
-			if (iterable(body)) {
-				request.flushHeaders();
-				pour(body, request).catch((error) => request.destroy(error));
-			} else request.end(body);
-		}), limit);
+		return within(
+			`the head of the answer to ${method} ${path}`,
+			new Promise((done, fail) => {
+				const request = http.request(
+					{
+						host: this.url.hostname,
+						port: this.url.port,
+						method,
+						path,
+						headers,
+						agent: this.agent,
+						maxHeaderSize: 1 << 20,
+					},
+					(answer) => {
+						const live = new Live(answer.statusCode, answer.headers, () =>
+							request.destroy(),
+						);
+						live.socket = request.socket;
+						feed(live, answer);
+						answer.on('end', () => (live.trailers = answer.trailers));
+						done(live);
+					},
+				);
+				request.on('error', fail);
+				if (iterable(body)) {
+					request.flushHeaders();
+					pour(body, request).catch((error) => request.destroy(error));
+				} else request.end(body);
+			}),
+			limit,
+		);
 	}
 
 	close() {
@@ -84,34 +106,51 @@ export class Http2 extends Client {
 
 	get session() {
 		if (!this.current || this.current.closed || this.current.destroyed) {
-			this.current = http2.connect(this.url, { settings: this.settings, peerMaxConcurrentStreams: 1000 });
-			this.current.on('error', () => {});            // each request reports for itself
+			this.current = http2.connect(this.url, {
+				settings: this.settings,
+				peerMaxConcurrentStreams: 1000,
+			});
+			this.current.on('error', () => {}); // each request reports for itself
 			this.current.setMaxListeners(0);
 		}
 		return this.current;
 	}
 
 	open(method, path, { headers = {}, body, limit } = {}) {
-		return within(`the head of the answer to ${method} ${path}`, new Promise((done, fail) => {
-			// Held open for trailers, or else close() would end a half-sent body properly before it resets the stream.
-			const held = iterable(body);
-			const stream = this.session.request({ ...headers, ':method': method, ':path': path },
-				{ endStream: body === undefined, waitForTrailers: held });
-			let whole = false;
-			if (held) stream.on('wantTrailers', () => (whole ? stream.sendTrailers({}) : stream.close(http2.constants.NGHTTP2_CANCEL)));
-			const cancel = () => stream.close(http2.constants.NGHTTP2_CANCEL);
-			stream.on('response', ({ ':status': status, ...rest }) => {
-				const live = new Live(status, rest, cancel);
-				live.stream = stream;
-				feed(live, stream);
-				stream.on('trailers', (trailers) => (live.trailers = trailers));
-				done(live);
-			});
-			stream.on('error', fail);
-			stream.on('close', () => fail(new Error(`stream closed without an answer, code ${stream.rstCode}`)));
-			if (held) pour(body, stream, () => (whole = true)).catch(() => cancel());
-			else if (body !== undefined) stream.end(body);
-		}), limit);
+		return within(
+			`the head of the answer to ${method} ${path}`,
+			new Promise((done, fail) => {
+				// Held open for trailers, or else close() would end a half-sent body properly before it
+				// resets the stream.
+				const held = iterable(body);
+				const stream = this.session.request(
+					{ ...headers, ':method': method, ':path': path },
+					{ endStream: body === undefined, waitForTrailers: held },
+				);
+				let whole = false;
+				if (held)
+					stream.on('wantTrailers', () =>
+						whole
+							? stream.sendTrailers({})
+							: stream.close(http2.constants.NGHTTP2_CANCEL),
+					);
+				const cancel = () => stream.close(http2.constants.NGHTTP2_CANCEL);
+				stream.on('response', ({ ':status': status, ...rest }) => {
+					const live = new Live(status, rest, cancel);
+					live.stream = stream;
+					feed(live, stream);
+					stream.on('trailers', (trailers) => (live.trailers = trailers));
+					done(live);
+				});
+				stream.on('error', fail);
+				stream.on('close', () =>
+					fail(new Error(`stream closed without an answer, code ${stream.rstCode}`)),
+				);
+				if (held) pour(body, stream, () => (whole = true)).catch(() => cancel());
+				else if (body !== undefined) stream.end(body);
+			}),
+			limit,
+		);
 	}
 
 	close() {

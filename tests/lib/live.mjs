@@ -63,7 +63,10 @@ export class SseReader {
 	// encoding 'latin1': bytes as they are, for streams that end inside a character.
 	constructor(live, encoding = 'utf-8') {
 		const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-		this.#decode = encoding === 'latin1' ? (bytes) => bytes.toString('latin1') : (bytes) => decoder.decode(bytes, { stream: true });
+		this.#decode =
+			encoding === 'latin1'
+				? (bytes) => bytes.toString('latin1')
+				: (bytes) => decoder.decode(bytes, { stream: true });
 		this.live = live;
 		this.raw = '';
 	}
@@ -81,7 +84,10 @@ export class SseReader {
 			}
 			const bytes = await this.live.chunk(limit);
 			if (bytes === null) {
-				if (this.#text !== '') throw new Error(`the answer ends inside an event: ${JSON.stringify(this.#text)}`);
+				if (this.#text !== '')
+					throw new Error(
+						`the answer ends inside an event: ${JSON.stringify(this.#text)}`,
+					);
 				return null;
 			}
 			const text = this.#decode(bytes);
@@ -133,7 +139,16 @@ function parse(block) {
 }
 
 // The payload bytes of data events: text, base64 or JSON values, as the answer's headers say.
-export const textOf = (events) => events.filter((event) => event.type === 'data').map((event) => event.data).join('');
-export const bytesOf = (events) => Buffer.concat(events.filter((event) => event.type === 'data')
-	.map((event) => Buffer.from(event.data.replaceAll('\n', ''), 'base64')));
-export const valuesOf = (events) => events.filter((event) => event.type === 'data').flatMap((event) => JSON.parse(event.data));
+export const textOf = (events) =>
+	events
+		.filter((event) => event.type === 'data')
+		.map((event) => event.data)
+		.join('');
+export const bytesOf = (events) =>
+	Buffer.concat(
+		events
+			.filter((event) => event.type === 'data')
+			.map((event) => Buffer.from(event.data.replaceAll('\n', ''), 'base64')),
+	);
+export const valuesOf = (events) =>
+	events.filter((event) => event.type === 'data').flatMap((event) => JSON.parse(event.data));

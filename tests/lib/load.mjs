@@ -1,12 +1,16 @@
-// A steady load whose outcome can be judged: writers that append numbered messages with an idempotent producer each, over
-// keep-alive, one-shot and HTTP/2 connections, and note what was acknowledged and what was refused.
+// A steady load whose outcome can be judged: writers that append numbered messages with an idempotent producer each,
+// over keep-alive, one-shot and HTTP/2 connections, and note what was acknowledged and what was refused.
 
 import assert from 'node:assert/strict';
 import { connect } from './http.mjs';
 import { JSON_TYPE, Stream, freshName, producer } from './streams.mjs';
 import { until } from './wait.mjs';
 
-const DOORS = [['HTTP/1.1', {}], ['HTTP/1.1', { keepAlive: false }], ['h2c', {}]];
+const DOORS = [
+	['HTTP/1.1', {}],
+	['HTTP/1.1', { keepAlive: false }],
+	['h2c', {}],
+];
 
 class Writer {
 	constructor(url, [via, options], retry) {
@@ -25,16 +29,24 @@ class Writer {
 	async run() {
 		while (!this.stopped) {
 			try {
-				const answer = await this.stream.post(String(this.acked), { type: JSON_TYPE, headers: producer('w', 0, this.acked) });
+				const answer = await this.stream.post(String(this.acked), {
+					type: JSON_TYPE,
+					headers: producer('w', 0, this.acked),
+				});
 				if ([200, 204].includes(answer.status)) {
 					this.acked++;
 					continue;
 				}
-				this.trouble.push(`${this.via} ${JSON.stringify(this.options)}: ${answer.status} ${answer.text}`);
+				this.trouble.push(
+					`${this.via} ${JSON.stringify(this.options)}: ${answer.status} ${answer.text}`,
+				);
 			} catch (error) {
-				// A request that was still in the client's queue when GOAWAY came; RFC 9113 8.7: not processed, repeat it.
+				// A request that was still in the client's queue when GOAWAY came; RFC 9113 8.7: not
+				// processed, repeat it.
 				if (/REFUSED_STREAM/.test(error.message)) continue;
-				this.trouble.push(`${this.via} ${JSON.stringify(this.options)}: ${error.code ?? ''} ${error.message}`);
+				this.trouble.push(
+					`${this.via} ${JSON.stringify(this.options)}: ${error.code ?? ''} ${error.message}`,
+				);
 			}
 			if (!this.retry) return;
 			await new Promise((done) => setTimeout(done, 5));
@@ -49,8 +61,12 @@ export async function startLoad(url, { writers = 6, retry = false } = {}) {
 	const running = all.map((writer) => writer.run());
 	return {
 		writers: all,
-		get acked() { return all.reduce((sum, writer) => sum + writer.acked, 0); },
-		get trouble() { return all.flatMap((writer) => writer.trouble); },
+		get acked() {
+			return all.reduce((sum, writer) => sum + writer.acked, 0);
+		},
+		get trouble() {
+			return all.flatMap((writer) => writer.trouble);
+		},
 
 		// Waits until every writer has had `more` acknowledgements from now on.
 		async progress(more = 20) {
@@ -73,7 +89,10 @@ export async function startLoad(url, { writers = 6, retry = false } = {}) {
 				const values = (await writer.stream.on(client).readAll()).values();
 				const expected = Array.from({ length: values.length }, (_, n) => n);
 				assert.deepEqual(values, expected, `${writer.via}: order`);
-				assert.ok(values.length >= writer.acked && values.length <= writer.acked + 1, `${writer.acked} acknowledged, ${values.length} there`);
+				assert.ok(
+					values.length >= writer.acked && values.length <= writer.acked + 1,
+					`${writer.acked} acknowledged, ${values.length} there`,
+				);
 			}
 			client.close();
 		},

@@ -11,15 +11,16 @@ export class Raw {
 		this.text = '';
 		this.socket = net.connect({ host: hostname, port, allowHalfOpen: true, ...options });
 		this.socket.setEncoding('latin1');
-		this.socket.unref();                       // a test that failed with it open must still end
+		this.socket.unref(); // a test that failed with it open must still end
 		this.socket.on('data', (text) => {
 			this.text += text;
 			this.#wake?.();
 		});
-		for (const end of ['end', 'close']) this.socket.on(end, () => {
-			this.ended = true;
-			this.#wake?.();
-		});
+		for (const end of ['end', 'close'])
+			this.socket.on(end, () => {
+				this.ended = true;
+				this.#wake?.();
+			});
 		this.socket.on('error', (error) => {
 			this.error = error;
 			this.#wake?.();
@@ -34,7 +35,8 @@ export class Raw {
 	async until(condition, what = 'an answer') {
 		const test = typeof condition === 'function' ? condition : (text) => condition.test(text);
 		while (!test(this.text)) {
-			if (this.ended || this.error) throw new Error(`the connection ended before ${what}: ${JSON.stringify(this.text)}`);
+			if (this.ended || this.error)
+				throw new Error(`the connection ended before ${what}: ${JSON.stringify(this.text)}`);
 			await within(what, new Promise((done) => (this.#wake = done)));
 		}
 		return this.text;

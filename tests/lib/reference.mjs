@@ -1,6 +1,6 @@
-// The Node reference server behind the interface of startSluice, to check the tests themselves: a test that fails on both
-// servers is probably wrong, and what the reference is known to get wrong is marked `ours` in the tests.
-// It speaks HTTP/1.1 only, so a small gateway stands in for its HTTP/2.
+// The Node reference server behind the interface of startSluice, to check the tests themselves: a test that fails on
+// both servers is probably wrong, and what the reference is known to get wrong is marked `ours` in the tests. It speaks
+// HTTP/1.1 only, so a small gateway stands in for its HTTP/2.
 
 import http from 'node:http';
 import http2 from 'node:http2';
@@ -26,17 +26,34 @@ async function startGateway(target) {
 	const { hostname, port } = new URL(target);
 	const sessions = new Set();
 	const server = http2.createServer();
-	server.on('session', (session) => sessions.add(session).size && session.on('close', () => sessions.delete(session)));
+	server.on(
+		'session',
+		(session) => sessions.add(session).size && session.on('close', () => sessions.delete(session)),
+	);
 	server.on('stream', (stream, headers) => {
-		const { ':method': method, ':path': path, ':authority': host, ...rest } = Object.fromEntries(Object.entries(headers));
+		const {
+			':method': method,
+			':path': path,
+			':authority': host,
+			...rest
+		} = Object.fromEntries(Object.entries(headers));
 		delete rest[':scheme'];
-		const up = http.request({ host: hostname, port, method, path, headers: { host, ...rest }, agent }, (answer) => {
-			const plain = Object.fromEntries(Object.entries(answer.headers)
-				.filter(([name]) => !['connection', 'keep-alive', 'transfer-encoding'].includes(name)));
-			if (stream.destroyed) return void answer.destroy();
-			stream.respond({ ':status': answer.statusCode, ...plain });
-			answer.pipe(stream);
-		});
+		const up = http.request(
+			{ host: hostname, port, method, path, headers: { host, ...rest }, agent },
+			(answer) => {
+				const plain = Object.fromEntries(
+					Object.entries(answer.headers).filter(
+						([name]) =>
+							!['connection', 'keep-alive', 'transfer-encoding'].includes(
+								name,
+							),
+					),
+				);
+				if (stream.destroyed) return void answer.destroy();
+				stream.respond({ ':status': answer.statusCode, ...plain });
+				answer.pipe(stream);
+			},
+		);
 		up.on('error', () => stream.destroyed || stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR));
 		stream.on('error', () => {});
 		stream.on('close', () => up.destroy());
@@ -45,10 +62,11 @@ async function startGateway(target) {
 	await new Promise((done) => server.listen(0, '127.0.0.1', done));
 	return {
 		url: `http://127.0.0.1:${server.address().port}`,
-		stop: () => new Promise((done) => {
-			server.close(done);
-			sessions.forEach((session) => session.destroy());
-			agent.destroy();
-		}),
+		stop: () =>
+			new Promise((done) => {
+				server.close(done);
+				sessions.forEach((session) => session.destroy());
+				agent.destroy();
+			}),
 	};
 }

@@ -28,8 +28,11 @@ export default async function* report(source) {
 		}
 	}
 	for (const [path, file] of files)
-		if (file.passed + file.failed + file.skipped) yield `${file.failed ? 'not ok' : 'ok    '} ${basename(path)}: ${file.passed} passed` +
-			`${file.failed ? `, ${file.failed} failed` : ''}${file.skipped ? `, ${file.skipped} skipped` : ''}\n`;
+		if (file.passed + file.failed + file.skipped)
+			yield (
+				`${file.failed ? 'not ok' : 'ok    '} ${basename(path)}: ${file.passed} passed` +
+				`${file.failed ? `, ${file.failed} failed` : ''}${file.skipped ? `, ${file.skipped} skipped` : ''}\n`
+			);
 	yield `#totals ${JSON.stringify(totals)}\n`;
 }
 
@@ -40,4 +43,9 @@ function describe(error) {
 	return [`${error.name}: ${error.message}`, ...frames].join('\n');
 }
 
-const indent = (text) => text.split('\n').slice(0, 400).map((line) => `    ${line}`).join('\n');
+const indent = (text) =>
+	text
+		.split('\n')
+		.slice(0, 400)
+		.map((line) => `    ${line}`)
+		.join('\n');

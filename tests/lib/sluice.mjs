@@ -1,6 +1,6 @@
-// Runs a sluiced of a build tree for one test: its own configuration file, data directory and port; waits for states by its
-// log, its exit and /proc, and fails the test for what a test would not look at by itself: sanitizer reports, error lines,
-// an exit code that is not 0, processes left behind.
+// Runs a sluiced of a build tree for one test: its own configuration file, data directory and port; waits for states by
+// its log, its exit and /proc, and fails the test for what a test would not look at by itself: sanitizer reports, error
+// lines, an exit code that is not 0, processes left behind.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -19,7 +19,8 @@ const ERROR_LINE = /^<[0-3]>|\bchild_exit\b.*\b(signal=|status=[1-9])/;
 const running = new Set();
 const temporaries = new Set();
 
-// A test file that fails or dies leaves nothing behind, and does not wait for a daemon that its test forgot. Hooks that stop a daemon belong inside a describe(), or they come after this one.
+// A test file that fails or dies leaves nothing behind, and does not wait for a daemon that its test forgot. Hooks that
+// stop a daemon belong inside a describe(), or they come after this one.
 const sweep = () => {
 	running.forEach((daemon) => daemon.killAll());
 	temporaries.forEach((path) => rmSync(path, { recursive: true, force: true }));
@@ -31,12 +32,14 @@ for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exi
 export function baseConfig() {
 	return {
 		data_dir: 'temporary',
-		frontends: [{
-			name: 'streams',
-			listen: ['127.0.0.1:0'],
-			workers: 2,
-			plugins: [{ plugin: 'streams', mount: '/v1/stream', long_poll_timeout: '2s' }],
-		}],
+		frontends: [
+			{
+				name: 'streams',
+				listen: ['127.0.0.1:0'],
+				workers: 2,
+				plugins: [{ plugin: 'streams', mount: '/v1/stream', long_poll_timeout: '2s' }],
+			},
+		],
 	};
 }
 
@@ -57,8 +60,18 @@ export function temporary(name = 'sluice-test') {
 export const keepTemporary = (path) => temporaries.delete(path);
 
 // Options: config(object) edits the default configuration; yaml replaces it altogether; dataDir names a directory that
-// outlives the daemon; allow lists error lines that this test provokes; env, args go to the daemon; ready: false = do not wait.
-export async function startSluice({ build = BUILD, config, yaml, dataDir, allow = [], env = {}, args = [], ready = true } = {}) {
+// outlives the daemon; allow lists error lines that this test provokes; env, args go to the daemon; ready: false = do
+// not wait.
+export async function startSluice({
+	build = BUILD,
+	config,
+	yaml,
+	dataDir,
+	allow = [],
+	env = {},
+	args = [],
+	ready = true,
+} = {}) {
 	const daemon = new Daemon(build, allow);
 	daemon.configure({ config, yaml, dataDir });
 	daemon.spawn(env, args);
@@ -95,14 +108,20 @@ class Daemon {
 		this.process = spawn(join(this.build, 'sluiced'), ['-c', this.file, ...args], {
 			stdio: ['ignore', 'pipe', 'pipe'],
 			env: {
-				...process.env, TMPDIR: this.home, SLUICE_TEST_DAEMON: this.stamp.split('=')[1], NOTIFY_SOCKET: '',
-				ASAN_OPTIONS: 'detect_leaks=1:abort_on_error=0', UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1', ...env,
+				...process.env,
+				TMPDIR: this.home,
+				SLUICE_TEST_DAEMON: this.stamp.split('=')[1],
+				NOTIFY_SOCKET: '',
+				ASAN_OPTIONS: 'detect_leaks=1:abort_on_error=0',
+				UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1',
+				...env,
 			},
 		});
 		this.pid = this.process.pid;
 		running.add(this);
 		for (const stream of [this.process.stdout, this.process.stderr]) this.collect(stream);
-		this.died = new Promise((done) => this.process.once('exit', done));      // its children may hold its pipes a little longer
+		// Its children may hold its pipes a little longer than this.
+		this.died = new Promise((done) => this.process.once('exit', done));
 		this.exited = new Promise((done, fail) => {
 			this.process.once('error', fail);
 			this.process.once('close', (code, signal) => {
@@ -133,7 +152,8 @@ class Daemon {
 			look = () => {
 				const line = this.lines.slice(from).find((text) => pattern.test(text));
 				if (line !== undefined) done(line);
-				else if (this.gone) fail(new Error(`the daemon ended without ${pattern}:\n${this.text()}`));
+				else if (this.gone)
+					fail(new Error(`the daemon ended without ${pattern}:\n${this.text()}`));
 			};
 			this.listeners.add(look);
 			look();
@@ -166,17 +186,27 @@ class Daemon {
 
 	// Live descendants of the supervisor: [{pid, program, args}].
 	children() {
-		return readdirSync('/proc').filter((name) => /^\d+$/.test(name)).flatMap((name) => {
-			try {
-				const stat = readFileSync(`/proc/${name}/stat`, 'latin1');
-				const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-				if (Number(parent) !== this.pid || state === 'Z') return [];
-				const args = readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0').slice(0, -1);
-				return [{ pid: Number(name), program: basename(readlinkSync(`/proc/${name}/exe`)), args }];
-			} catch {
-				return [];                             // ended while we looked
-			}
-		});
+		return readdirSync('/proc')
+			.filter((name) => /^\d+$/.test(name))
+			.flatMap((name) => {
+				try {
+					const stat = readFileSync(`/proc/${name}/stat`, 'latin1');
+					const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+					if (Number(parent) !== this.pid || state === 'Z') return [];
+					const args = readFileSync(`/proc/${name}/cmdline`, 'utf8')
+						.split('\0')
+						.slice(0, -1);
+					return [
+						{
+							pid: Number(name),
+							program: basename(readlinkSync(`/proc/${name}/exe`)),
+							args,
+						},
+					];
+				} catch {
+					return []; // ended while we looked
+				}
+			});
 	}
 
 	writer() {
@@ -184,7 +214,9 @@ class Daemon {
 	}
 
 	workers() {
-		return this.children().filter((child) => child.program === 'sluice-frontend').map((child) => child.pid);
+		return this.children()
+			.filter((child) => child.program === 'sluice-frontend')
+			.map((child) => child.pid);
 	}
 
 	// Kills a child and waits until the supervisor has put another in its place.
@@ -212,12 +244,16 @@ class Daemon {
 	workerOf(socket) {
 		const local = socket.localPort.toString(16).toUpperCase().padStart(4, '0');
 		const remote = socket.remotePort.toString(16).toUpperCase().padStart(4, '0');
-		const line = readFileSync('/proc/net/tcp', 'latin1').split('\n').map((text) => text.trim().split(/\s+/))
+		const line = readFileSync('/proc/net/tcp', 'latin1')
+			.split('\n')
+			.map((text) => text.trim().split(/\s+/))
 			.find((columns) => columns[1]?.endsWith(`:${remote}`) && columns[2]?.endsWith(`:${local}`));
 		const inode = line?.[9];
 		return this.workers().find((pid) => {
 			try {
-				return readdirSync(`/proc/${pid}/fd`).some((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`) === `socket:[${inode}]`);
+				return readdirSync(`/proc/${pid}/fd`).some(
+					(fd) => readlinkSync(`/proc/${pid}/fd/${fd}`) === `socket:[${inode}]`,
+				);
 			} catch {
 				return false;
 			}
@@ -233,15 +269,21 @@ class Daemon {
 		process.kill(this.pid, signal);
 	}
 
-	// Every living process of this daemon, also those whose supervisor is gone: they carry our mark in their environment.
+	// Every living process of this daemon, also those whose supervisor is gone: they carry our mark in their
+	// environment.
 	family() {
-		return readdirSync('/proc').filter((name) => /^\d+$/.test(name)).filter((pid) => {
-			try {
-				return readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').includes(this.stamp);
-			} catch {
-				return false;
-			}
-		}).map(Number);
+		return readdirSync('/proc')
+			.filter((name) => /^\d+$/.test(name))
+			.filter((pid) => {
+				try {
+					return readFileSync(`/proc/${pid}/environ`, 'latin1')
+						.split('\0')
+						.includes(this.stamp);
+				} catch {
+					return false;
+				}
+			})
+			.map(Number);
 	}
 
 	alive() {
@@ -253,23 +295,31 @@ class Daemon {
 		for (let tries = 0; tries < 10; tries++) {
 			const pids = this.family();
 			if (!pids.length) return;
-			for (const pid of pids) try {
-				process.kill(pid, 'SIGKILL');
-			} catch {
-				// it ended by itself
-			}
+			for (const pid of pids)
+				try {
+					process.kill(pid, 'SIGKILL');
+				} catch {
+					// it ended by itself
+				}
 		}
 	}
 
 	// What no test may leave in the log. Lines the test provokes on purpose are in `allow`.
 	problems() {
-		return this.lines.filter((line) => SANITIZER.test(line) ||
-			(ERROR_LINE.test(line) && !this.allow.some((pattern) => pattern.test(line))));
+		return this.lines.filter(
+			(line) =>
+				SANITIZER.test(line) ||
+				(ERROR_LINE.test(line) && !this.allow.some((pattern) => pattern.test(line))),
+		);
 	}
 
 	checkLog() {
 		const bad = this.problems();
-		assert.deepEqual(bad, [], `unexpected lines in the log:\n${bad.join('\n')}\n--- whole log\n${this.text()}`);
+		assert.deepEqual(
+			bad,
+			[],
+			`unexpected lines in the log:\n${bad.join('\n')}\n--- whole log\n${this.text()}`,
+		);
 	}
 
 	// SIGTERM, exit code 0, a clean log, nobody left behind.
@@ -308,7 +358,10 @@ class Daemon {
 
 // Runs `sluiced` with arguments to its end: for -t, --print-config and refusals.
 export async function runSluiced(args, { build = BUILD, env = {} } = {}) {
-	const child = spawn(join(build, 'sluiced'), args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
+	const child = spawn(join(build, 'sluiced'), args, {
+		stdio: ['ignore', 'pipe', 'pipe'],
+		env: { ...process.env, ...env },
+	});
 	const output = { out: '', err: '' };
 	child.stdout.setEncoding('utf8').on('data', (text) => (output.out += text));
 	child.stderr.setEncoding('utf8').on('data', (text) => (output.err += text));
@@ -317,7 +370,9 @@ export async function runSluiced(args, { build = BUILD, env = {} } = {}) {
 		child.once('close', (code, signal) => done({ code, signal }));
 	});
 	try {
-		return { ...output, ...await within(`the end of sluiced ${args.join(' ')}`, end), ...output };
+		const result = { ...(await within(`the end of sluiced ${args.join(' ')}`, end)), ...output };
+		assert.doesNotMatch(result.out + result.err, SANITIZER);
+		return result;
 	} finally {
 		child.kill('SIGKILL');
 	}

@@ -1,4 +1,5 @@
-// What the protocol tests share: one server per file, every test once over each HTTP version, and streams with fresh names.
+// What the protocol tests share: one server per file, every test once over each HTTP version, and streams with fresh
+// names.
 
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
@@ -41,11 +42,17 @@ export class Stream {
 
 	// type null = no Content-Type header
 	put({ type = 'text/plain', headers, body } = {}) {
-		return this.send('PUT', { headers: { ...(type === null ? {} : { 'content-type': type }), ...headers }, body });
+		return this.send('PUT', {
+			headers: { ...(type === null ? {} : { 'content-type': type }), ...headers },
+			body,
+		});
 	}
 
 	post(body, { type = 'text/plain', headers } = {}) {
-		return this.send('POST', { headers: { ...(type === null ? {} : { 'content-type': type }), ...headers }, body });
+		return this.send('POST', {
+			headers: { ...(type === null ? {} : { 'content-type': type }), ...headers },
+			body,
+		});
 	}
 
 	get(params, headers) {
@@ -83,7 +90,10 @@ export class Stream {
 
 	async append(body, options) {
 		const answer = await this.post(body, options);
-		assert.ok([200, 204].includes(answer.status), `append to ${this.name}: ${answer.status} ${answer.text}`);
+		assert.ok(
+			[200, 204].includes(answer.status),
+			`append to ${this.name}: ${answer.status} ${answer.text}`,
+		);
 		return answer.headers['stream-next-offset'];
 	}
 
@@ -98,13 +108,20 @@ export class Stream {
 		const parts = [];
 		for (;;) {
 			const answer = await this.get({ offset });
-			assert.equal(answer.status, 200, `read ${this.name} at ${offset}: ${answer.status} ${answer.text}`);
+			assert.equal(
+				answer.status,
+				200,
+				`read ${this.name} at ${offset}: ${answer.status} ${answer.text}`,
+			);
 			parts.push(answer);
 			const next = answer.headers['stream-next-offset'];
 			if (answer.headers['stream-up-to-date'] === 'true')
 				return {
-					body: Buffer.concat(parts.map((part) => part.body)), next, parts,
-					values: () => parts.flatMap((part) => part.json()), closed: answer.headers['stream-closed'] === 'true',
+					body: Buffer.concat(parts.map((part) => part.body)),
+					next,
+					parts,
+					values: () => parts.flatMap((part) => part.json()),
+					closed: answer.headers['stream-closed'] === 'true',
 				};
 			assert.ok(next > offset || offset === '-1', `no progress at ${offset}`);
 			offset = next;
@@ -112,32 +129,51 @@ export class Stream {
 	}
 
 	gone(status = 404) {
-		return until(`${status} for ${this.name}`, async () => (await this.head()).status === status, { step: 100 });
+		return until(`${status} for ${this.name}`, async () => (await this.head()).status === status, {
+			step: 100,
+		});
 	}
 }
 
-export const producer = (id, epoch, seq) => ({ 'producer-id': id, 'producer-epoch': String(epoch), 'producer-seq': String(seq) });
+export const producer = (id, epoch, seq) => ({
+	'producer-id': id,
+	'producer-epoch': String(epoch),
+	'producer-seq': String(seq),
+});
 export const CLOSE = { 'stream-closed': 'true' };
 export const forkOf = (source, extra) => ({ 'stream-forked-from': source.path, ...extra });
 
-// define(door, it): door.stream(hint) names a stream, door.client and door.server as they are. Options as for startServer, plus
-// vias and concurrency.
+// define(door, it): door.stream(hint) names a stream, door.client and door.server as they are. Options as for
+// startServer, plus vias and concurrency.
 export function overBothVersions(title, { vias = ['HTTP/1.1', 'h2c'], concurrency = 6, ...options }, define) {
 	describe(title, () => {
 		const door = { server: null };
 		before(async () => (door.server = await startServer(options)));
 		after(() => door.server?.stop());
-		for (const via of vias) describe(`over ${via}`, { concurrency }, () => {
-			const mine = {
-				via,
-				get server() { return door.server; },
-				get url() { return via === 'h2c' ? door.server.h2url ?? door.server.url : door.server.url; },
-				get client() { return (this.current ??= connect(via, this.url)); },
-				connect(more) { return connect(via, this.url, more); },
-				stream(hint) { return new Stream(this.client, freshName(hint)); },
-			};
-			after(() => mine.current?.close());
-			define(mine, it);
-		});
+		for (const via of vias)
+			describe(`over ${via}`, { concurrency }, () => {
+				const mine = {
+					via,
+					get server() {
+						return door.server;
+					},
+					get url() {
+						return via === 'h2c'
+							? (door.server.h2url ?? door.server.url)
+							: door.server.url;
+					},
+					get client() {
+						return (this.current ??= connect(via, this.url));
+					},
+					connect(more) {
+						return connect(via, this.url, more);
+					},
+					stream(hint) {
+						return new Stream(this.client, freshName(hint));
+					},
+				};
+				after(() => mine.current?.close());
+				define(mine, it);
+			});
 	});
 }

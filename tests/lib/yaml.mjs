@@ -10,13 +10,18 @@ function scalar(value) {
 
 function lines(value, indent) {
 	const pad = ' '.repeat(indent);
-	const entries = Array.isArray(value) ? value.map((item) => ['-', item]) :
-		Object.entries(value).filter(([, item]) => item !== undefined).map(([key, item]) => [`${key}:`, item]);
+	const entries = Array.isArray(value)
+		? value.map((item) => ['-', item])
+		: Object.entries(value)
+				.filter(([, item]) => item !== undefined)
+				.map(([key, item]) => [`${key}:`, item]);
 	return entries.flatMap(([head, item]) => {
 		if (item === null || typeof item !== 'object') return [`${pad}${head} ${scalar(item)}`];
 		const inner = lines(item, indent + 2);
 		if (inner.length === 0) return [`${pad}${head} ${Array.isArray(item) ? '[]' : '{}'}`];
-		return head === '-' ? [`${pad}- ${inner[0].slice(indent + 2)}`, ...inner.slice(1)] : [`${pad}${head}`, ...inner];
+		return head === '-'
+			? [`${pad}- ${inner[0].slice(indent + 2)}`, ...inner.slice(1)]
+			: [`${pad}${head}`, ...inner];
 	});
 }
 

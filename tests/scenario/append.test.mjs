@@ -1,7 +1,18 @@
 // Appending: section 7, and rows 4, 9, 10 of section 24 of the protocol digest.
 
 import assert from 'node:assert/strict';
-import { DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, RST_STREAM, SETTINGS, frame, frames, requestHeaders } from '../lib/h2raw.mjs';
+import {
+	DATA,
+	END_HEADERS,
+	END_STREAM,
+	HEADERS,
+	PREFACE,
+	RST_STREAM,
+	SETTINGS,
+	frame,
+	frames,
+	requestHeaders,
+} from '../lib/h2raw.mjs';
 import { Raw } from '../lib/raw.mjs';
 import { CLOSE, JSON_TYPE, ours, oursIf, overBothVersions, producer } from '../lib/streams.mjs';
 import { until } from '../lib/wait.mjs';
@@ -63,7 +74,11 @@ overBothVersions('append', {}, (door, it) => {
 	it('any other value of Stream-Closed appends and leaves the stream open (24 #1)', async () => {
 		const s = await door.stream().create();
 		for (const value of ['false', '1', 'true,true', 'closed'])
-			assert.equal((await s.post('x', { headers: { 'stream-closed': value } })).headers['stream-closed'], undefined, value);
+			assert.equal(
+				(await s.post('x', { headers: { 'stream-closed': value } })).headers['stream-closed'],
+				undefined,
+				value,
+			);
 		assert.equal((await s.head()).headers['stream-closed'], undefined);
 	});
 
@@ -75,11 +90,23 @@ overBothVersions('append', {}, (door, it) => {
 	});
 
 	it('Stream-Seq compares bytes and must grow', async () => {
-		const cases = [['2', '10', 409], ['09', '10', 204], ['A', 'a', 204], ['a', 'A', 409], ['a', 'a', 409], ['a', 'aa', 204], ['1', '01', 409]];
+		const cases = [
+			['2', '10', 409],
+			['09', '10', 204],
+			['A', 'a', 204],
+			['a', 'A', 409],
+			['a', 'a', 409],
+			['a', 'aa', 204],
+			['1', '01', 409],
+		];
 		for (const [first, second, status] of cases) {
 			const s = await door.stream().create();
 			assert.equal((await s.post('1', { headers: { 'stream-seq': first } })).status, 204);
-			assert.equal((await s.post('2', { headers: { 'stream-seq': second } })).status, status, `${first} then ${second}`);
+			assert.equal(
+				(await s.post('2', { headers: { 'stream-seq': second } })).status,
+				status,
+				`${first} then ${second}`,
+			);
 			assert.equal((await s.get()).text, status === 204 ? '12' : '1');
 		}
 	});
@@ -99,10 +126,21 @@ overBothVersions('append', {}, (door, it) => {
 		assert.equal((await s.post('{', { type: JSON_TYPE, headers })).status, 400);
 		assert.equal((await s.post('[]', { type: JSON_TYPE, headers })).status, 400);
 		assert.equal((await s.post('{}', { type: 'text/plain', headers })).status, 409);
-		assert.equal((await s.post('1', { type: JSON_TYPE, headers })).status, 200, 'the same numbers are still free');
-		const conflict = await s.post('2', { type: JSON_TYPE, headers: { ...producer('p', 0, 1), 'stream-seq': 'm' } });
+		assert.equal(
+			(await s.post('1', { type: JSON_TYPE, headers })).status,
+			200,
+			'the same numbers are still free',
+		);
+		const conflict = await s.post('2', {
+			type: JSON_TYPE,
+			headers: { ...producer('p', 0, 1), 'stream-seq': 'm' },
+		});
 		assert.equal(conflict.status, 409);
-		assert.equal((await s.post('2', { type: JSON_TYPE, headers: producer('p', 0, 1) })).status, 200, 'seq 1 was not used up');
+		assert.equal(
+			(await s.post('2', { type: JSON_TYPE, headers: producer('p', 0, 1) })).status,
+			200,
+			'seq 1 was not used up',
+		);
 		assert.deepEqual((await s.get()).json(), [1, 2]);
 	});
 
@@ -118,7 +156,9 @@ overBothVersions('append', {}, (door, it) => {
 		const s = await door.stream().create({ type: 'application/octet-stream' });
 		const block = Buffer.alloc(3 << 20, 0).map((_, at) => (at * 31 + (at >> 8)) & 255);
 		await s.append(block, { type: 'application/octet-stream' });
-		await s.append(pieces(block.subarray(0, 700_001), block.subarray(700_001)), { type: 'application/octet-stream' });
+		await s.append(pieces(block.subarray(0, 700_001), block.subarray(700_001)), {
+			type: 'application/octet-stream',
+		});
 		const all = await s.readAll();
 		assert.ok(all.body.equals(Buffer.concat([block, block])));
 	});
@@ -139,11 +179,20 @@ overBothVersions('append', {}, (door, it) => {
 			await new Promise((done) => setImmediate(done));
 			throw new Error('cut');
 		}
-		await assert.rejects(client.request('POST', s.path, { headers: { 'content-type': 'text/plain', ...producer('p', 0, 0) }, body: broken() }));
+		await assert.rejects(
+			client.request('POST', s.path, {
+				headers: { 'content-type': 'text/plain', ...producer('p', 0, 0) },
+				body: broken(),
+			}),
+		);
 		client.close();
 		await s.append('after;');
 		assert.equal((await s.get()).text, 'before;after;');
-		assert.equal((await s.post('whole;', { headers: producer('p', 0, 0) })).status, 200, 'the cut request used no number');
+		assert.equal(
+			(await s.post('whole;', { headers: producer('p', 0, 0) })).status,
+			200,
+			'the cut request used no number',
+		);
 	});
 
 	it('concurrent appends each get an offset of their own and all are kept', async () => {
@@ -186,7 +235,9 @@ overBothVersions('append on the wire', { vias: ['HTTP/1.1'] }, (door, it) => {
 	it('a chunked body with extensions and trailers is one append (24 #10)', async () => {
 		const s = await door.stream().create();
 		const raw = new Raw(door.server.url);
-		await raw.send(`${head(s, 'Transfer-Encoding: chunked\r\n')}5;a=b\r\nhello\r\n1\r\n!\r\n0\r\nX-Sum: 1\r\n\r\n`);
+		await raw.send(
+			`${head(s, 'Transfer-Encoding: chunked\r\n')}5;a=b\r\nhello\r\n1\r\n!\r\n0\r\nX-Sum: 1\r\n\r\n`,
+		);
 		assert.equal(await raw.status(), 204);
 		raw.close();
 		assert.equal((await s.get()).text, 'hello!');
@@ -215,35 +266,69 @@ overBothVersions('append on the wire', { vias: ['HTTP/1.1'] }, (door, it) => {
 		const s = await door.stream().create();
 		const raw = new Raw(door.server.url);
 		const count = 50;
-		await raw.send(Array.from({ length: count }, (_, n) => `${head(s, 'Content-Length: 3\r\n')}${String(n).padStart(3, '0')}`).join(''));
+		await raw.send(
+			Array.from(
+				{ length: count },
+				(_, n) => `${head(s, 'Content-Length: 3\r\n')}${String(n).padStart(3, '0')}`,
+			).join(''),
+		);
 		await raw.until((text) => text.split('HTTP/1.1 204').length === count + 1, `${count} answers`);
 		raw.close();
-		assert.equal((await s.get()).text, Array.from({ length: count }, (_, n) => String(n).padStart(3, '0')).join(''));
+		assert.equal(
+			(await s.get()).text,
+			Array.from({ length: count }, (_, n) => String(n).padStart(3, '0')).join(''),
+		);
 		const offsets = [...raw.text.matchAll(/stream-next-offset: (\S+)/gi)].map((match) => match[1]);
 		assert.deepEqual(offsets, [...offsets].sort());
 	});
 });
 
 overBothVersions('append over HTTP/2', { vias: ['h2c'] }, (door, it) => {
-	it('a stream reset in the middle of a body appends nothing, and the connection lives on (24 #33)', ours, async () => {
-		const s = await door.stream().create();
-		const raw = new Raw(door.server.url);
-		const type = { 'content-type': 'text/plain' };
-		const send = (...list) => raw.send(Buffer.concat(list).toString('latin1'));
-		const answered = (stream) => raw.until((text) => frames(text).some((each) => each.type === HEADERS && each.stream === stream), 'an answer');
-		await send(PREFACE, frame(SETTINGS, 0, 0), frame(HEADERS, END_HEADERS, 1, requestHeaders('POST', s.path, type)), frame(DATA, 0, 1, Buffer.from('half')));
-		await send(frame(RST_STREAM, 0, 1, Buffer.from([0, 0, 0, 8])));
-		await send(frame(HEADERS, END_HEADERS, 3, requestHeaders('POST', s.path, type)), frame(DATA, END_STREAM, 3, Buffer.from('whole')));
-		await answered(3);
-		assert.equal((await s.get()).text, 'whole');
-		raw.close();
-	});
+	it(
+		'a stream reset in the middle of a body appends nothing, and the connection lives on (24 #33)',
+		ours,
+		async () => {
+			const s = await door.stream().create();
+			const raw = new Raw(door.server.url);
+			const type = { 'content-type': 'text/plain' };
+			const send = (...list) => raw.send(Buffer.concat(list).toString('latin1'));
+			const answered = (stream) =>
+				raw.until(
+					(text) =>
+						frames(text).some(
+							(each) => each.type === HEADERS && each.stream === stream,
+						),
+					'an answer',
+				);
+			await send(
+				PREFACE,
+				frame(SETTINGS, 0, 0),
+				frame(HEADERS, END_HEADERS, 1, requestHeaders('POST', s.path, type)),
+				frame(DATA, 0, 1, Buffer.from('half')),
+			);
+			await send(frame(RST_STREAM, 0, 1, Buffer.from([0, 0, 0, 8])));
+			await send(
+				frame(HEADERS, END_HEADERS, 3, requestHeaders('POST', s.path, type)),
+				frame(DATA, END_STREAM, 3, Buffer.from('whole')),
+			);
+			await answered(3);
+			assert.equal((await s.get()).text, 'whole');
+			raw.close();
+		},
+	);
 
 	it('a body that does not match its content-length appends nothing (24 #33)', async () => {
 		const s = await door.stream().create();
 		const client = door.connect();
-		const answer = await client.request('POST', s.path, { headers: { 'content-type': 'text/plain', 'content-length': '10' }, body: 'four' })
-			.then((got) => got.status, () => 'reset');
+		const answer = await client
+			.request('POST', s.path, {
+				headers: { 'content-type': 'text/plain', 'content-length': '10' },
+				body: 'four',
+			})
+			.then(
+				(got) => got.status,
+				() => 'reset',
+			);
 		assert.ok(answer === 'reset' || answer === 400, String(answer));
 		client.close();
 		await s.append('x');
@@ -252,9 +337,14 @@ overBothVersions('append over HTTP/2', { vias: ['h2c'] }, (door, it) => {
 
 	it('trailers behind a body do not disturb the append (24 #33)', async () => {
 		const s = await door.stream().create();
-		const stream = door.client.session.request({ ':method': 'POST', ':path': s.path, 'content-type': 'text/plain' }, { waitForTrailers: true });
+		const stream = door.client.session.request(
+			{ ':method': 'POST', ':path': s.path, 'content-type': 'text/plain' },
+			{ waitForTrailers: true },
+		);
 		stream.on('wantTrailers', () => stream.sendTrailers({ 'x-sum': '1' }));
-		const status = new Promise((done, fail) => stream.once('response', (headers) => done(headers[':status'])).once('error', fail));
+		const status = new Promise((done, fail) =>
+			stream.once('response', (headers) => done(headers[':status'])).once('error', fail),
+		);
 		stream.end('with trailers');
 		stream.resume();
 		assert.equal(await status, 204);
@@ -265,14 +355,25 @@ overBothVersions('append over HTTP/2', { vias: ['h2c'] }, (door, it) => {
 		const s = await door.stream().create({ body: 'data' });
 		const type = { 'content-type': 'text/plain' };
 		const raw = new Raw(door.server.url);
-		await raw.send(Buffer.concat([
-			PREFACE, frame(SETTINGS, 0, 0), frame(HEADERS, END_HEADERS | END_STREAM, 1, requestHeaders('HEAD', s.path)),
-			frame(HEADERS, END_HEADERS, 3, requestHeaders('POST', s.path, type)), frame(DATA, END_STREAM, 3, Buffer.from('x')),
-			frame(HEADERS, END_HEADERS | END_STREAM, 5, requestHeaders('GET', s.path, { 'if-none-match': '*' })),
-		]).toString('latin1'));
+		await raw.send(
+			Buffer.concat([
+				PREFACE,
+				frame(SETTINGS, 0, 0),
+				frame(HEADERS, END_HEADERS | END_STREAM, 1, requestHeaders('HEAD', s.path)),
+				frame(HEADERS, END_HEADERS, 3, requestHeaders('POST', s.path, type)),
+				frame(DATA, END_STREAM, 3, Buffer.from('x')),
+				frame(
+					HEADERS,
+					END_HEADERS | END_STREAM,
+					5,
+					requestHeaders('GET', s.path, { 'if-none-match': '*' }),
+				),
+			]).toString('latin1'),
+		);
 		const headers = (text) => frames(text).filter((each) => each.type === HEADERS);
 		await raw.until((text) => headers(text).length === 3, 'three answers');
-		for (const each of headers(raw.text)) assert.ok(each.flags & END_STREAM, `stream ${each.stream}: END_STREAM is on the headers`);
+		for (const each of headers(raw.text))
+			assert.ok(each.flags & END_STREAM, `stream ${each.stream}: END_STREAM is on the headers`);
 		assert.ok(!frames(raw.text).some((each) => each.type === DATA));
 		raw.close();
 	});
@@ -281,6 +382,9 @@ overBothVersions('append over HTTP/2', { vias: ['h2c'] }, (door, it) => {
 		const s = await door.stream().create({ type: JSON_TYPE });
 		await Promise.all(Array.from({ length: 400 }, (_, n) => s.append(String(n), { type: JSON_TYPE })));
 		const values = await until('all', async () => (await s.readAll()).values());
-		assert.deepEqual(values.sort((a, b) => a - b), Array.from({ length: 400 }, (_, n) => n));
+		assert.deepEqual(
+			values.sort((a, b) => a - b),
+			Array.from({ length: 400 }, (_, n) => n),
+		);
 	});
 });

@@ -8,7 +8,10 @@ const closeWith = (s, body = '', type) => s.append(body, { type, headers: CLOSE 
 
 overBothVersions('closing', {}, (door, it) => {
 	it('a catch-up read at the tail of a closed stream is 200, empty, closed and up to date', async () => {
-		for (const [type, body, empty] of [['text/plain', 'x', ''], [JSON_TYPE, '1', '[]']]) {
+		for (const [type, body, empty] of [
+			['text/plain', 'x', ''],
+			[JSON_TYPE, '1', '[]'],
+		]) {
 			const s = await door.stream().create({ type, body });
 			await closeWith(s);
 			const tail = await s.tail();
@@ -80,16 +83,24 @@ overBothVersions('closing', {}, (door, it) => {
 		assert.equal(events.at(-1).control.streamNextOffset, await s.tail());
 	});
 
-	it('SSE at now or at the tail of a closed stream: one control that says closed and up to date (24 #18)', ours, async () => {
-		const s = await door.stream().create({ body: 'a' });
-		await closeWith(s);
-		const tail = await s.tail();
-		for (const offset of ['now', tail]) {
-			const events = await (await s.sse(offset)).rest();
-			assert.equal(events.length, 1);
-			assert.deepEqual(events[0].control, { streamNextOffset: tail, upToDate: true, streamClosed: true });
-		}
-	});
+	it(
+		'SSE at now or at the tail of a closed stream: one control that says closed and up to date (24 #18)',
+		ours,
+		async () => {
+			const s = await door.stream().create({ body: 'a' });
+			await closeWith(s);
+			const tail = await s.tail();
+			for (const offset of ['now', tail]) {
+				const events = await (await s.sse(offset)).rest();
+				assert.equal(events.length, 1);
+				assert.deepEqual(events[0].control, {
+					streamNextOffset: tail,
+					upToDate: true,
+					streamClosed: true,
+				});
+			}
+		},
+	);
 
 	it('open SSE readers see a close, and an append-and-close with its data, and end', async () => {
 		for (const last of ['', 'last']) {
@@ -110,8 +121,10 @@ overBothVersions('closing', {}, (door, it) => {
 		await closeWith(s);
 		const tail = await s.tail();
 		const refused = [
-			await s.post('x', { type: 'text/plain' }), await s.post('{', { type: JSON_TYPE }),
-			await s.post('3', { type: JSON_TYPE, headers: { 'stream-seq': 'a' } }), await s.post('3', { type: JSON_TYPE, headers: CLOSE }),
+			await s.post('x', { type: 'text/plain' }),
+			await s.post('{', { type: JSON_TYPE }),
+			await s.post('3', { type: JSON_TYPE, headers: { 'stream-seq': 'a' } }),
+			await s.post('3', { type: JSON_TYPE, headers: CLOSE }),
 		];
 		for (const [at, answer] of refused.entries()) {
 			assert.equal(answer.status, 409, `case ${at}`);
@@ -145,7 +158,10 @@ overBothVersions('closing', {}, (door, it) => {
 			await Promise.all(appends);
 			assert.equal((await s.head()).headers['stream-closed'], 'true');
 			assert.equal((await s.post('x', { type: JSON_TYPE })).status, 409);
-			assert.deepEqual((await s.get()).json().sort((a, b) => a - b), acked.sort((a, b) => a - b));
+			assert.deepEqual(
+				(await s.get()).json().sort((a, b) => a - b),
+				acked.sort((a, b) => a - b),
+			);
 		}
 	});
 

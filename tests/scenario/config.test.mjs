@@ -1,5 +1,5 @@
-// The configuration file: everything wrong with it is said at once, each with file, line and column; what is right is accepted
-// and can be printed.
+// The configuration file: everything wrong with it is said at once, each with file, line and column; what is right is
+// accepted and can be printed.
 
 import assert from 'node:assert/strict';
 import { existsSync, writeFileSync } from 'node:fs';
@@ -12,7 +12,8 @@ const GOOD = toYaml(baseConfig());
 const frontend = (rest) => `data_dir: temporary\nfrontends:\n  - name: a\n    listen: [127.0.0.1:0]\n${rest}`;
 const PLUGINS = '    plugins: [{ plugin: streams }]\n';
 
-let folder, counter = 0;
+let folder,
+	counter = 0;
 before(() => (folder = temporary()));
 
 async function check(text) {
@@ -26,28 +27,58 @@ async function check(text) {
 const BROKEN = [
 	['an unknown key suggests the nearest', `${GOOD}limit:\n  body: 1M\n`, 11, 1, /limit.*limits/],
 	['an unknown key inside a section', `${GOOD}limits:\n  bodi: 1M\n`, 12, 3, /bodi.*body/],
-	['an unknown key of a plugin', GOOD.replace('long_poll_timeout', 'long_pol_timeout'), 10, 9, /long_pol_timeout.*long_poll_timeout/],
+	[
+		'an unknown key of a plugin',
+		GOOD.replace('long_poll_timeout', 'long_pol_timeout'),
+		10,
+		9,
+		/long_pol_timeout.*long_poll_timeout/,
+	],
 	['a duration without sense', GOOD.replace('2s', 'soon'), 10, 28, /long_poll_timeout.*duration.*"soon"/],
 	['a size without sense', `${GOOD}limits:\n  body: large\n`, 12, 9, /body.*size.*"large"/],
 	['a number without sense', GOOD.replace('workers: 2', 'workers: two'), 6, 14, /workers.*"two"/],
 	['a number out of range', GOOD.replace('workers: 2', 'workers: 65'), 6, 14, /workers.*64/],
 	['a number beyond 64 bits', GOOD.replace('workers: 2', 'workers: 99999999999999999999999'), 6, 14, /workers/],
-	['an unknown word of a list', `${GOOD}store:\n  synchronous: maybe\n`, 12, 16, /synchronous.*full.*normal.*off/],
+	[
+		'an unknown word of a list',
+		`${GOOD}store:\n  synchronous: maybe\n`,
+		12,
+		16,
+		/synchronous.*full.*normal.*off/,
+	],
 	['a map where a scalar belongs', `${GOOD}log:\n  level: { a: b }\n`, 12, 10, /level/],
 	['a scalar where a map belongs', `${GOOD}limits: 5\n`, 11, 9, /limits/],
 	['a scalar where a list belongs', 'data_dir: temporary\nfrontends: none\n', 2, 12, /frontends.*list/],
 	['a listener without a port', GOOD.replace('127.0.0.1:0', 'localhost'), 5, 9, /listen/],
 	['a listener with a bad port', GOOD.replace('127.0.0.1:0', '127.0.0.1:70000'), 5, 9, /listen|port/],
 	['a key twice', `${GOOD}data_dir: elsewhere\n`, 11, 1, /data_dir/],
-	['a frontend without a name', 'data_dir: temporary\nfrontends:\n  - listen: [127.0.0.1:0]\n    plugins: [{ plugin: streams }]\n', 3, 5, /name/],
+	[
+		'a frontend without a name',
+		'data_dir: temporary\nfrontends:\n  - listen: [127.0.0.1:0]\n    plugins: [{ plugin: streams }]\n',
+		3,
+		5,
+		/name/,
+	],
 	['a frontend without plugins', frontend(''), 3, 5, /plugins/],
 	['a plugin without its name', frontend('    plugins: [{ mount: /x }]\n'), 5, 15, /plugin/],
-	['two frontends of one name', `${frontend(PLUGINS)}  - name: a\n    listen: [127.0.0.1:0]\n${PLUGINS}`, 6, 11, /name.*"a"/],
+	[
+		'two frontends of one name',
+		`${frontend(PLUGINS)}  - name: a\n    listen: [127.0.0.1:0]\n${PLUGINS}`,
+		6,
+		11,
+		/name.*"a"/,
+	],
 	['access rules that do not exist yet', `${GOOD}auth:\n  mode: tokens\n`, 12, 9, /mode.*not available/],
 	['everybody let in from other machines', GOOD.replace('127.0.0.1:0', '0.0.0.0:0'), 5, 9, /insecure/],
 	['broken YAML: an open bracket', `${GOOD}limits: [1,\n`, null, null, /./],
 	['broken YAML: a tab for indentation', `${GOOD}limits:\n\tbody: 1M\n`, 12, null, /./],
-	['broken YAML: bad UTF-8', Buffer.concat([Buffer.from(GOOD), Buffer.from('log: { level: "\xff" }\n', 'latin1')]), null, null, /./],
+	[
+		'broken YAML: bad UTF-8',
+		Buffer.concat([Buffer.from(GOOD), Buffer.from('log: { level: "\xff" }\n', 'latin1')]),
+		null,
+		null,
+		/./,
+	],
 	['broken YAML: an unknown alias', `${GOOD}limits: *nowhere\n`, 11, null, /./],
 	['an empty file', '', 1, 1, /empty/],
 	['a list as the whole file', '- a\n- b\n', 1, 1, /./],
@@ -62,18 +93,31 @@ describe('broken configuration', { concurrency: 4 }, () => {
 			const place = new RegExp(`${result.file}:${line ?? '\\d+'}:${column ?? '\\d+'}: (.*)`);
 			const found = result.text.split('\n').filter((each) => place.test(each));
 			assert.ok(found.length > 0, `no message at ${line}:${column} in\n${result.text}`);
-			assert.ok(found.some((each) => says.test(each)), `${says} in\n${result.text}`);
+			assert.ok(
+				found.some((each) => says.test(each)),
+				`${says} in\n${result.text}`,
+			);
 		});
 
 	it('all errors are reported at once, in the order of the file', async () => {
-		const text = GOOD.replace('workers: 2', 'workers: two').replace('2s', 'soon').concat('limits:\n  body: large\n  bodi: 1\nnonsense: 1\n');
+		const text = GOOD.replace('workers: 2', 'workers: two')
+			.replace('2s', 'soon')
+			.concat('limits:\n  body: large\n  bodi: 1\nnonsense: 1\n');
 		const result = await check(text);
-		const lines = result.text.split('\n').filter((each) => each.includes(`${result.file}:`)).map((each) => Number(/yaml:(\d+):/.exec(each)[1]));
+		const lines = result.text
+			.split('\n')
+			.filter((each) => each.includes(`${result.file}:`))
+			.map((each) => Number(/yaml:(\d+):/.exec(each)[1]));
 		assert.deepEqual(lines, [6, 10, 12, 13, 14], result.text);
 	});
 
 	it('nesting without end and endless scalars are errors, not crashes', async () => {
-		for (const text of ['['.repeat(100_000), '{a: '.repeat(50_000), `data_dir: ${'x'.repeat(10_000_000)}\n`, '- '.repeat(20_000)]) {
+		for (const text of [
+			'['.repeat(100_000),
+			'{a: '.repeat(50_000),
+			`data_dir: ${'x'.repeat(10_000_000)}\n`,
+			'- '.repeat(20_000),
+		]) {
 			const result = await check(text);
 			assert.equal(result.code, 1, `${result.signal} ${result.text.slice(0, 500)}`);
 		}
@@ -92,7 +136,13 @@ describe('good configuration', { concurrency: 4 }, () => {
 		writeFileSync(file, GOOD);
 		const first = await runSluiced(['--print-config', '-c', file]);
 		assert.equal(first.code, 0, first.err);
-		for (const pattern of [/synchronous: "?full/, /long_poll_timeout: "?2s/, /sse_lifetime:/, /drain_timeout:/, /mount: "?\/v1\/stream/])
+		for (const pattern of [
+			/synchronous: "?full/,
+			/long_poll_timeout: "?2s/,
+			/sse_lifetime:/,
+			/drain_timeout:/,
+			/mount: "?\/v1\/stream/,
+		])
 			assert.match(first.out, pattern);
 		writeFileSync(file, first.out);
 		const second = await runSluiced(['--print-config', '-c', file]);

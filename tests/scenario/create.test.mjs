@@ -18,7 +18,9 @@ overBothVersions('create', {}, (door, it) => {
 
 	it('Location honours X-Forwarded-Proto and X-Forwarded-Host', ours, async () => {
 		const s = door.stream();
-		const made = await s.put({ headers: { 'x-forwarded-proto': 'https', 'x-forwarded-host': 'streams.example.org' } });
+		const made = await s.put({
+			headers: { 'x-forwarded-proto': 'https', 'x-forwarded-host': 'streams.example.org' },
+		});
 		assert.equal(made.headers.location, `https://streams.example.org${s.path}`);
 	});
 
@@ -58,9 +60,13 @@ overBothVersions('create', {}, (door, it) => {
 		const at = new Date(Date.now() + 3600_000).toISOString();
 		const later = new Date(Date.now() + 7200_000).toISOString();
 		const cases = [
-			[{}, { 'stream-ttl': '60' }], [{ 'stream-ttl': '60' }, {}], [{ 'stream-ttl': '60' }, { 'stream-ttl': '61' }],
-			[{ 'stream-expires-at': at }, { 'stream-expires-at': later }], [{ 'stream-expires-at': at }, {}],
-			[{}, CLOSE], [CLOSE, {}],
+			[{}, { 'stream-ttl': '60' }],
+			[{ 'stream-ttl': '60' }, {}],
+			[{ 'stream-ttl': '60' }, { 'stream-ttl': '61' }],
+			[{ 'stream-expires-at': at }, { 'stream-expires-at': later }],
+			[{ 'stream-expires-at': at }, {}],
+			[{}, CLOSE],
+			[CLOSE, {}],
 		];
 		for (const [first, second] of cases) {
 			const s = await door.stream().create({ headers: first });
@@ -71,7 +77,10 @@ overBothVersions('create', {}, (door, it) => {
 
 	it('Expires-At is compared as an instant, not as text', ours, async () => {
 		const s = await door.stream().create({ headers: { 'stream-expires-at': '2099-01-01T00:00:00Z' } });
-		assert.equal((await s.put({ headers: { 'stream-expires-at': '2099-01-01T01:00:00.000+01:00' } })).status, 200);
+		assert.equal(
+			(await s.put({ headers: { 'stream-expires-at': '2099-01-01T01:00:00.000+01:00' } })).status,
+			200,
+		);
 		assert.equal((await s.put({ headers: { 'stream-expires-at': '2099-01-01T00:00:01Z' } })).status, 409);
 	});
 
@@ -124,20 +133,39 @@ overBothVersions('create', {}, (door, it) => {
 		}
 	});
 
-	for (const at of ['tomorrow', '2099-01-01', '2099-01-01 00:00:00', '2099-13-01T00:00:00Z', '2099-02-30T00:00:00Z',
-		'2099-01-01T24:00:00Z', '2099-01-01T00:00:00', 'Thu, 01 Jan 2099 00:00:00 GMT', '4070908800', '2099-01-01T00:00:00+25:00'])
+	for (const at of [
+		'tomorrow',
+		'2099-01-01',
+		'2099-01-01 00:00:00',
+		'2099-13-01T00:00:00Z',
+		'2099-02-30T00:00:00Z',
+		'2099-01-01T24:00:00Z',
+		'2099-01-01T00:00:00',
+		'Thu, 01 Jan 2099 00:00:00 GMT',
+		'4070908800',
+		'2099-01-01T00:00:00+25:00',
+	])
 		it(`Stream-Expires-At ${at} is not RFC 3339: 400 and nothing created (24 #3)`, ours, async () => {
 			const s = door.stream();
 			assert.equal((await s.put({ headers: { 'stream-expires-at': at } })).status, 400);
 			assert.equal((await s.head()).status, 404);
 		});
 
-	for (const at of ['2099-01-01T00:00:00Z', '2099-01-01T00:00:00.123456789Z', '2099-01-01T00:00:00-08:00', '2099-01-01t00:00:00z'])
-		it(`Stream-Expires-At ${at} is accepted and HEAD repeats the instant`, oursIf(at.includes('t')), async () => {
-			const s = await door.stream().create({ headers: { 'stream-expires-at': at } });
-			const seen = (await s.head()).headers['stream-expires-at'];
-			assert.equal(new Date(seen).getTime(), new Date(at.toUpperCase()).getTime());
-		});
+	for (const at of [
+		'2099-01-01T00:00:00Z',
+		'2099-01-01T00:00:00.123456789Z',
+		'2099-01-01T00:00:00-08:00',
+		'2099-01-01t00:00:00z',
+	])
+		it(
+			`Stream-Expires-At ${at} is accepted and HEAD repeats the instant`,
+			oursIf(at.includes('t')),
+			async () => {
+				const s = await door.stream().create({ headers: { 'stream-expires-at': at } });
+				const seen = (await s.head()).headers['stream-expires-at'];
+				assert.equal(new Date(seen).getTime(), new Date(at.toUpperCase()).getTime());
+			},
+		);
 
 	it('TTL together with Expires-At is 400', async () => {
 		const s = door.stream();
@@ -146,15 +174,24 @@ overBothVersions('create', {}, (door, it) => {
 		assert.equal((await s.head()).status, 404);
 	});
 
-	it('TTL 0 and a past Expires-At are accepted or refused, never a 5xx, and leave nothing to read (24 #2)', ours, async () => {
-		const zero = door.stream();
-		assert.equal((await zero.put({ headers: { 'stream-ttl': '0' } })).status, 201);
-		assert.equal((await zero.head()).status, 404);
-		assert.equal((await zero.put()).status, 201, 'the name is free again');
-		const past = door.stream();
-		assert.ok([201, 400].includes((await past.put({ headers: { 'stream-expires-at': '2001-01-01T00:00:00Z' } })).status));
-		assert.equal((await past.head()).status, 404);
-	});
+	it(
+		'TTL 0 and a past Expires-At are accepted or refused, never a 5xx, and leave nothing to read (24 #2)',
+		ours,
+		async () => {
+			const zero = door.stream();
+			assert.equal((await zero.put({ headers: { 'stream-ttl': '0' } })).status, 201);
+			assert.equal((await zero.head()).status, 404);
+			assert.equal((await zero.put()).status, 201, 'the name is free again');
+			const past = door.stream();
+			assert.ok(
+				[201, 400].includes(
+					(await past.put({ headers: { 'stream-expires-at': '2001-01-01T00:00:00Z' } }))
+						.status,
+				),
+			);
+			assert.equal((await past.head()).status, 404);
+		},
+	);
 
 	it('HEAD shows the configured TTL, not what is left of it', async () => {
 		const s = await door.stream().create({ headers: { 'stream-ttl': '3600' } });
@@ -172,7 +209,9 @@ overBothVersions('create', {}, (door, it) => {
 
 	it('of concurrent creates of one name exactly one is 201 (24 #5)', async () => {
 		const s = door.stream();
-		const answers = await Promise.all(Array.from({ length: 24 }, (_, n) => s.put({ body: `writer ${n};` })));
+		const answers = await Promise.all(
+			Array.from({ length: 24 }, (_, n) => s.put({ body: `writer ${n};` })),
+		);
 		assert.equal(answers.filter((answer) => answer.status === 201).length, 1);
 		assert.equal(answers.filter((answer) => answer.status === 200).length, 23);
 		assert.match((await s.get()).text, /^writer \d+;$/);
@@ -180,14 +219,22 @@ overBothVersions('create', {}, (door, it) => {
 
 	it('of concurrent different creates one wins and the others are 409', async () => {
 		const s = door.stream();
-		const answers = await Promise.all(Array.from({ length: 12 }, (_, n) => s.put({ headers: { 'stream-ttl': String(1000 + n) } })));
+		const answers = await Promise.all(
+			Array.from({ length: 12 }, (_, n) => s.put({ headers: { 'stream-ttl': String(1000 + n) } })),
+		);
 		assert.equal(answers.filter((answer) => answer.status === 201).length, 1);
 		assert.equal(answers.filter((answer) => answer.status === 409).length, 11);
 	});
 
 	it('the initial body may come in pieces of unknown length', async () => {
 		const s = door.stream();
-		const made = await s.put({ body: (async function* () { yield 'a'; yield 'b'; yield 'c'; })() });
+		const made = await s.put({
+			body: (async function* () {
+				yield 'a';
+				yield 'b';
+				yield 'c';
+			})(),
+		});
 		assert.equal(made.status, 201);
 		assert.equal((await s.get()).text, 'abc');
 	});
@@ -195,16 +242,24 @@ overBothVersions('create', {}, (door, it) => {
 	for (const name of ['stream-ttl', 'stream-closed', 'stream-forked-from'])
 		it(`${name} given twice with different values is 400`, ours, async () => {
 			const s = door.stream();
-			const values = { 'stream-ttl': ['60', '61'], 'stream-closed': ['true', 'false'], 'stream-forked-from': ['/v1/stream/a', '/v1/stream/b'] };
+			const values = {
+				'stream-ttl': ['60', '61'],
+				'stream-closed': ['true', 'false'],
+				'stream-forked-from': ['/v1/stream/a', '/v1/stream/b'],
+			};
 			assert.equal((await s.put({ headers: { [name]: values[name] } })).status, 400);
 			assert.equal((await s.head()).status, 404);
 		});
 
 	it('a create never renews the TTL of what exists, and HEAD neither: the stream expires', async () => {
 		const s = await door.stream().create({ headers: { 'stream-ttl': '2' } });
-		await until('a create that finds the name free', async () => {
-			await s.head();
-			return (await s.put({ headers: { 'stream-ttl': '2' } })).status === 201;
-		}, { step: 200 });
+		await until(
+			'a create that finds the name free',
+			async () => {
+				await s.head();
+				return (await s.put({ headers: { 'stream-ttl': '2' } })).status === 201;
+			},
+			{ step: 200 },
+		);
 	});
 });

@@ -41,7 +41,9 @@ describe('drain', { concurrency: 3 }, () => {
 		const client = connect('HTTP/1.1', daemon.url);
 		const s = await new Stream(client, freshName()).create();
 		const raw = new Raw(daemon.url);
-		await raw.send(`POST ${s.path} HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n`);
+		await raw.send(
+			`POST ${s.path} HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n`,
+		);
 		await raw.until(/100 Continue\r\n\r\n/i);
 		raw.text = '';
 		await raw.send('hello');
@@ -60,7 +62,10 @@ describe('drain', { concurrency: 3 }, () => {
 	});
 
 	it('idle connections, half-sent requests and readers that do not read do not keep it from ending', async () => {
-		const daemon = await startSluice({ config: (config) => (config.limits = { drain_timeout: '2s' }), allow: [/deadline|drain/] });
+		const daemon = await startSluice({
+			config: (config) => (config.limits = { drain_timeout: '2s' }),
+			allow: [/deadline|drain/],
+		});
 		const client = connect('HTTP/1.1', daemon.url);
 		const s = await new Stream(client, freshName()).create({ body: Buffer.alloc(8 << 20, 65) });
 		const idle = new Raw(daemon.url);
@@ -80,13 +85,20 @@ describe('drain', { concurrency: 3 }, () => {
 	it('new connections are refused while the old are finished', async () => {
 		const daemon = await startSluice();
 		const raw = new Raw(daemon.url);
-		await raw.send('POST /v1/stream/x HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n');
+		await raw.send(
+			'POST /v1/stream/x HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n',
+		);
 		await raw.until(/100 Continue\r\n\r\n/i);
 		raw.text = '';
 		daemon.signal('SIGTERM');
 		await daemon.waitLine(/stopping/);
 		const client = connect('HTTP/1.1', daemon.url, { keepAlive: false });
-		await until('refusal', () => client.request('GET', '/').then(() => false, () => true));
+		await until('refusal', () =>
+			client.request('GET', '/').then(
+				() => false,
+				() => true,
+			),
+		);
 		await raw.send('0123456789');
 		assert.equal(await raw.status(), 404);
 		raw.close();

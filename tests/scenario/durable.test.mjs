@@ -25,10 +25,19 @@ const crash = (daemon) => daemon.crash();
 describe('durability', { concurrency: 2 }, () => {
 	const block = Buffer.alloc(900_000, 7);
 
-	const facts = (list, client) => Promise.all(list.map(async (s) => {
-		const { status, headers } = await s.on(client).head();
-		return [status, headers['content-type'], headers['stream-next-offset'], headers['stream-closed'], headers['stream-ttl']];
-	}));
+	const facts = (list, client) =>
+		Promise.all(
+			list.map(async (s) => {
+				const { status, headers } = await s.on(client).head();
+				return [
+					status,
+					headers['content-type'],
+					headers['stream-next-offset'],
+					headers['stream-closed'],
+					headers['stream-ttl'],
+				];
+			}),
+		);
 
 	async function fill(client) {
 		const make = (options) => new Stream(client, freshName()).create(options);
@@ -46,7 +55,10 @@ describe('durability', { concurrency: 2 }, () => {
 		const gone = await make({ body: 'z' });
 		await gone.remove();
 		const json = await make({ type: JSON_TYPE, body: '[1,2,3]' });
-		const cut = await make({ type: null, headers: forkOf(json, { 'stream-fork-offset': ZERO, 'stream-fork-sub-offset': '2' }) });
+		const cut = await make({
+			type: null,
+			headers: forkOf(json, { 'stream-fork-offset': ZERO, 'stream-fork-sub-offset': '2' }),
+		});
 		const all = { plain, large, closed, ttl, soft, fork, gone, json, cut };
 		return { all, before: await facts(Object.values(all), client) };
 	}
@@ -64,13 +76,19 @@ describe('durability', { concurrency: 2 }, () => {
 		assert.equal((await p.post('b', { headers: producer('p', 2, 0) })).status, 204, 'duplicate');
 		assert.equal((await p.post('c', { headers: producer('p', 1, 1) })).status, 403, 'stale');
 		assert.equal((await p.post('c', { headers: { 'stream-seq': 'm' } })).status, 409, 'Stream-Seq');
-		assert.equal((await p.post('c', { headers: { ...producer('p', 2, 1), 'stream-seq': 'n' } })).status, 200);
+		assert.equal(
+			(await p.post('c', { headers: { ...producer('p', 2, 1), 'stream-seq': 'n' } })).status,
+			200,
+		);
 		const again = await of('closed').post('y', { headers: { ...producer('q', 0, 0), ...CLOSE } });
 		assert.equal(again.status, 204, 'the closing tuple');
 		assert.equal((await of('closed').post('y')).status, 409);
 	}
 
-	for (const [how, end] of [['SIGKILL of everything', crash], ['an orderly stop', undefined]])
+	for (const [how, end] of [
+		['SIGKILL of everything', crash],
+		['an orderly stop', undefined],
+	])
 		it(`data, closure, producers, Stream-Seq, TTL, forks and soft-deletes survive ${how}`, async () => {
 			const dataDir = temporary();
 			const made = await session(dataDir, fill, end);
@@ -79,10 +97,14 @@ describe('durability', { concurrency: 2 }, () => {
 
 	it('a TTL is not shortened by a restart, and expiry goes on after it', async () => {
 		const dataDir = temporary();
-		const [short, long] = await session(dataDir, async (client) => [
-			await new Stream(client, freshName()).create({ headers: { 'stream-ttl': '2' } }),
-			await new Stream(client, freshName()).create({ headers: { 'stream-ttl': '600' } }),
-		], crash);
+		const [short, long] = await session(
+			dataDir,
+			async (client) => [
+				await new Stream(client, freshName()).create({ headers: { 'stream-ttl': '2' } }),
+				await new Stream(client, freshName()).create({ headers: { 'stream-ttl': '600' } }),
+			],
+			crash,
+		);
 		await session(dataDir, async (client) => {
 			await short.on(client).gone();
 			assert.equal((await long.on(client).head()).status, 200);
@@ -98,15 +120,29 @@ describe('a data directory that must not be touched', { concurrency: 2 }, () => 
 	};
 	const cases = [
 		['a newer schema', (file) => patch(file, 60, [0, 0, 0x27, 0x0f]), /newer|9999/i],
-		['somebody else\'s database', (file) => patch(file, 68, [1, 2, 3, 4]), /not a sluice|application|another program|belongs/i],
-		['no database', (file) => writeFileSync(file, 'This is not a database. '.repeat(500)), /not a database/i],
-		['a damaged beginning', (file) => patch(file, 100, Buffer.alloc(300, 0xa5)), /malformed|corrupt|damaged/i],
+		[
+			"somebody else's database",
+			(file) => patch(file, 68, [1, 2, 3, 4]),
+			/not a sluice|application|another program|belongs/i,
+		],
+		[
+			'no database',
+			(file) => writeFileSync(file, 'This is not a database. '.repeat(500)),
+			/not a database/i,
+		],
+		[
+			'a damaged beginning',
+			(file) => patch(file, 100, Buffer.alloc(300, 0xa5)),
+			/malformed|corrupt|damaged/i,
+		],
 	];
 	for (const [what, damage, says] of cases)
 		it(`${what}: refused with a sentence, and left as it is`, async () => {
 			const dataDir = temporary();
 			const file = join(dataDir, MAIN);
-			await session(dataDir, (client) => new Stream(client, freshName()).create({ body: 'precious' }));
+			await session(dataDir, (client) =>
+				new Stream(client, freshName()).create({ body: 'precious' }),
+			);
 			damage(file);
 			const before = readFileSync(file);
 			const daemon = await startSluice({ dataDir, allow: [/./], ready: false });
@@ -114,6 +150,7 @@ describe('a data directory that must not be touched', { concurrency: 2 }, () => 
 			assert.equal(end.code, 1, daemon.text());
 			assert.match(daemon.text(), says);
 			await until('no process left', () => !daemon.alive());
+			daemon.checkLog();
 			daemon.killAll();
 			daemon.cleanUp();
 			assert.ok(readFileSync(file).equals(before), 'the file is as it was');
@@ -122,23 +159,32 @@ describe('a data directory that must not be touched', { concurrency: 2 }, () => 
 	it('a write-ahead log cut at any place costs what lies behind the cut, never the start', async () => {
 		const dataDir = temporary();
 		const log = join(dataDir, `${MAIN}-wal`);
-		const s = await session(dataDir, async (client) => {
-			const made = await new Stream(client, freshName()).create({ type: JSON_TYPE });
-			for (let n = 0; n < 20; n++) await made.append(String(n), { type: JSON_TYPE });
-			return made;
-		}, crash);
+		const s = await session(
+			dataDir,
+			async (client) => {
+				const made = await new Stream(client, freshName()).create({ type: JSON_TYPE });
+				for (let n = 0; n < 20; n++) await made.append(String(n), { type: JSON_TYPE });
+				return made;
+			},
+			crash,
+		);
 		assert.ok(existsSync(log), 'the log is there after a crash');
 		const whole = readFileSync(log);
 		for (const cut of [1, 3000, Math.floor(whole.length / 2)]) {
 			const copy = temporary();
-			for (const name of [MAIN, `${MAIN}-wal`]) writeFileSync(join(copy, name), readFileSync(join(dataDir, name)));
+			for (const name of [MAIN, `${MAIN}-wal`])
+				writeFileSync(join(copy, name), readFileSync(join(dataDir, name)));
 			truncateSync(join(copy, `${MAIN}-wal`), whole.length - cut);
 			await session(copy, async (client) => {
 				const answer = await s.on(client).get();
 				assert.ok([200, 404].includes(answer.status));
 				if (answer.status === 404) return;
 				const values = answer.json();
-				assert.deepEqual(values, Array.from({ length: values.length }, (_, n) => n), 'a prefix');
+				assert.deepEqual(
+					values,
+					Array.from({ length: values.length }, (_, n) => n),
+					'a prefix',
+				);
 			});
 		}
 	});

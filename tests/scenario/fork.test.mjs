@@ -1,13 +1,27 @@
 // Forks: section 15 and rows 6, 22, 24, 25 of section 24 of the protocol digest.
 
 import assert from 'node:assert/strict';
-import { BEYOND, CLOSE, JSON_TYPE, ZERO, forkOf, freshName, ours, overBothVersions, producer } from '../lib/streams.mjs';
+import {
+	BEYOND,
+	CLOSE,
+	JSON_TYPE,
+	ZERO,
+	forkOf,
+	freshName,
+	ours,
+	overBothVersions,
+	producer,
+} from '../lib/streams.mjs';
 import { until } from '../lib/wait.mjs';
 
-const at = (offset, sub) => ({ 'stream-fork-offset': offset, ...(sub !== undefined && { 'stream-fork-sub-offset': String(sub) }) });
+const at = (offset, sub) => ({
+	'stream-fork-offset': offset,
+	...(sub !== undefined && { 'stream-fork-sub-offset': String(sub) }),
+});
 
 overBothVersions('fork', {}, (door, it) => {
-	const fork = (source, extra, options) => door.stream('f').create({ type: null, headers: forkOf(source, extra), ...options });
+	const fork = (source, extra, options) =>
+		door.stream('f').create({ type: null, headers: forkOf(source, extra), ...options });
 	const refused = async (source, extra, status, options = {}) => {
 		const s = door.stream('f');
 		const answer = await s.put({ type: null, headers: forkOf(source, extra), ...options });
@@ -15,25 +29,50 @@ overBothVersions('fork', {}, (door, it) => {
 		assert.equal((await s.head()).status, 404, 'nothing was made');
 	};
 
-	it('repeating a fork request word for word is 200, with everything inherited or given (24 #6)', ours, async () => {
-		const source = await door.stream().create({ type: 'text/plain; charset=utf-8', body: 'abc', headers: { 'stream-ttl': '3600' } });
-		const tail = await source.tail();
-		for (const headers of [forkOf(source), forkOf(source, at(tail)), forkOf(source, at(ZERO)), forkOf(source, at(ZERO, 2)),
-			forkOf(source, { 'stream-ttl': '60' }), forkOf(source, CLOSE)])
-			for (const type of [null, 'text/plain']) {
-				const s = door.stream('f');
-				assert.equal((await s.put({ type, headers })).status, 201);
-				await source.append('later');
-				assert.equal((await s.put({ type, headers })).status, 200, JSON.stringify(headers));
-			}
-	});
+	it(
+		'repeating a fork request word for word is 200, with everything inherited or given (24 #6)',
+		ours,
+		async () => {
+			const source = await door
+				.stream()
+				.create({
+					type: 'text/plain; charset=utf-8',
+					body: 'abc',
+					headers: { 'stream-ttl': '3600' },
+				});
+			const tail = await source.tail();
+			for (const headers of [
+				forkOf(source),
+				forkOf(source, at(tail)),
+				forkOf(source, at(ZERO)),
+				forkOf(source, at(ZERO, 2)),
+				forkOf(source, { 'stream-ttl': '60' }),
+				forkOf(source, CLOSE),
+			])
+				for (const type of [null, 'text/plain']) {
+					const s = door.stream('f');
+					assert.equal((await s.put({ type, headers })).status, 201);
+					await source.append('later');
+					assert.equal(
+						(await s.put({ type, headers })).status,
+						200,
+						JSON.stringify(headers),
+					);
+				}
+		},
+	);
 
 	it('a fork request that differs, or a plain create of an existing fork, is 409', async () => {
 		const source = await door.stream().create({ body: 'abc' });
 		const other = await door.stream().create({ body: 'abc' });
 		const f = await fork(source, at(ZERO));
 		const tail = await source.tail();
-		for (const headers of [forkOf(other, at(ZERO)), forkOf(source, at(tail)), forkOf(source, at(ZERO, 1)), {}])
+		for (const headers of [
+			forkOf(other, at(ZERO)),
+			forkOf(source, at(tail)),
+			forkOf(source, at(ZERO, 1)),
+			{},
+		])
 			assert.equal((await f.put({ type: null, headers })).status, 409, JSON.stringify(headers));
 	});
 
@@ -79,7 +118,10 @@ overBothVersions('fork', {}, (door, it) => {
 		assert.equal(headers['content-type'], 'text/plain; charset=utf-8');
 		assert.equal(headers['stream-closed'], undefined);
 		assert.equal(headers['stream-next-offset'], await source.tail());
-		assert.equal((await f.post('c', { headers: { ...producer('p', 0, 0), 'stream-seq': 'a' } })).status, 200);
+		assert.equal(
+			(await f.post('c', { headers: { ...producer('p', 0, 0), 'stream-seq': 'a' } })).status,
+			200,
+		);
 		assert.equal((await f.get()).text, 'abc');
 	});
 
@@ -98,20 +140,35 @@ overBothVersions('fork', {}, (door, it) => {
 		assert.equal((await f.get()).text, '[1,2,3,4]');
 	});
 
-	it('refusals: unknown source 404, type 409, malformed 400, beyond the tail 400, off a boundary 400', ours, async () => {
-		const source = await door.stream().create({ body: 'abcdef' });
-		const next = await source.append('ghi');
-		await refused({ path: `/v1/stream/${freshName('none')}` }, {}, 404);
-		await refused(source, {}, 409, { type: JSON_TYPE });
-		for (const offset of ['x', '', '-1', 'now', '0_0', '0,0']) await refused(source, { 'stream-fork-offset': offset }, 400);
-		await refused(source, at(BEYOND), 400);
-		const [head, tail] = next.split('_');
-		for (const delta of [-3n, -1n, 1n]) await refused(source, at(`${head}_${String(BigInt(tail) + delta).padStart(16, '0')}`), 400);
-		for (const sub of ['-1', '01', 'x', '1.5', '']) await refused(source, at(ZERO, sub), 400);
-	});
+	it(
+		'refusals: unknown source 404, type 409, malformed 400, beyond the tail 400, off a boundary 400',
+		ours,
+		async () => {
+			const source = await door.stream().create({ body: 'abcdef' });
+			const next = await source.append('ghi');
+			await refused({ path: `/v1/stream/${freshName('none')}` }, {}, 404);
+			await refused(source, {}, 409, { type: JSON_TYPE });
+			for (const offset of ['x', '', '-1', 'now', '0_0', '0,0'])
+				await refused(source, { 'stream-fork-offset': offset }, 400);
+			await refused(source, at(BEYOND), 400);
+			const [head, tail] = next.split('_');
+			for (const delta of [-3n, -1n, 1n])
+				await refused(
+					source,
+					at(`${head}_${String(BigInt(tail) + delta).padStart(16, '0')}`),
+					400,
+				);
+			for (const sub of ['-1', '01', 'x', '1.5', '']) await refused(source, at(ZERO, sub), 400);
+		},
+	);
 
 	it('fork offset or sub-offset without a source are 400, even 0 and empty', ours, async () => {
-		for (const headers of [{ 'stream-fork-sub-offset': '0' }, { 'stream-fork-sub-offset': '' }, { 'stream-fork-sub-offset': '3' }, { 'stream-fork-offset': ZERO }]) {
+		for (const headers of [
+			{ 'stream-fork-sub-offset': '0' },
+			{ 'stream-fork-sub-offset': '' },
+			{ 'stream-fork-sub-offset': '3' },
+			{ 'stream-fork-offset': ZERO },
+		]) {
 			const s = door.stream();
 			assert.equal((await s.put({ headers })).status, 400, JSON.stringify(headers));
 			assert.equal((await s.head()).status, 404);
@@ -128,14 +185,18 @@ overBothVersions('fork', {}, (door, it) => {
 	it('a sub-offset counts bytes of the next append, up to all of it and never into the one behind (24 #25)', async () => {
 		const source = await door.stream().create({ body: 'abcdef' });
 		const second = await source.append('ghi');
-		for (const [offset, sub, text] of [[ZERO, 1, 'a'], [ZERO, 5, 'abcde'], [ZERO, 6, 'abcdef']]) {
+		for (const [offset, sub, text] of [
+			[ZERO, 1, 'a'],
+			[ZERO, 5, 'abcde'],
+			[ZERO, 6, 'abcdef'],
+		]) {
 			const f = await fork(source, at(offset, sub));
 			assert.equal((await f.get()).text, text);
 			const tail = await f.tail();
 			const empty = await f.get({ offset: tail });
 			assert.equal(empty.text, '');
 			assert.equal(empty.headers['stream-up-to-date'], 'true');
-			assert.ok(await f.append('!') > tail);
+			assert.ok((await f.append('!')) > tail);
 			assert.equal((await f.get()).text, `${text}!`);
 			assert.equal((await f.get({ offset: tail })).text, '!');
 		}
@@ -187,9 +248,17 @@ overBothVersions('fork', {}, (door, it) => {
 		const f = await fork(s);
 		assert.equal((await s.remove()).status, 204);
 		const gone = [
-			await s.get(), await s.head(), await s.post('x'), await s.post('', { headers: CLOSE }), await s.remove(), await s.poll('-1'), await s.poll('now'),
-			await s.get({ offset: '-1', live: 'sse' }), await s.post('x', { headers: producer('p', 0, 0) }),
-			await s.post('', { headers: { ...producer('p', 0, 0), ...CLOSE } }), await s.get({ offset: 'now' }),
+			await s.get(),
+			await s.head(),
+			await s.post('x'),
+			await s.post('', { headers: CLOSE }),
+			await s.remove(),
+			await s.poll('-1'),
+			await s.poll('now'),
+			await s.get({ offset: '-1', live: 'sse' }),
+			await s.post('x', { headers: producer('p', 0, 0) }),
+			await s.post('', { headers: { ...producer('p', 0, 0), ...CLOSE } }),
+			await s.get({ offset: 'now' }),
 		];
 		for (const [n, answer] of gone.entries()) assert.equal(answer.status, 410, `case ${n}`);
 		assert.equal((await s.put()).status, 409);
@@ -201,18 +270,22 @@ overBothVersions('fork', {}, (door, it) => {
 		assert.equal((await s.get()).text, 'again');
 	});
 
-	it('refused forks of every kind leak no reference: the source is gone for good when deleted (24 #24)', ours, async () => {
-		const source = await door.stream().create({ type: JSON_TYPE, body: '[1,2]' });
-		const taken = await door.stream().create();
-		await refused(source, {}, 409, { type: 'text/plain' });
-		await refused(source, at(BEYOND), 400);
-		await refused(source, at(ZERO, 3), 400);
-		await refused(source, at(ZERO), 400, { body: '{' });
-		assert.equal((await taken.put({ type: null, headers: forkOf(source) })).status, 409);
-		assert.equal((await source.remove()).status, 204);
-		assert.equal((await source.head()).status, 404, '410 would mean that a reference is left');
-		assert.equal((await source.put({ type: JSON_TYPE })).status, 201);
-	});
+	it(
+		'refused forks of every kind leak no reference: the source is gone for good when deleted (24 #24)',
+		ours,
+		async () => {
+			const source = await door.stream().create({ type: JSON_TYPE, body: '[1,2]' });
+			const taken = await door.stream().create();
+			await refused(source, {}, 409, { type: 'text/plain' });
+			await refused(source, at(BEYOND), 400);
+			await refused(source, at(ZERO, 3), 400);
+			await refused(source, at(ZERO), 400, { body: '{' });
+			assert.equal((await taken.put({ type: null, headers: forkOf(source) })).status, 409);
+			assert.equal((await source.remove()).status, 204);
+			assert.equal((await source.head()).status, 404, '410 would mean that a reference is left');
+			assert.equal((await source.put({ type: JSON_TYPE })).status, 201);
+		},
+	);
 
 	it('expiry: inherited, own TTL, own Expires-At', async () => {
 		const instant = '2099-01-01T00:00:00Z';
@@ -221,7 +294,10 @@ overBothVersions('fork', {}, (door, it) => {
 		const fixed = await door.stream().create({ body: 'a', headers: { 'stream-expires-at': instant } });
 		const seen = async (source, extra) => {
 			const { headers } = await (await fork(source, extra)).head();
-			return [headers['stream-ttl'], headers['stream-expires-at'] && new Date(headers['stream-expires-at']).getTime()];
+			return [
+				headers['stream-ttl'],
+				headers['stream-expires-at'] && new Date(headers['stream-expires-at']).getTime(),
+			];
 		};
 		const when = new Date(instant).getTime();
 		assert.deepEqual(await seen(plain), [undefined, undefined]);
@@ -229,21 +305,28 @@ overBothVersions('fork', {}, (door, it) => {
 		assert.deepEqual(await seen(fixed), [undefined, when]);
 		for (const source of [plain, ttl, fixed]) {
 			assert.deepEqual(await seen(source, { 'stream-ttl': '77' }), ['77', undefined]);
-			assert.deepEqual(await seen(source, { 'stream-expires-at': '2098-01-01T00:00:00Z' }), [undefined, Date.UTC(2098, 0, 1)]);
+			assert.deepEqual(await seen(source, { 'stream-expires-at': '2098-01-01T00:00:00Z' }), [
+				undefined,
+				Date.UTC(2098, 0, 1),
+			]);
 		}
 	});
 
-	it('a source that expires while forks live keeps their data, is 410, and its name is 409 (24 #22)', ours, async () => {
-		const source = await door.stream().create({ body: 'kept', headers: { 'stream-ttl': '1' } });
-		const f = await fork(source, { 'stream-ttl': '3600' });
-		await source.gone(410);
-		assert.equal((await source.get()).status, 410);
-		assert.equal((await source.put()).status, 409);
-		assert.equal((await f.get()).text, 'kept');
-		await f.remove();
-		await source.gone(404);
-		assert.equal((await source.put()).status, 201);
-	});
+	it(
+		'a source that expires while forks live keeps their data, is 410, and its name is 409 (24 #22)',
+		ours,
+		async () => {
+			const source = await door.stream().create({ body: 'kept', headers: { 'stream-ttl': '1' } });
+			const f = await fork(source, { 'stream-ttl': '3600' });
+			await source.gone(410);
+			assert.equal((await source.get()).status, 410);
+			assert.equal((await source.put()).status, 409);
+			assert.equal((await f.get()).text, 'kept');
+			await f.remove();
+			await source.gone(404);
+			assert.equal((await source.put()).status, 201);
+		},
+	);
 
 	it('an expired source without forks cannot be forked: 404', async () => {
 		const source = await door.stream().create({ body: 'x', headers: { 'stream-ttl': '1' } });
@@ -278,7 +361,10 @@ overBothVersions('fork', {}, (door, it) => {
 		assert.equal((await root.remove()).status, 204);
 		assert.equal((await leaf.get()).text, 'abc');
 		await leaf.remove();
-		await until('the whole chain to go', async () => (await root.head()).status === 404 && (await middle.head()).status === 404);
+		await until(
+			'the whole chain to go',
+			async () => (await root.head()).status === 404 && (await middle.head()).status === 404,
+		);
 	});
 
 	it('a source name may be given escaped like any path', ours, async () => {

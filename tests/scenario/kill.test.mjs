@@ -1,4 +1,5 @@
-// kill -9 of a worker, the writer, the supervisor: nobody else falls, nothing acknowledged is lost, live readers miss nothing.
+// kill -9 of a worker, the writer, the supervisor: nobody else falls, nothing acknowledged is lost, live readers miss
+// nothing.
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
@@ -98,8 +99,10 @@ describe('kill -9', { concurrency: 2 }, () => {
 		const daemon = await startSluice({ allow: MOURNING });
 		const client = connect('HTTP/1.1', daemon.url);
 		const s = await new Stream(client, freshName()).create({ type: JSON_TYPE });
-		const acked = new Set(), unknown = new Set();
-		let next = 0, done = false;
+		const acked = new Set(),
+			unknown = new Set();
+		let next = 0,
+			done = false;
 		const lanes = Array.from({ length: 16 }, async () => {
 			while (!done) {
 				const n = next++;
@@ -127,7 +130,8 @@ describe('kill -9', { concurrency: 2 }, () => {
 
 	it('the writer, under live readers: they miss nothing and need not reconnect', async () => {
 		const daemon = await startSluice({
-			allow: MOURNING, config: (config) => (config.frontends[0].plugins[0].sse_lifetime = '10m'),
+			allow: MOURNING,
+			config: (config) => (config.frontends[0].plugins[0].sse_lifetime = '10m'),
 		});
 		const client = connect('HTTP/1.1', daemon.url);
 		const name = freshName();
@@ -136,7 +140,8 @@ describe('kill -9', { concurrency: 2 }, () => {
 		const followers = Array.from({ length: 4 }, () => follow('long-poll', daemon.url, name));
 		let n = 0;
 		for (let round = 0; round < 4; round++) {
-			for (let k = 0; k < 30; k++, n++) await s.append(String(n), { type: JSON_TYPE, headers: producer('p', 0, n) });
+			for (let k = 0; k < 30; k++, n++)
+				await s.append(String(n), { type: JSON_TYPE, headers: producer('p', 0, n) });
 			if (round < 3) await daemon.killChild(daemon.writer());
 		}
 		await s.append('', { headers: CLOSE });
@@ -166,7 +171,9 @@ describe('kill -9', { concurrency: 2 }, () => {
 		const name = freshName();
 		const client = connect('HTTP/1.1', daemon.url, { keepAlive: false });
 		const s = await new Stream(client, name).create({ type: JSON_TYPE });
-		const followers = ['sse', 'sse', 'long-poll', 'long-poll'].map((mode) => follow(mode, daemon.url, name));
+		const followers = ['sse', 'sse', 'long-poll', 'long-poll'].map((mode) =>
+			follow(mode, daemon.url, name),
+		);
 		const send = async (body, headers) => {
 			for (;;) {
 				const answer = await s.post(body, { type: JSON_TYPE, headers }).catch(() => null);
@@ -179,7 +186,8 @@ describe('kill -9', { concurrency: 2 }, () => {
 			await daemon.killChild(round % 2 ? daemon.writer() : daemon.workers()[0]);
 		}
 		await send('', { ...producer('p', 0, n), ...CLOSE });
-		for (const seen of await within('the followers', Promise.all(followers), LIMIT * 4)) assert.deepEqual(seen, count(n));
+		for (const seen of await within('the followers', Promise.all(followers), LIMIT * 4))
+			assert.deepEqual(seen, count(n));
 		client.close();
 		await daemon.stop();
 	});
@@ -196,9 +204,11 @@ describe('kill -9', { concurrency: 2 }, () => {
 		process.kill(first.pid, 'SIGKILL');
 		await first.died;
 		const takeOver = (config) => (config.frontends[0].listen = [`127.0.0.1:${port}`]);
-		const second = await until('a successor', () => startSluice({ dataDir, config: takeOver, allow: MOURNING }).catch((error) => {
-			if (!/in use/i.test(error.message)) throw error;       // the workers have not heard of it yet
-		}));
+		const second = await until('a successor', () =>
+			startSluice({ dataDir, config: takeOver, allow: MOURNING }).catch((error) => {
+				if (!/in use/i.test(error.message)) throw error; // the workers have not heard of it yet
+			}),
+		);
 		await until('the orphans to leave', () => !children.some(alive));
 		const again = connect('HTTP/1.1', second.url);
 		assert.equal((await new Stream(again, name).get()).text, 'kept');

@@ -19,6 +19,7 @@ async function refuses(options, pattern, code = 1) {
 		assert.match(daemon.text(), pattern);
 		assert.doesNotMatch(daemon.text(), /\bready pid=/);
 		await until('no process left', () => !daemon.alive());
+		daemon.checkLog();
 	} finally {
 		daemon.killAll();
 		daemon.cleanUp();
@@ -54,7 +55,11 @@ describe('start and end', { concurrency: 3 }, () => {
 	it('a missing data directory is made, private to its user, and its data is there at the next start', async () => {
 		const dataDir = join(temporary(), 'a', 'b');
 		const name = freshName();
-		for (const [round, expected] of [[0, '[0]'], [1, '[0,1]'], [2, '[0,1,2]']]) {
+		for (const [round, expected] of [
+			[0, '[0]'],
+			[1, '[0,1]'],
+			[2, '[0,1,2]'],
+		]) {
 			const daemon = await startSluice({ dataDir });
 			const client = connect('HTTP/1.1', daemon.url);
 			const s = new Stream(client, name);
@@ -72,7 +77,12 @@ describe('start and end', { concurrency: 3 }, () => {
 		const daemon = await startSluice({
 			config: (config) => {
 				config.frontends[0].listen.push('127.0.0.1:0', `unix:${socket}`);
-				config.frontends.push({ name: 'other', listen: ['[::1]:0'], workers: 1, plugins: [{ plugin: 'streams' }] });
+				config.frontends.push({
+					name: 'other',
+					listen: ['[::1]:0'],
+					workers: 1,
+					plugins: [{ plugin: 'streams' }],
+				});
 			},
 		});
 		assert.equal(daemon.urls.length, 4);
@@ -120,7 +130,10 @@ describe('refusals at the start', { concurrency: 3 }, () => {
 		const taken = net.createServer();
 		await new Promise((done) => taken.listen(0, '127.0.0.1', done));
 		const address = `127.0.0.1:${taken.address().port}`;
-		await refuses({ config: (config) => (config.frontends[0].listen = [address]) }, new RegExp(`cannot listen on ${address}.*in use`, 'i'));
+		await refuses(
+			{ config: (config) => (config.frontends[0].listen = [address]) },
+			new RegExp(`cannot listen on ${address}.*in use`, 'i'),
+		);
 		taken.close();
 	});
 
@@ -170,11 +183,21 @@ describe('refusals at the start', { concurrency: 3 }, () => {
 	});
 
 	it('two plugins that want the same requests', async () => {
-		await refuses({ config: (config) => config.frontends[0].plugins.push({ plugin: 'streams', mount: '/v1/stream' }) }, /\/v1\/stream/);
+		await refuses(
+			{
+				config: (config) =>
+					config.frontends[0].plugins.push({ plugin: 'streams', mount: '/v1/stream' }),
+			},
+			/\/v1\/stream/,
+		);
 	});
 
 	it('a missing configuration file', async () => {
-		const daemon = await startSluice({ args: ['-c', '/nonexistent/sluice.yaml'], allow: [/./], ready: false });
+		const daemon = await startSluice({
+			args: ['-c', '/nonexistent/sluice.yaml'],
+			allow: [/./],
+			ready: false,
+		});
 		const end = await within('the refusal', daemon.exited);
 		assert.equal(end.code, 1);
 		assert.match(daemon.text(), /\/nonexistent\/sluice\.yaml.*No such file/);

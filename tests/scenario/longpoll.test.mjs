@@ -1,5 +1,5 @@
-// Long-poll: section 13 of the protocol digest. A test cannot see when a request begins to wait, so where it matters the
-// change is made many times, at whatever moment, and what must hold is asserted for either order.
+// Long-poll: section 13 of the protocol digest. A test cannot see when a request begins to wait, so where it matters
+// the change is made many times, at whatever moment, and what must hold is asserted for either order.
 
 import assert from 'node:assert/strict';
 import { JSON_TYPE, forkOf, ours, overBothVersions } from '../lib/streams.mjs';
@@ -57,8 +57,12 @@ overBothVersions('long-poll', {}, (door, it) => {
 			const answer = await polls;
 			const seen = answer.status === 200 ? answer.text : '';
 			const rest = await s.get({ offset: answer.headers['stream-next-offset'] });
-			assert.ok(seen + rest.text === 'new' || (seen + rest.text === '' && answer.headers['stream-next-offset'] === await s.tail()),
-				JSON.stringify([answer.status, seen, rest.text]));
+			assert.ok(
+				seen + rest.text === 'new' ||
+					(seen + rest.text === '' &&
+						answer.headers['stream-next-offset'] === (await s.tail())),
+				JSON.stringify([answer.status, seen, rest.text]),
+			);
 			assert.ok(!seen.includes('old'));
 		}
 	});
@@ -89,17 +93,25 @@ overBothVersions('long-poll', {}, (door, it) => {
 		for (const answer of await Promise.all(waiting)) assert.equal(answer.status, 410);
 	});
 
-	it('deleting and making anew never gives the waiting the data of the successor under the old offset', ours, async () => {
-		for (let round = 0; round < 10; round++) {
-			const s = await door.stream().create({ body: 'old!' });
-			const waiting = s.poll(await s.tail());
-			await s.remove();
-			await s.create({ body: 'new!' });
-			const answer = await waiting;
-			// The request may also have come after the new stream was made: then it is at the tail of that one.
-			assert.ok(answer.status === 404 || (answer.status === 204 && answer.body.length === 0), `${answer.status} ${answer.text}`);
-		}
-	});
+	it(
+		'deleting and making anew never gives the waiting the data of the successor under the old offset',
+		ours,
+		async () => {
+			for (let round = 0; round < 10; round++) {
+				const s = await door.stream().create({ body: 'old!' });
+				const waiting = s.poll(await s.tail());
+				await s.remove();
+				await s.create({ body: 'new!' });
+				const answer = await waiting;
+				// The request may also have come after the new stream was made: then it is at the tail
+				// of that one.
+				assert.ok(
+					answer.status === 404 || (answer.status === 204 && answer.body.length === 0),
+					`${answer.status} ${answer.text}`,
+				);
+			}
+		},
+	);
 
 	it('the clients that wait do not hinder those that work', async () => {
 		const s = await door.stream().create({ body: 'a' });
@@ -114,7 +126,12 @@ overBothVersions('long-poll', {}, (door, it) => {
 	it('a client that gives up waiting costs nobody else anything', async () => {
 		const s = await door.stream().create({ body: 'a' });
 		const client = door.connect();
-		const lost = Array.from({ length: 30 }, () => s.on(client).poll('now').catch(() => null));
+		const lost = Array.from({ length: 30 }, () =>
+			s
+				.on(client)
+				.poll('now')
+				.catch(() => null),
+		);
 		const stays = s.poll(await s.tail());
 		client.close();
 		await Promise.all(lost);

@@ -46,14 +46,47 @@ overBothVersions('offsets', {}, (door, it) => {
 		assert.equal((await s.get({ offset: plusOne(second) })).text, '');
 	});
 
-	const refused = ['', ' ', 'a', '-2', '+1', '0', '1', ' -1', '-1 ', 'NOW', 'now ', `${ZERO} `, `${ZERO},${ZERO}`, `${ZERO}/..`, '..', '0_0/../x', '\n', '\0',
-		`${ZERO}\n`, `${ZERO}0`, '0000000000000000-0000000000000000', '000000000000000x_0000000000000000', '_', `${ZERO}_${ZERO}`, '０000000000000000_0000000000000000'];
+	const refused = [
+		'',
+		' ',
+		'a',
+		'-2',
+		'+1',
+		'0',
+		'1',
+		' -1',
+		'-1 ',
+		'NOW',
+		'now ',
+		`${ZERO} `,
+		`${ZERO},${ZERO}`,
+		`${ZERO}/..`,
+		'..',
+		'0_0/../x',
+		'\n',
+		'\0',
+		`${ZERO}\n`,
+		`${ZERO}0`,
+		'0000000000000000-0000000000000000',
+		'000000000000000x_0000000000000000',
+		'_',
+		`${ZERO}_${ZERO}`,
+		'０000000000000000_0000000000000000',
+	];
 	for (const offset of refused)
-		it(`offset ${JSON.stringify(offset)} is 400 in every mode`, oursIf(/[ \n\0]$|\d{17}$/.test(offset)), async () => {
-			const s = await door.stream().create({ body: 'x' });
-			for (const live of [undefined, 'long-poll', 'sse'])
-				assert.equal((await s.get({ offset, ...(live && { live }) })).status, 400, live ?? 'catch-up');
-		});
+		it(
+			`offset ${JSON.stringify(offset)} is 400 in every mode`,
+			oursIf(/[ \n\0]$|\d{17}$/.test(offset)),
+			async () => {
+				const s = await door.stream().create({ body: 'x' });
+				for (const live of [undefined, 'long-poll', 'sse'])
+					assert.equal(
+						(await s.get({ offset, ...(live && { live }) })).status,
+						400,
+						live ?? 'catch-up',
+					);
+			},
+		);
 
 	it('un-padded offsets are 400', ours, async () => {
 		const s = await door.stream().create({ body: 'x' });
@@ -79,7 +112,10 @@ overBothVersions('offsets', {}, (door, it) => {
 	});
 
 	it('offset=now gives the tail, nothing else, and is not stored by anybody', async () => {
-		for (const [type, body, empty] of [['text/plain', 'x', ''], [JSON_TYPE, '1', '[]']]) {
+		for (const [type, body, empty] of [
+			['text/plain', 'x', ''],
+			[JSON_TYPE, '1', '[]'],
+		]) {
 			const s = await door.stream().create({ type, body });
 			const answer = await s.get({ offset: 'now' });
 			assert.equal(answer.status, 200);
@@ -116,21 +152,25 @@ overBothVersions('offsets', {}, (door, it) => {
 		assert.equal((await s.get({ live: 'sse' })).status, 400);
 	});
 
-	it('a long stream is read in parts: whole appends, no up-to-date before the last, every byte once', ours, async () => {
-		const s = await door.stream().create({ type: 'application/octet-stream' });
-		const block = (n) => Buffer.alloc(150_000, n);
-		for (let n = 0; n < 20; n++) await s.append(block(n), { type: 'application/octet-stream' });
-		await s.append('', { headers: CLOSE });
-		const { body, parts, closed } = await s.readAll();
-		assert.ok(body.equals(Buffer.concat(Array.from({ length: 20 }, (_, n) => block(n)))));
-		assert.ok(parts.length > 1, 'more than one part');
-		assert.ok(closed);
-		for (const part of parts.slice(0, -1)) {
-			assert.equal(part.body.length % 150_000, 0, 'whole appends');
-			assert.equal(part.headers['stream-closed'], undefined);
-			assert.equal(part.headers['stream-up-to-date'], undefined);
-		}
-	});
+	it(
+		'a long stream is read in parts: whole appends, no up-to-date before the last, every byte once',
+		ours,
+		async () => {
+			const s = await door.stream().create({ type: 'application/octet-stream' });
+			const block = (n) => Buffer.alloc(150_000, n);
+			for (let n = 0; n < 20; n++) await s.append(block(n), { type: 'application/octet-stream' });
+			await s.append('', { headers: CLOSE });
+			const { body, parts, closed } = await s.readAll();
+			assert.ok(body.equals(Buffer.concat(Array.from({ length: 20 }, (_, n) => block(n)))));
+			assert.ok(parts.length > 1, 'more than one part');
+			assert.ok(closed);
+			for (const part of parts.slice(0, -1)) {
+				assert.equal(part.body.length % 150_000, 0, 'whole appends');
+				assert.equal(part.headers['stream-closed'], undefined);
+				assert.equal(part.headers['stream-up-to-date'], undefined);
+			}
+		},
+	);
 
 	it('one append larger than a part is still delivered whole', async () => {
 		const s = await door.stream().create({ type: JSON_TYPE });

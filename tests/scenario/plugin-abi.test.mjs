@@ -1,4 +1,5 @@
-// Plugins that are not what they say: each is refused with its own sentence at the place of the YAML file that asked for it.
+// Plugins that are not what they say: each is refused with its own sentence at the place of the YAML file that asked
+// for it.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -24,7 +25,10 @@ SLUICE_PLUGIN = {${head}, "${name}", "1", "/x", NULL, configure, start, drain, s
 
 const CASES = {
 	'no-symbol': ['int unrelated = 1;', /sluice_plugin_v1|symbol|descriptor/i],
-	'bad-magic': [plugin(HEAD.replace('SLUICE_MAGIC', '0x12345678'), 'bad-magic'), /magic|not a sluice plugin|descriptor/i],
+	'bad-magic': [
+		plugin(HEAD.replace('SLUICE_MAGIC', '0x12345678'), 'bad-magic'),
+		/magic|not a sluice plugin|descriptor/i,
+	],
 	'wrong-abi': [plugin(HEAD.replace('SLUICE_ABI_MAJOR', 'SLUICE_ABI_MAJOR + 1'), 'wrong-abi'), /ABI|version/],
 	'other-name': [plugin(HEAD, 'somebody-else'), /somebody-else/],
 	'too-needy': [plugin(HEAD.replace(/0$/, '1ull << 63'), 'too-needy'), /capabilit|needs/i],
@@ -36,10 +40,29 @@ describe('plugins that must not be loaded', { concurrency: 2 }, () => {
 
 	for (const [name, [source, says]] of Object.entries(CASES))
 		it(name, async () => {
-			const [code, object, config] = [`${name}.c`, `${name}.so`, `${name}.yaml`].map((file) => join(folder, file));
+			const [code, object, config] = [`${name}.c`, `${name}.so`, `${name}.yaml`].map((file) =>
+				join(folder, file),
+			);
 			writeFileSync(code, source);
-			execFileSync('cc', ['-std=gnu11', '-shared', '-fPIC', '-w', `-I${INCLUDE}`, '-o', object, code]);
-			writeFileSync(config, toYaml({ data_dir: 'temporary', frontends: [{ name: 'a', listen: ['127.0.0.1:0'], plugins: [{ plugin: object }] }] }));
+			execFileSync('cc', [
+				'-std=gnu11',
+				'-shared',
+				'-fPIC',
+				'-w',
+				`-I${INCLUDE}`,
+				'-o',
+				object,
+				code,
+			]);
+			writeFileSync(
+				config,
+				toYaml({
+					data_dir: 'temporary',
+					frontends: [
+						{ name: 'a', listen: ['127.0.0.1:0'], plugins: [{ plugin: object }] },
+					],
+				}),
+			);
 			const result = await runSluiced(['-t', '-c', config]);
 			const text = result.err + result.out;
 			assert.equal(result.code, 1, text);

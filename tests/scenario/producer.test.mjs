@@ -28,42 +28,77 @@ overBothVersions('idempotent producer', {}, (door, it) => {
 		for (const [epoch, seq, status, headers] of rows) {
 			const answer = await send(s, 'p', epoch, seq);
 			assert.equal(answer.status, status, `(${epoch}, ${seq})`);
-			for (const [name, value] of Object.entries(headers)) assert.equal(answer.headers[name], value, `(${epoch}, ${seq}) ${name}`);
+			for (const [name, value] of Object.entries(headers))
+				assert.equal(answer.headers[name], value, `(${epoch}, ${seq}) ${name}`);
 			if (status === 409) assert.equal(answer.headers['stream-closed'], undefined);
 		}
 		assert.equal((await s.get()).text, 'p:5:0;p:5:1;p:5:2;p:6:0;p:6:1;');
 	});
 
-	it('a duplicate is 204 with the tail and the highest accepted number, and keeps the first body (24 #7)', ours, async () => {
-		const s = await door.stream().create();
-		await send(s, 'p', 0, 0, 'first;');
-		await send(s, 'p', 0, 1, 'second;');
-		const tail = await s.append('other;');
-		const again = await send(s, 'p', 0, 0, 'something else');
-		assert.equal(again.status, 204);
-		assert.equal(again.headers['stream-next-offset'], tail);
-		assert.equal(again.headers['producer-seq'], '1');
-		assert.equal(again.headers['producer-epoch'], '0');
-		assert.equal((await s.get()).text, 'first;second;other;');
-	});
-
-	const ids = ['constructor', '__proto__', 'toString', 'hasOwnProperty', 'a b', '"', "'; DROP TABLE producer; --", '\u00e9\u00ff', 'x'.repeat(1000), '0', '%00', '../..'];
-	for (const id of ids)
-		it(`${JSON.stringify(id.slice(0, 24))} is an ordinary producer id (24 #8)`, oursIf(/[\u0080-\uffff]/.test(id)), async () => {
+	it(
+		'a duplicate is 204 with the tail and the highest accepted number, and keeps the first body (24 #7)',
+		ours,
+		async () => {
 			const s = await door.stream().create();
-			assert.equal((await send(s, id, 0, 0, 'a')).status, 200);
-			assert.equal((await send(s, id, 0, 0, 'a')).status, 204);
-			assert.equal((await send(s, `${id}x`, 0, 0, 'b')).status, 200);
-			assert.equal((await send(s, id, 0, 1, 'c')).status, 200);
-			assert.equal((await s.get()).text, 'abc');
-		});
+			await send(s, 'p', 0, 0, 'first;');
+			await send(s, 'p', 0, 1, 'second;');
+			const tail = await s.append('other;');
+			const again = await send(s, 'p', 0, 0, 'something else');
+			assert.equal(again.status, 204);
+			assert.equal(again.headers['stream-next-offset'], tail);
+			assert.equal(again.headers['producer-seq'], '1');
+			assert.equal(again.headers['producer-epoch'], '0');
+			assert.equal((await s.get()).text, 'first;second;other;');
+		},
+	);
+
+	const ids = [
+		'constructor',
+		'__proto__',
+		'toString',
+		'hasOwnProperty',
+		'a b',
+		'"',
+		"'; DROP TABLE producer; --",
+		'\u00e9\u00ff',
+		'x'.repeat(1000),
+		'0',
+		'%00',
+		'../..',
+	];
+	for (const id of ids)
+		it(
+			`${JSON.stringify(id.slice(0, 24))} is an ordinary producer id (24 #8)`,
+			oursIf(/[\u0080-\uffff]/.test(id)),
+			async () => {
+				const s = await door.stream().create();
+				assert.equal((await send(s, id, 0, 0, 'a')).status, 200);
+				assert.equal((await send(s, id, 0, 0, 'a')).status, 204);
+				assert.equal((await send(s, `${id}x`, 0, 0, 'b')).status, 200);
+				assert.equal((await send(s, id, 0, 1, 'c')).status, 200);
+				assert.equal((await s.get()).text, 'abc');
+			},
+		);
 
 	it('numbers go up to 2^53-1 and not beyond (24 #8)', async () => {
 		const s = await door.stream().create();
 		assert.equal((await send(s, 'p', MAX, 0, 'x')).status, 200);
 		assert.equal((await send(s, 'p', MAX, MAX, 'x')).headers['producer-expected-seq'], '1');
-		for (const number of ['9007199254740992', '18446744073709551616', '-1', '+1', '1.0', '1e3', 'x', '0x1', '1 1'])
-			for (const [epoch, seq] of [[number, 0], [0, number]])
+		for (const number of [
+			'9007199254740992',
+			'18446744073709551616',
+			'-1',
+			'+1',
+			'1.0',
+			'1e3',
+			'x',
+			'0x1',
+			'1 1',
+		])
+			for (const [epoch, seq] of [
+				[number, 0],
+				[0, number],
+			])
 				assert.equal((await send(s, 'q', epoch, seq, 'x')).status, 400, `(${epoch}, ${seq})`);
 		assert.equal((await s.get()).text, 'x');
 	});
@@ -80,7 +115,11 @@ overBothVersions('idempotent producer', {}, (door, it) => {
 		for (const missing of Object.keys(all)) {
 			const some = Object.fromEntries(Object.entries(all).filter(([name]) => name !== missing));
 			assert.equal((await s.post('x', { headers: some })).status, 400, `without ${missing}`);
-			assert.equal((await s.post('', { headers: { ...some, ...CLOSE } })).status, 400, `close without ${missing}`);
+			assert.equal(
+				(await s.post('', { headers: { ...some, ...CLOSE } })).status,
+				400,
+				`close without ${missing}`,
+			);
 		}
 		assert.equal((await s.post('x', { headers: producer('', 0, 0) })).status, 400);
 		assert.equal((await s.post('', { headers: { ...producer('p', 'x', 0), ...CLOSE } })).status, 400);
@@ -110,13 +149,23 @@ overBothVersions('idempotent producer', {}, (door, it) => {
 		assert.equal(again.status, 204);
 		assert.equal(again.headers['stream-closed'], 'true');
 		assert.equal(again.headers['stream-next-offset'], tail);
-		for (const [id, epoch, seq] of [['p', 3, 2], ['p', 3, 0], ['p', 4, 0], ['q', 0, 0], ['q', 3, 1]]) {
+		for (const [id, epoch, seq] of [
+			['p', 3, 2],
+			['p', 3, 0],
+			['p', 4, 0],
+			['q', 0, 0],
+			['q', 3, 1],
+		]) {
 			const other = await s.post('', { headers: { ...producer(id, epoch, seq), ...CLOSE } });
 			assert.equal(other.status, 409, `${id} ${epoch} ${seq}`);
 			assert.equal(other.headers['stream-closed'], 'true');
 			assert.equal(other.headers['stream-next-offset'], tail);
 		}
-		assert.equal((await s.post('', { headers: CLOSE })).status, 204, 'close without producer headers is always fine');
+		assert.equal(
+			(await s.post('', { headers: CLOSE })).status,
+			204,
+			'close without producer headers is always fine',
+		);
 	});
 
 	it('append-and-close with a producer: its retry is 204, everything else 409 with the final offset', async () => {
@@ -140,15 +189,23 @@ overBothVersions('idempotent producer', {}, (door, it) => {
 	it('requests in flight out of order end with every body once and in order', async () => {
 		const s = await door.stream().create({ type: JSON_TYPE });
 		const count = 60;
-		await Promise.all(Array.from({ length: count }, async (_, seq) => {
-			for (;;) {
-				const answer = await s.post(String(seq), { type: JSON_TYPE, headers: producer('p', 0, seq) });
-				if (answer.status === 200) return;
-				assert.equal(answer.status, 409);
-				assert.ok(Number(answer.headers['producer-expected-seq']) < seq);
-			}
-		}));
-		assert.deepEqual((await s.get()).json(), Array.from({ length: count }, (_, n) => n));
+		await Promise.all(
+			Array.from({ length: count }, async (_, seq) => {
+				for (;;) {
+					const answer = await s.post(String(seq), {
+						type: JSON_TYPE,
+						headers: producer('p', 0, seq),
+					});
+					if (answer.status === 200) return;
+					assert.equal(answer.status, 409);
+					assert.ok(Number(answer.headers['producer-expected-seq']) < seq);
+				}
+			}),
+		);
+		assert.deepEqual(
+			(await s.get()).json(),
+			Array.from({ length: count }, (_, n) => n),
+		);
 	});
 
 	it('the same request sent many times at once is accepted once', async () => {

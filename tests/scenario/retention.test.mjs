@@ -1,12 +1,15 @@
-// Retention: what is older than allowed is gone, reads before it are 410 with the earliest offset, -1 gives what is left
-// (sections 1 and 15 of the protocol digest).
+// Retention: what is older than allowed is gone, reads before it are 410 with the earliest offset, -1 gives what is
+// left (sections 1 and 15 of the protocol digest).
 
 import assert from 'node:assert/strict';
 import { JSON_TYPE, ZERO, forkOf, freshName, ours, overBothVersions } from '../lib/streams.mjs';
 import { until } from '../lib/wait.mjs';
 
 const config = (settings) => {
-	settings.frontends[0].plugins[0].retention = [{ prefix: 'log/', max_bytes: '4K' }, { prefix: 'log/keep/', max_bytes: '1G' }];
+	settings.frontends[0].plugins[0].retention = [
+		{ prefix: 'log/', max_bytes: '4K' },
+		{ prefix: 'log/keep/', max_bytes: '1G' },
+	];
 };
 
 overBothVersions('retention', { config }, (door, it) => {
@@ -15,10 +18,16 @@ overBothVersions('retention', { config }, (door, it) => {
 		Object.assign(s, { name, path: `/v1/stream/${name}` });
 		await s.create({ type: JSON_TYPE });
 		const offsets = [ZERO];
-		for (let n = 0; n < 40; n++) offsets.push(await s.append(JSON.stringify({ n, fill: 'x'.repeat(1000) }), { type: JSON_TYPE }));
+		for (let n = 0; n < 40; n++)
+			offsets.push(
+				await s.append(JSON.stringify({ n, fill: 'x'.repeat(1000) }), { type: JSON_TYPE }),
+			);
 		return { s, offsets };
 	}
-	const untilTrimmed = (s) => until('the beginning to be dropped', async () => (await s.get({ offset: ZERO })).status === 410, { step: 100 });
+	const untilTrimmed = (s) =>
+		until('the beginning to be dropped', async () => (await s.get({ offset: ZERO })).status === 410, {
+			step: 100,
+		});
 
 	it('old records go: 410 names the earliest offset, from which the rest can be read', ours, async () => {
 		const { s, offsets } = await trimmed();
@@ -31,7 +40,11 @@ overBothVersions('retention', { config }, (door, it) => {
 		assert.equal(left.status, 200);
 		assert.equal(left.headers['stream-next-offset'], offsets.at(-1));
 		const all = await s.readAll();
-		assert.deepEqual(all.values().map(({ n }) => n), left.json().map(({ n }) => n), '-1 gives what is left');
+		assert.deepEqual(
+			all.values().map(({ n }) => n),
+			left.json().map(({ n }) => n),
+			'-1 gives what is left',
+		);
 		assert.equal(all.values().at(-1).n, 39);
 		assert.ok(all.values().length < 40 && all.values().length > 0);
 	});
@@ -42,16 +55,28 @@ overBothVersions('retention', { config }, (door, it) => {
 		assert.equal((await s.poll(ZERO)).status, 410);
 		assert.equal((await s.get({ offset: ZERO, live: 'sse' })).status, 410);
 		assert.equal(await s.tail(), offsets.at(-1));
-		assert.ok(await s.append('1', { type: JSON_TYPE }) > offsets.at(-1));
+		assert.ok((await s.append('1', { type: JSON_TYPE })) > offsets.at(-1));
 	});
 
 	it('a fork at a dropped offset is 410; a fork made before keeps what it reaches', ours, async () => {
 		const { s, offsets } = await trimmed(`log/keep/${freshName()}`);
-		const fork = await door.stream('f').create({ type: null, headers: forkOf(s, { 'stream-fork-offset': offsets[3] }) });
+		const fork = await door
+			.stream('f')
+			.create({ type: null, headers: forkOf(s, { 'stream-fork-offset': offsets[3] }) });
 		assert.equal((await fork.get()).json().length, 3);
 		const { s: other, offsets: points } = await trimmed();
 		await untilTrimmed(other);
-		assert.equal((await door.stream('f').put({ type: null, headers: forkOf(other, { 'stream-fork-offset': points[1] }) })).status, 410);
+		assert.equal(
+			(
+				await door
+					.stream('f')
+					.put({
+						type: null,
+						headers: forkOf(other, { 'stream-fork-offset': points[1] }),
+					})
+			).status,
+			410,
+		);
 	});
 
 	it('the longest prefix decides, and other streams are left alone', ours, async () => {

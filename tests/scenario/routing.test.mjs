@@ -11,7 +11,8 @@ const small = (config) => {
 };
 
 overBothVersions('names', {}, (door, it) => {
-	const put = (path) => door.client.request('PUT', path, { headers: { 'content-type': 'text/plain' }, body: path });
+	const put = (path) =>
+		door.client.request('PUT', path, { headers: { 'content-type': 'text/plain' }, body: path });
 	const get = (path) => door.client.request('GET', path);
 
 	it('names may have slashes, and those inside percent escapes are the same name', ours, async () => {
@@ -30,10 +31,37 @@ overBothVersions('names', {}, (door, it) => {
 		assert.equal((await get(`${ROOT}${name}/%2561`)).status, 200);
 	});
 
-	for (const bad of ['%', '%4', '%zz', '%00', '%ff', '%c3', '%c0%af', '%ed%a0%80', '.', '..', 'a/../b', 'a/./b', '%2e%2e', 'a/%2e%2e/b', '%2E/x'])
+	for (const bad of [
+		'%',
+		'%4',
+		'%zz',
+		'%00',
+		'%ff',
+		'%c3',
+		'%c0%af',
+		'%ed%a0%80',
+		'.',
+		'..',
+		'a/../b',
+		'a/./b',
+		'%2e%2e',
+		'a/%2e%2e/b',
+		'%2E/x',
+	])
 		it(`${bad} is no name: 400`, ours, async () => {
 			for (const method of ['GET', 'PUT', 'HEAD', 'DELETE'])
-				assert.equal((await door.client.request(method, `${ROOT}${bad}`, { headers: method === 'PUT' ? { 'content-type': 'text/plain' } : {} })).status, 400, method);
+				assert.equal(
+					(
+						await door.client.request(method, `${ROOT}${bad}`, {
+							headers:
+								method === 'PUT'
+									? { 'content-type': 'text/plain' }
+									: {},
+						})
+					).status,
+					400,
+					method,
+				);
 		});
 
 	it('names in any script work and stay what they are', async () => {
@@ -48,7 +76,10 @@ overBothVersions('names', {}, (door, it) => {
 	it('__ds is reserved as the first segment, however it is spelt, and only there', ours, async () => {
 		for (const path of ['__ds', '__ds/x', '%5f%5fds/x', '__d%73/x', '__ds/subscriptions/a'])
 			for (const method of ['PUT', 'POST', 'GET', 'DELETE']) {
-				const answer = await door.client.request(method, ROOT + path, { headers: { 'content-type': 'text/plain' }, body: method.startsWith('P') ? 'x' : undefined });
+				const answer = await door.client.request(method, ROOT + path, {
+					headers: { 'content-type': 'text/plain' },
+					body: method.startsWith('P') ? 'x' : undefined,
+				});
 				assert.ok([404, 405].includes(answer.status), `${method} ${path}: ${answer.status}`);
 			}
 		const name = freshName();
@@ -71,7 +102,9 @@ overBothVersions('names', {}, (door, it) => {
 		for (const method of ['PATCH', 'TRACE', 'PROPFIND']) {
 			const answer = await s.send(method);
 			assert.equal(answer.status, 405, method);
-			if (!ours.skip) for (const known of ['GET', 'PUT', 'POST', 'HEAD', 'DELETE', 'OPTIONS']) assert.match(answer.headers.allow, new RegExp(`\\b${known}\\b`));
+			if (!ours.skip)
+				for (const known of ['GET', 'PUT', 'POST', 'HEAD', 'DELETE', 'OPTIONS'])
+					assert.match(answer.headers.allow, new RegExp(`\\b${known}\\b`));
 		}
 	});
 
@@ -90,12 +123,21 @@ overBothVersions('deleting', {}, (door, it) => {
 	it('DELETE is 204 once and 404 from then on', async () => {
 		const s = await door.stream().create({ body: 'x' });
 		assert.equal((await s.remove()).status, 204);
-		for (const answer of [await s.remove(), await s.get(), await s.head(), await s.post('x'), await s.poll('-1')]) assert.equal(answer.status, 404);
+		for (const answer of [
+			await s.remove(),
+			await s.get(),
+			await s.head(),
+			await s.post('x'),
+			await s.poll('-1'),
+		])
+			assert.equal(answer.status, 404);
 	});
 
 	it('a stream made anew shares nothing with its predecessor', async () => {
 		const s = await door.stream().create({ body: 'old', headers: { 'stream-ttl': '3600' } });
-		await s.append('old', { headers: { 'producer-id': 'p', 'producer-epoch': '3', 'producer-seq': '0', 'stream-seq': 'zz' } });
+		await s.append('old', {
+			headers: { 'producer-id': 'p', 'producer-epoch': '3', 'producer-seq': '0', 'stream-seq': 'zz' },
+		});
 		await s.append('', { headers: CLOSE });
 		assert.equal((await s.remove()).status, 204);
 		await s.create({ type: JSON_TYPE });
@@ -104,14 +146,21 @@ overBothVersions('deleting', {}, (door, it) => {
 		assert.equal(headers['stream-ttl'], undefined);
 		assert.equal(headers['stream-closed'], undefined);
 		assert.equal((await s.get()).text, '[]');
-		const answer = await s.post('1', { type: JSON_TYPE, headers: { 'producer-id': 'p', 'producer-epoch': '0', 'producer-seq': '0', 'stream-seq': 'a' } });
+		const answer = await s.post('1', {
+			type: JSON_TYPE,
+			headers: { 'producer-id': 'p', 'producer-epoch': '0', 'producer-seq': '0', 'stream-seq': 'a' },
+		});
 		assert.equal(answer.status, 200);
 	});
 
 	it('a delete among concurrent appends is final (24 #13)', async () => {
 		for (let round = 0; round < 10; round++) {
 			const s = await door.stream().create();
-			const statuses = await Promise.all(Array.from({ length: 40 }, (_, n) => (n === 20 ? s.remove() : s.post('x')).then((answer) => answer.status)));
+			const statuses = await Promise.all(
+				Array.from({ length: 40 }, (_, n) =>
+					(n === 20 ? s.remove() : s.post('x')).then((answer) => answer.status),
+				),
+			);
 			for (const status of statuses) assert.ok([204, 404].includes(status), String(status));
 			assert.equal((await s.head()).status, 404);
 			assert.equal((await s.post('x')).status, 404);
@@ -120,7 +169,9 @@ overBothVersions('deleting', {}, (door, it) => {
 
 	it('of concurrent deletes one is 204', async () => {
 		const s = await door.stream().create();
-		const statuses = await Promise.all(Array.from({ length: 20 }, () => s.remove().then((answer) => answer.status)));
+		const statuses = await Promise.all(
+			Array.from({ length: 20 }, () => s.remove().then((answer) => answer.status)),
+		);
 		assert.equal(statuses.filter((status) => status === 204).length, 1);
 		assert.equal(statuses.filter((status) => status === 404).length, 19);
 	});
@@ -149,7 +200,13 @@ overBothVersions('limits', { config: small }, (door, it) => {
 		async function* endless() {
 			for (let n = 0; n < 64; n++) yield Buffer.alloc(64 << 10, 65);
 		}
-		const status = await s.on(client).post(endless()).then((answer) => answer.status, (error) => error.code ?? error.message);
+		const status = await s
+			.on(client)
+			.post(endless())
+			.then(
+				(answer) => answer.status,
+				(error) => error.code ?? error.message,
+			);
 		client.close();
 		assert.ok(status === 413 || /EPIPE|ECONNRESET|closed/.test(status), String(status));
 		assert.equal((await s.get()).text, '');
@@ -157,15 +214,36 @@ overBothVersions('limits', { config: small }, (door, it) => {
 
 	it('an over-long path is 414', ours, async () => {
 		assert.equal((await door.client.request('GET', ROOT + 'a'.repeat(3000))).status, 414);
-		assert.equal((await door.client.request('PUT', ROOT + 'a'.repeat(3000), { headers: { 'content-type': 'text/plain' } })).status, 414);
+		assert.equal(
+			(
+				await door.client.request('PUT', ROOT + 'a'.repeat(3000), {
+					headers: { 'content-type': 'text/plain' },
+				})
+			).status,
+			414,
+		);
 		const name = 'a'.repeat(1900);
-		assert.ok([201, 200].includes((await door.client.request('PUT', ROOT + name, { headers: { 'content-type': 'text/plain' } })).status));
+		assert.ok(
+			[201, 200].includes(
+				(
+					await door.client.request('PUT', ROOT + name, {
+						headers: { 'content-type': 'text/plain' },
+					})
+				).status,
+			),
+		);
 	});
 
 	it('headers beyond the limit are refused and cost this connection at most', ours, async () => {
 		const s = await door.stream().create();
 		const client = door.connect();
-		const status = await s.on(client).send('GET', { headers: { 'x-large': 'y'.repeat(40_000) } }).then((answer) => answer.status, () => 'cut');
+		const status = await s
+			.on(client)
+			.send('GET', { headers: { 'x-large': 'y'.repeat(40_000) } })
+			.then(
+				(answer) => answer.status,
+				() => 'cut',
+			);
 		client.close();
 		assert.ok(status === 431 || (door.via === 'h2c' && status === 'cut'), String(status));
 		assert.equal((await s.get()).status, 200);
@@ -183,7 +261,11 @@ overBothVersions('listing', {}, (door, it) => {
 	it('streams are listed by prefix, in order, in pages that miss nothing', ours, async () => {
 		const prefix = `${freshName('list')}/`;
 		const names = Array.from({ length: 25 }, (_, n) => `${prefix}${String(n).padStart(2, '0')}`);
-		for (const name of [...names].reverse()) await door.client.request('PUT', ROOT + name, { headers: { 'content-type': 'text/plain' }, body: 'x' });
+		for (const name of [...names].reverse())
+			await door.client.request('PUT', ROOT + name, {
+				headers: { 'content-type': 'text/plain' },
+				body: 'x',
+			});
 		const seen = [];
 		let after;
 		do {
@@ -192,29 +274,46 @@ overBothVersions('listing', {}, (door, it) => {
 			seen.push(...page.streams);
 			after = page.next;
 		} while (after);
-		assert.deepEqual(seen.map((stream) => stream.name), names);
+		assert.deepEqual(
+			seen.map((stream) => stream.name),
+			names,
+		);
 		assert.equal(seen[0].contentType, 'text/plain');
 		assert.equal(seen[0].closed, false);
 	});
 
 	it('deleted and expired streams are not listed', ours, async () => {
 		const prefix = `${freshName('list')}/`;
-		const make = (name, headers) => door.client.request('PUT', ROOT + prefix + name, { headers: { 'content-type': 'text/plain', ...headers } });
+		const make = (name, headers) =>
+			door.client.request('PUT', ROOT + prefix + name, {
+				headers: { 'content-type': 'text/plain', ...headers },
+			});
 		await make('stays');
 		await make('goes');
 		await make('never', { 'stream-ttl': '0' });
 		await door.client.request('DELETE', `${ROOT}${prefix}goes`);
 		// A sliding TTL is the writer's knowledge: the listing follows its sweep.
-		await until('the expired one to be swept', async () => {
-			const names = (await list({ prefix })).streams.map((stream) => stream.name);
-			assert.ok(!names.includes(`${prefix}goes`) && names.includes(`${prefix}stays`), names.join());
-			return names.length === 1;
-		}, { step: 100 });
+		await until(
+			'the expired one to be swept',
+			async () => {
+				const names = (await list({ prefix })).streams.map((stream) => stream.name);
+				assert.ok(
+					!names.includes(`${prefix}goes`) && names.includes(`${prefix}stays`),
+					names.join(),
+				);
+				return names.length === 1;
+			},
+			{ step: 100 },
+		);
 	});
 
 	it('a listing with bad parameters is 400, never a 5xx', ours, async () => {
 		for (const query of ['limit=x', 'limit=-1', 'limit=0', 'prefix=%ff'])
-			assert.equal((await door.client.request('GET', `${ROOT}__ds/streams?${query}`)).status, 400, query);
+			assert.equal(
+				(await door.client.request('GET', `${ROOT}__ds/streams?${query}`)).status,
+				400,
+				query,
+			);
 	});
 });
 
@@ -222,14 +321,34 @@ overBothVersions('HTTP/1.1 on the wire', { vias: ['HTTP/1.1'] }, (door, it) => {
 	const refusals = [
 		['no Host', 'GET /v1/stream/x HTTP/1.1\r\n\r\n', 400],
 		['two Hosts', 'GET /v1/stream/x HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n', 400],
-		['two lengths', 'POST /v1/stream/x HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab', 400],
-		['a length and chunks', 'POST /v1/stream/x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n', 400],
+		[
+			'two lengths',
+			'POST /v1/stream/x HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab',
+			400,
+		],
+		[
+			'a length and chunks',
+			'POST /v1/stream/x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+			400,
+		],
 		['a negative length', 'POST /v1/stream/x HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n', 400],
-		['a length beyond 64 bits', 'POST /v1/stream/x HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\n', [400, 413]],
-		['an unknown transfer coding', 'POST /v1/stream/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n', [400, 501]],
+		[
+			'a length beyond 64 bits',
+			'POST /v1/stream/x HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\n',
+			[400, 413],
+		],
+		[
+			'an unknown transfer coding',
+			'POST /v1/stream/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n',
+			[400, 501],
+		],
 		['a folded header', 'GET /v1/stream/x HTTP/1.1\r\nHost: a\r\nX-A: b\r\n c\r\n\r\n', 400],
 		['a space before the colon', 'GET /v1/stream/x HTTP/1.1\r\nHost : a\r\n\r\n', 400],
-		['a bad chunk size', 'POST /v1/stream/x HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n', 400],
+		[
+			'a bad chunk size',
+			'POST /v1/stream/x HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n',
+			400,
+		],
 		['no HTTP', 'hello there\r\n\r\n', 400],
 		['an unknown version', 'GET /v1/stream/x HTTP/3.7\r\nHost: a\r\n\r\n', [400, 505]],
 	];
@@ -265,7 +384,8 @@ overBothVersions('HTTP/1.1 on the wire', { vias: ['HTTP/1.1'] }, (door, it) => {
 		const s = await door.stream().create();
 		const raw = new Raw(door.server.url);
 		raw.socket.setNoDelay(true);
-		for (const byte of `POST ${s.path} HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello`) await raw.send(byte);
+		for (const byte of `POST ${s.path} HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello`)
+			await raw.send(byte);
 		assert.equal(await raw.status(), 204);
 		raw.close();
 		assert.equal((await s.get()).text, 'hello');

@@ -9,7 +9,11 @@ const lifetime = (config) => (config.frontends[0].plugins[0].sse_lifetime = '3s'
 
 // Each data event is followed by a control event of its own.
 function assertPaired(events) {
-	events.forEach((event, at) => event.type === 'data' && assert.equal(events[at + 1]?.type, 'control', `event ${at + 1} of ${events.length}`));
+	events.forEach(
+		(event, at) =>
+			event.type === 'data' &&
+			assert.equal(events[at + 1]?.type, 'control', `event ${at + 1} of ${events.length}`),
+	);
 }
 
 overBothVersions('SSE', {}, (door, it) => {
@@ -22,7 +26,9 @@ overBothVersions('SSE', {}, (door, it) => {
 		assert.match(headers['cache-control'], /no-cache/);
 		assert.equal(headers['content-length'], undefined);
 		assert.equal(headers['stream-sse-data-encoding'], undefined);
-		if (door.via === 'h2c') for (const name of ['connection', 'keep-alive', 'transfer-encoding']) assert.equal(headers[name], undefined);
+		if (door.via === 'h2c')
+			for (const name of ['connection', 'keep-alive', 'transfer-encoding'])
+				assert.equal(headers[name], undefined);
 	});
 
 	it('errors are ordinary answers', async () => {
@@ -52,7 +58,10 @@ overBothVersions('SSE', {}, (door, it) => {
 		const reader = await s.sse('-1');
 		await reader.upTo();
 		reader.close();
-		assert.match(reader.raw, /^event: data\ndata:line1\ndata:line2\n\nevent: control\ndata:\{"streamNextOffset":"\d{16}_\d{16}","streamCursor":"\d+","upToDate":true\}\n\n$/);
+		assert.match(
+			reader.raw,
+			/^event: data\ndata:line1\ndata:line2\n\nevent: control\ndata:\{"streamNextOffset":"\d{16}_\d{16}","streamCursor":"\d+","upToDate":true\}\n\n$/,
+		);
 	});
 
 	it('a payload can neither end an event nor forge one: CR, LF and CRLF become lines', async () => {
@@ -74,24 +83,32 @@ overBothVersions('SSE', {}, (door, it) => {
 		reader.close();
 	});
 
-	it('text: catch-up and live, each data event has its control, the offsets resume exactly (24 #17)', ours, async () => {
-		const s = await door.stream().create();
-		const parts = Array.from({ length: 30 }, (_, n) => `<${n}>`);
-		for (const part of parts.slice(0, 15)) await s.append(part);
-		const reader = await s.sse('-1');
-		const events = await reader.upTo();
-		for (const part of parts.slice(15)) await s.append(part);
-		const tail = await s.tail();
-		events.push(...await reader.upTo((control) => control.streamNextOffset === tail));
-		reader.close();
-		assertPaired(events);
-		assert.equal(textOf(events), parts.join(''));
-		let seen = '';
-		for (const event of events) {
-			if (event.type === 'data') seen += event.data;
-			else assert.equal((await s.get({ offset: event.control.streamNextOffset })).text, parts.join('').slice(seen.length));
-		}
-	});
+	it(
+		'text: catch-up and live, each data event has its control, the offsets resume exactly (24 #17)',
+		ours,
+		async () => {
+			const s = await door.stream().create();
+			const parts = Array.from({ length: 30 }, (_, n) => `<${n}>`);
+			for (const part of parts.slice(0, 15)) await s.append(part);
+			const reader = await s.sse('-1');
+			const events = await reader.upTo();
+			for (const part of parts.slice(15)) await s.append(part);
+			const tail = await s.tail();
+			events.push(...(await reader.upTo((control) => control.streamNextOffset === tail)));
+			reader.close();
+			assertPaired(events);
+			assert.equal(textOf(events), parts.join(''));
+			let seen = '';
+			for (const event of events) {
+				if (event.type === 'data') seen += event.data;
+				else
+					assert.equal(
+						(await s.get({ offset: event.control.streamNextOffset })).text,
+						parts.join('').slice(seen.length),
+					);
+			}
+		},
+	);
 
 	it('JSON: every data event is a whole array with its own control', oursIf(true), async () => {
 		const s = await door.stream().create({ type: JSON_TYPE });
@@ -99,14 +116,20 @@ overBothVersions('SSE', {}, (door, it) => {
 		const reader = await s.sse('-1');
 		const events = await reader.upTo();
 		await s.append('["live"]', { type: JSON_TYPE });
-		events.push(...await reader.upTo());
+		events.push(...(await reader.upTo()));
 		reader.close();
 		assertPaired(events);
 		const values = valuesOf(events);
 		assert.deepEqual(values, [...Array.from({ length: 10 }, (_, n) => [n, { n }]).flat(), 'live']);
 	});
 
-	for (const type of ['application/octet-stream', 'image/png', 'application/x-ndjson', 'application/ld+json', 'application/xml'])
+	for (const type of [
+		'application/octet-stream',
+		'image/png',
+		'application/x-ndjson',
+		'application/ld+json',
+		'application/xml',
+	])
 		it(`${type} travels as base64 and says so (24 #28)`, oursIf(/json/.test(type)), async () => {
 			const bytes = Buffer.from(Array.from({ length: 1000 }, (_, n) => (n * 7) & 255));
 			const s = await door.stream().create({ type, body: bytes.subarray(0, 400) });
@@ -114,10 +137,15 @@ overBothVersions('SSE', {}, (door, it) => {
 			assert.equal(reader.live.headers['stream-sse-data-encoding'], 'base64');
 			const events = await reader.upTo();
 			await s.append(bytes.subarray(400), { type });
-			events.push(...await reader.upTo());
+			events.push(...(await reader.upTo()));
 			reader.close();
 			assert.ok(bytesOf(events).equals(bytes));
-			for (const event of events) if (event.type === 'data') assert.match(event.data.replaceAll('\n', ''), /^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/);
+			for (const event of events)
+				if (event.type === 'data')
+					assert.match(
+						event.data.replaceAll('\n', ''),
+						/^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/,
+					);
 		});
 
 	for (const type of ['text/html', 'TEXT/CSV', 'Application/JSON'])
@@ -129,25 +157,34 @@ overBothVersions('SSE', {}, (door, it) => {
 			reader.close();
 		});
 
-	it('characters cut by appends arrive whole, caught up or live, and no offset skips the held bytes', ours, async () => {
-		const text = 'é€😀ä'.repeat(5);
-		const bytes = Buffer.from(text);
-		const s = await door.stream().create();
-		const live = await s.sse('-1');
-		for (const byte of bytes) await s.append(Buffer.from([byte]));
-		const tail = await s.tail();
-		for (const reader of [live, await s.sse('-1')]) {
-			const events = await reader.upTo((control) => control.streamNextOffset === tail);
-			reader.close();
-			assert.equal(textOf(events), text);
-			assert.ok(!reader.raw.includes('\ufffd'));
-			let seen = '';
-			for (const event of events) {
-				if (event.type === 'data') seen += event.data;
-				else assert.ok((await s.get({ offset: event.control.streamNextOffset })).body.equals(bytes.subarray(Buffer.byteLength(seen))));
+	it(
+		'characters cut by appends arrive whole, caught up or live, and no offset skips the held bytes',
+		ours,
+		async () => {
+			const text = 'é€😀ä'.repeat(5);
+			const bytes = Buffer.from(text);
+			const s = await door.stream().create();
+			const live = await s.sse('-1');
+			for (const byte of bytes) await s.append(Buffer.from([byte]));
+			const tail = await s.tail();
+			for (const reader of [live, await s.sse('-1')]) {
+				const events = await reader.upTo((control) => control.streamNextOffset === tail);
+				reader.close();
+				assert.equal(textOf(events), text);
+				assert.ok(!reader.raw.includes('\ufffd'));
+				let seen = '';
+				for (const event of events) {
+					if (event.type === 'data') seen += event.data;
+					else
+						assert.ok(
+							(
+								await s.get({ offset: event.control.streamNextOffset })
+							).body.equals(bytes.subarray(Buffer.byteLength(seen))),
+						);
+				}
 			}
-		}
-	});
+		},
+	);
 
 	it('offset=now has no history: one control at the tail, then what comes', async () => {
 		const s = await door.stream().create({ body: 'old' });
@@ -176,7 +213,7 @@ overBothVersions('SSE', {}, (door, it) => {
 		const events = await reader.upTo();
 		await source.append('not for the fork,');
 		await fork.append('live,');
-		events.push(...await reader.upTo());
+		events.push(...(await reader.upTo()));
 		reader.close();
 		assert.equal(textOf(events), 'inherited,own,live,');
 	});
@@ -199,41 +236,59 @@ overBothVersions('SSE', {}, (door, it) => {
 		for (let n = 20; n < 40; n++) await s.append(String(n), { type: JSON_TYPE });
 		await s.append('', { headers: CLOSE });
 		for (const [at, reader] of readers.entries())
-			assert.deepEqual(valuesOf(await reader.rest()), Array.from({ length: 40 - at }, (_, n) => n + at));
+			assert.deepEqual(
+				valuesOf(await reader.rest()),
+				Array.from({ length: 40 - at }, (_, n) => n + at),
+			);
 	});
 });
 
 overBothVersions('SSE lifetime', { config: lifetime }, (door, it) => {
-	it('a connection ends by itself, right after a control event, and can be resumed there (24 #20)', ours, async () => {
-		const s = await door.stream().create({ body: 'x' });
-		const reader = await s.sse('-1');
-		const events = await reader.rest();
-		assert.equal(events.at(-1).type, 'control');
-		assert.equal(events.at(-1).control.streamClosed, undefined);
-		assert.equal(events.at(-1).control.streamNextOffset, await s.tail());
-	});
+	it(
+		'a connection ends by itself, right after a control event, and can be resumed there (24 #20)',
+		ours,
+		async () => {
+			const s = await door.stream().create({ body: 'x' });
+			const reader = await s.sse('-1');
+			const events = await reader.rest();
+			assert.equal(events.at(-1).type, 'control');
+			assert.equal(events.at(-1).control.streamClosed, undefined);
+			assert.equal(events.at(-1).control.streamNextOffset, await s.tail());
+		},
+	);
 
-	it('half a character at the end of a connection is not lost: what was sent and what follows is everything', ours, async () => {
-		const s = await door.stream().create({ body: Buffer.from('a\xc3', 'latin1') });
-		const reader = new SseReader(await s.open({ offset: '-1', live: 'sse' }), 'latin1');
-		const events = await reader.rest();
-		await s.append(Buffer.from('\xa9b', 'latin1'));
-		const rest = await s.get({ offset: events.at(-1).control.streamNextOffset });
-		assert.equal(textOf(events) + rest.body.toString('latin1'), Buffer.from('aéb').toString('latin1'));
-	});
+	it(
+		'half a character at the end of a connection is not lost: what was sent and what follows is everything',
+		ours,
+		async () => {
+			const s = await door.stream().create({ body: Buffer.from('a\xc3', 'latin1') });
+			const reader = new SseReader(await s.open({ offset: '-1', live: 'sse' }), 'latin1');
+			const events = await reader.rest();
+			await s.append(Buffer.from('\xa9b', 'latin1'));
+			const rest = await s.get({ offset: events.at(-1).control.streamNextOffset });
+			assert.equal(
+				textOf(events) + rest.body.toString('latin1'),
+				Buffer.from('aéb').toString('latin1'),
+			);
+		},
+	);
 });
 
 overBothVersions('SSE at rest', {}, (door, it) => {
-	it('an idle connection repeats its control event with the same offset', { skip: !process.env.SLUICE_TEST_SLOW && 'takes half a minute: --slow' }, async () => {
-		const s = await door.stream().create({ body: 'x' });
-		const reader = await s.sse('-1');
-		const first = (await reader.upTo()).at(-1).control;
-		const again = await reader.next(60_000);
-		reader.close();
-		assert.equal(again.control.streamNextOffset, first.streamNextOffset);
-		assert.equal(again.control.upToDate, true);
-		assert.match(again.control.streamCursor, /^\d+$/);
-	});
+	it(
+		'an idle connection repeats its control event with the same offset',
+		{ skip: !process.env.SLUICE_TEST_SLOW && 'takes half a minute: --slow' },
+		async () => {
+			const s = await door.stream().create({ body: 'x' });
+			const reader = await s.sse('-1');
+			const first = (await reader.upTo()).at(-1).control;
+			const again = await reader.next(60_000);
+			reader.close();
+			assert.equal(again.control.streamNextOffset, first.streamNextOffset);
+			assert.equal(again.control.upToDate, true);
+			assert.match(again.control.streamCursor, /^\d+$/);
+		},
+	);
 });
 
 overBothVersions('SSE of a follower under load', {}, (door, it) => {
@@ -251,6 +306,10 @@ overBothVersions('SSE of a follower under load', {}, (door, it) => {
 			readers.push(s.sse('-1').then((reader) => reader.rest()));
 		}
 		await writing;
-		for (const events of await Promise.all(readers)) assert.deepEqual(valuesOf(events), Array.from({ length: count }, (_, n) => n));
+		for (const events of await Promise.all(readers))
+			assert.deepEqual(
+				valuesOf(events),
+				Array.from({ length: count }, (_, n) => n),
+			);
 	});
 });

@@ -33,23 +33,26 @@ describe('two workers', () => {
 	after(() => daemon?.stop());
 
 	it('10,000 times: appended through one, acknowledged, and there through the other', async () => {
-		const lanes = 10, rounds = 1000;
+		const lanes = 10,
+			rounds = 1000;
 		const [first, second] = await pinned(lanes);
-		await Promise.all(Array.from({ length: lanes }, async (_, lane) => {
-			const pair = lane % 2 ? [first[lane], second[lane]] : [second[lane], first[lane]];
-			const name = freshName();
-			const writer = await new Stream(pair[0], name).create({ type: JSON_TYPE });
-			const reader = writer.on(pair[1]);
-			let offset = '-1';
-			for (let n = 0; n < rounds; n++) {
-				const next = await writer.append(String(n), { type: JSON_TYPE });
-				const answer = await reader.get({ offset });
-				assert.equal(answer.text, `[${n}]`, `lane ${lane}`);
-				assert.equal(answer.headers['stream-next-offset'], next);
-				assert.equal(answer.headers['stream-up-to-date'], 'true');
-				offset = next;
-			}
-		}));
+		await Promise.all(
+			Array.from({ length: lanes }, async (_, lane) => {
+				const pair = lane % 2 ? [first[lane], second[lane]] : [second[lane], first[lane]];
+				const name = freshName();
+				const writer = await new Stream(pair[0], name).create({ type: JSON_TYPE });
+				const reader = writer.on(pair[1]);
+				let offset = '-1';
+				for (let n = 0; n < rounds; n++) {
+					const next = await writer.append(String(n), { type: JSON_TYPE });
+					const answer = await reader.get({ offset });
+					assert.equal(answer.text, `[${n}]`, `lane ${lane}`);
+					assert.equal(answer.headers['stream-next-offset'], next);
+					assert.equal(answer.headers['stream-up-to-date'], 'true');
+					offset = next;
+				}
+			}),
+		);
 		for (const client of [...first, ...second]) client.close();
 	});
 
@@ -57,7 +60,8 @@ describe('two workers', () => {
 		const [[a], [b]] = await pinned(1);
 		for (let round = 0; round < 100; round++) {
 			const name = freshName();
-			const here = new Stream(a, name), there = new Stream(b, name);
+			const here = new Stream(a, name),
+				there = new Stream(b, name);
 			assert.equal((await there.head()).status, 404);
 			await here.create({ body: 'x' });
 			assert.equal((await there.get()).text, 'x');
@@ -96,7 +100,9 @@ describe('two workers', () => {
 		const [first, second] = await pinned(4);
 		const name = freshName();
 		const writer = await new Stream(first[0], name).create({ type: JSON_TYPE });
-		const readers = await Promise.all([first[1], first[2], second[1], second[2]].map((client) => writer.on(client).sse('-1')));
+		const readers = await Promise.all(
+			[first[1], first[2], second[1], second[2]].map((client) => writer.on(client).sse('-1')),
+		);
 		const poller = writer.on(second[3]);
 		const polled = (async () => {
 			const seen = [];
