@@ -7,6 +7,7 @@
  */
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "lib/log.h"
 #include "store-worker/store.h"
@@ -84,6 +85,16 @@ static void checkpoint_restart(struct store *st, struct checkpoints *c, uint64_t
 		c->last_bytes = 0;
 }
 
+/* The log has outrun the copying: the writer yields to it for a moment before each batch, or nothing would bound the log on
+ * a machine whose other processes keep the helper from its processor. */
+static void checkpoint_yield(const struct checkpoints *c)
+{
+	const struct timespec step = {.tv_nsec = 1000000};
+
+	for (int ms = 0; ms < RESTART_BUSY_MS && atomic_load(&c->state) == COPYING; ms++)
+		nanosleep(&step, NULL);
+}
+
 void checkpoints_tick(struct store *st)
 {
 	struct checkpoints *c = st->checkpoints;
@@ -93,6 +104,8 @@ void checkpoints_tick(struct store *st)
 	se_status(st->se, &s);
 	if (s.wal_bytes < c->last_bytes) /* it has begun anew */
 		c->last_bytes = 0;
+	if (s.wal_bytes > 4 * limit)
+		checkpoint_yield(c);
 	switch (atomic_load(&c->state)) {
 	case COPIED:
 		checkpoint_finish(st, c, s.wal_bytes);
