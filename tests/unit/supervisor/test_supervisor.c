@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/log.h"
@@ -20,7 +21,7 @@ enum { PATIENCE_MS = 60000 }; /* for a state to come; only a failing test waits 
 static char dir[128], file[192];
 static struct {
 	pid_t pid;
-	int fd;       /* its stderr */
+	int fd; /* its stderr */
 	char log[1 << 18];
 	size_t len, seen; /* seen: up to where wait_for() has looked */
 } d;
@@ -61,6 +62,16 @@ static int count(const char *text, const char *what)
 	return n;
 }
 
+/* Until the fake children have logged it n times; what comes later than that in ten seconds is taken not to come. */
+static bool wait_count(const char *what, int n)
+{
+	const struct timespec step = {.tv_nsec = 10 * 1000000L};
+
+	for (int i = 0; i < 1000 && count(read_log(), what) < n; i++)
+		nanosleep(&step, NULL);
+	return count(read_log(), what) >= n;
+}
+
 static void forget(const char *name)
 {
 	char path[256];
@@ -73,9 +84,10 @@ static void config(const char *listen, const char *rest)
 {
 	char text[2048];
 
-	snprintf(text, sizeof text,
-	         "data_dir: temporary\n%sfrontends:\n  - name: web\n    listen: [%s]\n    workers: 2\n    plugins: [{plugin: fake}]\n",
-	         rest, listen);
+	snprintf(
+		text, sizeof text,
+		"data_dir: temporary\n%sfrontends:\n  - name: web\n    listen: [%s]\n    workers: 2\n    plugins: [{plugin: fake}]\n",
+		rest, listen);
 	write_file("sluice.yaml", text);
 }
 
@@ -222,7 +234,8 @@ static int port_of(void)
 
 static bool reachable(int port)
 {
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in to = {
+		.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	bool yes = connect(fd, (struct sockaddr *)&to, sizeof to) == 0;
 
@@ -241,7 +254,8 @@ static void test_start_stop(void)
 	ok(reachable(port_of()), "where it listens");
 	log = read_log();
 	p = strstr(log, "store ");
-	ok(p && strstr(log, "ready fds=") > p && strstr(log, "web#1") > strstr(p, "ready"), "workers start when the store is ready");
+	ok(p && strstr(log, "ready fds=") > p && strstr(log, "web#1") > strstr(p, "ready"),
+	   "workers start when the store is ready");
 	is_int(count(log, "ready fds=4 "), 3, "a child is born with four descriptors");
 	is_int(count(log, "listeners=1"), 2, "each worker has the listener");
 	is_int(stop(), 0, "SIGTERM stops it with 0");
@@ -254,7 +268,8 @@ static void test_start_stop(void)
 	while (p > log && p[-1] != '\n')
 		p--;
 	ok(strncmp(p, "store ", 6) == 0, "the store last");
-	ok(strstr(d.log, "a line on stdout") && strstr(d.log, "web#1["), "what children print is logged with their name");
+	ok(strstr(d.log, "a line on stdout") && strstr(d.log, "web#1["),
+	   "what children print is logged with their name");
 	ok(strstr(d.log, "temporary_data dir="), "temporary data is announced");
 	ok(strstr(d.log, "status=0"), "an orderly end has its line");
 }
@@ -272,14 +287,17 @@ static void test_deaths(void)
 	signal_one(worker, SIGKILL);
 	ok(wait_for("child_exit name=web#1") && wait_for("signal=9"), "a death has an obituary");
 	ok(wait_successor("web#1", worker), "the worker comes back");
+	ok(wait_count(" peer web#", 3), "the writer was given it");
 	is_int(pid_of("store"), store, "the store was left alone");
 	signal_one(store, SIGKILL);
 	ok(wait_successor("store", store), "the store comes back");
+	ok(wait_count(" peer web#", 5) && wait_count(" store_link 2", 2), "and is connected with the workers");
 	ok(pid_of("store") != store && pid_of("web#1") != worker, "as a new process");
 	is_int(stop(), 0, "and everything can be stopped");
 	is_int(count(read_log(), " peer web#"), 5, "the new writer was given every worker, the new worker once");
 	is_int(count(read_log(), " store_link 2"), 2, "workers that stayed got a second connection");
-	is_int(count(read_log(), "web#2") > 0 ? count(d.log, "child_exit name=web#2") : -1, 1, "a worker outlives the writer");
+	is_int(count(read_log(), "web#2") > 0 ? count(d.log, "child_exit name=web#2") : -1, 1,
+	       "a worker outlives the writer");
 }
 
 static void test_final(void)
@@ -303,7 +321,8 @@ static void test_final(void)
 	is_int(finish(), 1, "exit code 78 says the same");
 	write_file("web#2", "crash");
 	start();
-	ok(wait_for("child_throttled name=web#2 restart_in_ms=100") && wait_for("restart_in_ms=200"), "other deaths are throttled");
+	ok(wait_for("child_throttled name=web#2 restart_in_ms=100") && wait_for("restart_in_ms=200"),
+	   "other deaths are throttled");
 	forget("web#2");
 	ok(wait_for("sluiced ready"), "and forgiven");
 	is_int(stop(), 0, "stop");
@@ -365,7 +384,8 @@ static void test_reload(void)
 
 	write_file("web#2", "fail");
 	signal_one(d.pid, SIGHUP);
-	ok(wait_for("reload_worker name=web#2 why=\"not today\"") && wait_for("reload_failed"), "a worker that does not start ends it");
+	ok(wait_for("reload_worker name=web#2 why=\"not today\"") && wait_for("reload_failed"),
+	   "a worker that does not start ends it");
 	forget("web#2");
 	ok(reachable(port), "the old ones still listen");
 
@@ -383,7 +403,9 @@ static void test_reload(void)
 	ok(wait_for("reloaded generation=") && wait_for("listener_closed"), "an address that left is closed");
 	ok(reachable(port) && !reachable(second), "only that one");
 
-	write_file("sluice.yaml", "data_dir: /elsewhere\nfrontends: [{name: web, listen: ['127.0.0.1:0'], plugins: [{plugin: fake}]}]\n");
+	write_file(
+		"sluice.yaml",
+		"data_dir: /elsewhere\nfrontends: [{name: web, listen: ['127.0.0.1:0'], plugins: [{plugin: fake}]}]\n");
 	signal_one(d.pid, SIGHUP);
 	ok(wait_for("sluice.yaml:1:11: data_dir: a reload cannot move the data"), "the data directory stays");
 	is_int(stop(), 0, "stop");
@@ -409,7 +431,8 @@ static int bound_socket(struct sockaddr_in *at)
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	*at = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	if (bind(fd, (struct sockaddr *)at, sizeof *at) || listen(fd, 1) || getsockname(fd, (struct sockaddr *)at, &len))
+	if (bind(fd, (struct sockaddr *)at, sizeof *at) || listen(fd, 1) ||
+	    getsockname(fd, (struct sockaddr *)at, &len))
 		abort();
 	return fd;
 }
@@ -426,7 +449,8 @@ static void test_listeners(void)
 	config(text, "");
 	start();
 	is_int(finish(), 1, "a port in use ends the start-up");
-	snprintf(text, sizeof text, "sluice.yaml:4:14: frontends[0].listen[0]: cannot listen on 127.0.0.1:%u: Address already in use",
+	snprintf(text, sizeof text,
+	         "sluice.yaml:4:14: frontends[0].listen[0]: cannot listen on 127.0.0.1:%u: Address already in use",
 	         ntohs(at.sin_port));
 	ok(strstr(d.log, text), "with one clear line");
 	is_int(count(read_log(), "store "), 0, "and no child was started");
@@ -484,7 +508,8 @@ static void test_activation(void)
 {
 	config("\"systemd:web\"", "");
 	start_mode(mode_activated, 0);
-	ok(wait_for("sluiced ready") && wait_for("\n") && reachable(port_of()), "a socket of systemd is used by its name");
+	ok(wait_for("sluiced ready") && wait_for("\n") && reachable(port_of()),
+	   "a socket of systemd is used by its name");
 	is_int(count(read_log(), "ready fds=4 "), 3, "and reaches only those who are told");
 	is_int(stop(), 0, "stop");
 }
@@ -540,14 +565,15 @@ static void test_check(void)
 	start_mode(mode_print, 0);
 	is_int(finish(), 0, "the effective configuration is printed");
 	ok(strstr(d.log, "  synchronous: full\n"), "with defaults");
-	ok(strstr(d.log, "  - name: web\n    listen:\n      - 127.0.0.1:0\n    workers: 2\n    plugins:\n      - plugin: fake\n        speed: 3\n"),
+	ok(strstr(d.log,
+	          "  - name: web\n    listen:\n      - 127.0.0.1:0\n    workers: 2\n    plugins:\n      - plugin: fake\n        speed: 3\n"),
 	   "with the plugins' part");
 	write_file("check:web", "bad");
 	config("127.0.0.1:0", "store: {max_payload: lots}\n");
 	start_mode(mode_check, 0);
 	is_int(finish(), 1, "a bad one does not");
 	ok(wait_for("") && strstr(d.log, "sluice.yaml:2:5: fake: expected better\n") &&
-	   strstr(d.log, "sluice.yaml:2:22: store.max_payload: expected size such as \"64M\", got \"lots\"\n"),
+	           strstr(d.log, "sluice.yaml:2:22: store.max_payload: expected size such as \"64M\", got \"lots\"\n"),
 	   "findings of core and plugins come together");
 	ok(strstr(d.log, ":2:5:") < strstr(d.log, ":2:22:"), "in the order of the file");
 	write_file("check:web", "crash");
