@@ -2,8 +2,8 @@
  * retention.c - trimming streams by age and size, as the rules of the workers say. Store-writer.
  *
  * The longest prefix that matches a name decides. Bytes are counted as offsets count them: payload and 5 for each
- * record. The newest record always stays. A pass over all names goes in slices and takes at most a twentieth of the
- * time.
+ * record. Size never removes the newest record, age removes any. A pass over all names goes in slices and takes at most
+ * a twentieth of the time.
  */
 #include <stdlib.h>
 
