@@ -4,7 +4,7 @@
  *
  * A row's accessed_ms is rewritten only when the access moved by more than min(TTL/4, 30 s), and at shutdown; so after
  * a start that much, and the sweep's delay, is granted to streams that have not been seen since. A live watch holds
- * its stream.
+ * its stream: the sweep uses it for its readers, so that its row is behind by no more than that either.
  */
 #include <stdlib.h>
 
@@ -57,11 +57,13 @@ static void access_free(struct store *st, struct access *a)
 {
 	sl_link_del(&a->lru);
 	sl_link_del(&a->unsaved);
+	sl_link_del(&a->held);
 	map_del(&st->accesses, &a->node);
 	free(a);
 }
 
-/* The table stays bounded: the oldest goes, or, when its row is behind, is written with the next sweep. */
+/* The table stays bounded: the oldest goes, or, when its row is behind, is written with the next sweep. Held ones stay;
+ * watches are bounded by themselves. */
 static void access_bound(struct store *st)
 {
 	struct access *a;
@@ -69,11 +71,11 @@ static void access_bound(struct store *st)
 	if (st->accesses.n <= STORE_ACCESS_MAX)
 		return;
 	a = SL_OF(st->access_lru.next, struct access, lru);
-	if (a->touched_ms <= a->saved_ms) {
+	if (a->touched_ms <= a->saved_ms && sl_link_alone(&a->held)) {
 		access_free(st, a);
 		return;
 	}
-	if (sl_link_alone(&a->unsaved))
+	if (a->touched_ms > a->saved_ms && sl_link_alone(&a->unsaved))
 		sl_link_add(&st->access_unsaved, &a->unsaved);
 	sl_link_del(&a->lru);
 	sl_link_add(&st->access_lru, &a->lru);
@@ -97,15 +99,49 @@ void access_renew(struct store *st, const struct stream *s, uint64_t now_ms)
 		a->saved_ms = s->accessed_ms;
 		sl_link_init(&a->unsaved);
 		sl_link_init(&a->lru);
+		sl_link_init(&a->held);
 		map_add(&st->accesses, &a->node, map_hash_u64(s->id));
 	}
 	if (now_ms > a->touched_ms)
 		a->touched_ms = now_ms;
 	sl_link_del(&a->lru);
 	sl_link_add(&st->access_lru, &a->lru);
+	if (!sl_link_alone(&a->held)) {
+		sl_link_del(&a->held);
+		sl_link_add(&st->access_held, &a->held);
+	}
 	if (a->touched_ms > a->saved_ms + access_lag(s->ttl_s) && sl_link_alone(&a->unsaved))
 		sl_link_add(&st->access_unsaved, &a->unsaved);
 	access_bound(st);
+}
+
+void access_hold(struct store *st, uint64_t id, bool live)
+{
+	struct access *a = access_find(st, id);
+
+	if (!a)
+		return;
+	sl_link_del(&a->held);
+	if (live)
+		sl_link_add(&st->access_held, &a->held);
+}
+
+bool access_held(struct txn *t, uint64_t since_ms, unsigned max)
+{
+	struct store *st = t->store;
+
+	for (unsigned i = 0; i < max && !sl_link_alone(&st->access_held); i++) {
+		const struct access *a = SL_OF(st->access_held.next, struct access, held);
+		struct stream *s;
+
+		if (a->touched_ms >= since_ms)
+			return false;
+		/* One that cannot be read now is taken up again with the next sweep. */
+		if (volume_by_id(t->volume, a->id, &s) != SE_OK || !s || s->state != SL_LIVE)
+			return false;
+		access_renew(st, s, t->now_ms);
+	}
+	return !sl_link_alone(&st->access_held);
 }
 
 void access_forget(struct store *st, uint64_t id)

@@ -4,6 +4,9 @@
  * performance.md 6: past checkpoint_bytes the helper copies most pages on a connection of its own; a short PASSIVE
  * checkpoint of the writer between two batches then finds little left and lets the WAL restart. A reader can prevent
  * that; at four times the size one RESTART with a short busy limit is tried, and said.
+ *
+ * A failed write or sync ends the writer as one in a commit does: what the volume's file holds is known only after recovery,
+ * and the kernel may report the error once only. A full disk does not: the log has it all.
  */
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -17,6 +20,7 @@ enum { IDLE, COPYING, COPIED, RESTART_BUSY_MS = 50, RESTART_EVERY_MS = 1000, WRI
 struct checkpoints {
 	sqlite3 *copy; /* the helper's */
 	atomic_int state;
+	int copy_rc; /* the helper's; read once it has COPIED */
 	uint64_t last_bytes, next_restart_ms;
 };
 
@@ -51,19 +55,38 @@ static void checkpoint_copy(void *arg)
 	struct checkpoints *c = arg;
 
 	/* Whatever it achieved: the writer's own checkpoint does the rest. */
-	sqlite3_wal_checkpoint_v2(c->copy, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	c->copy_rc = sqlite3_wal_checkpoint_v2(c->copy, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 	atomic_store(&c->state, COPIED);
+}
+
+/* Says what went wrong; true: the engine has failed by it. */
+static bool checkpoint_failed(struct store *st, int rc)
+{
+	int code = se_of_sqlite(rc);
+
+	if (code != SE_IO && code != SE_CORRUPT && code != SE_FULL)
+		return false;
+	sl_log(code == SE_FULL ? SLUICE_LOG_WARN : SLUICE_LOG_ERR, "checkpoint failed error=\"%s\" action=\"%s\"",
+	       sqlite3_errstr(rc),
+	       code == SE_FULL ? "free space on the disk; until then the log grows" : "check the disk");
+	if (code == SE_FULL)
+		return false;
+	se_fail(st->se, code, sqlite3_errstr(rc));
+	st->fatal = true;
+	return true;
 }
 
 static void checkpoint_finish(struct store *st, struct checkpoints *c, uint64_t wal_bytes)
 {
-	int log = 0, done = 0;
-	int rc = sqlite3_wal_checkpoint_v2(se_handle(st->se), "main", SQLITE_CHECKPOINT_PASSIVE, &log, &done);
+	int log = 0, done = 0, rc;
 
+	if (checkpoint_failed(st, c->copy_rc))
+		return;
+	c->copy_rc = SQLITE_OK;
+	rc = sqlite3_wal_checkpoint_v2(se_handle(st->se), "main", SQLITE_CHECKPOINT_PASSIVE, &log, &done);
 	/* All copied: the next commit begins the WAL anew. Otherwise a while passes before the next try. */
 	c->last_bytes = rc == SQLITE_OK && log == done ? 0 : wal_bytes;
-	if ((rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_FULL)
-		sl_log(SLUICE_LOG_WARN, "checkpoint failed error=\"%s\" action=\"check the disk\"", sqlite3_errstr(rc));
+	checkpoint_failed(st, rc);
 	atomic_store(&c->state, IDLE);
 }
 
@@ -78,6 +101,8 @@ static void checkpoint_restart(struct store *st, struct checkpoints *c, uint64_t
 	sqlite3_busy_timeout(se_handle(st->se), RESTART_BUSY_MS);
 	rc = sqlite3_wal_checkpoint_v2(se_handle(st->se), "main", SQLITE_CHECKPOINT_RESTART, NULL, NULL);
 	sqlite3_busy_timeout(se_handle(st->se), WRITER_BUSY_MS);
+	if (checkpoint_failed(st, rc))
+		return;
 	sl_log(SLUICE_LOG_WARN,
 	       "wal restarted bytes=%llu result=\"%s\" reason=\"it had grown to four times checkpoint_bytes\"",
 	       (unsigned long long)wal_bytes, sqlite3_errstr(rc));
@@ -120,6 +145,6 @@ void checkpoints_tick(struct store *st)
 	default:
 		break;
 	}
-	if (s.wal_bytes > 4 * limit && s.wal_bytes >= c->last_bytes + limit / 4)
+	if (!st->fatal && s.wal_bytes > 4 * limit && s.wal_bytes >= c->last_bytes + limit / 4)
 		checkpoint_restart(st, c, s.wal_bytes);
 }

@@ -160,6 +160,22 @@ int effect_get_pair(sl_slice s, struct effect_pair *e)
 	return sl_cur_done(&c) ? SE_OK : SE_CORRUPT;
 }
 
+int effect_put_rest(struct sl_buf *b, const struct effect_rest *e)
+{
+	sl_buf_drain(b, SIZE_MAX);
+	return PUT(b, e->stream, e->below, e->parent);
+}
+
+int effect_get_rest(sl_slice s, struct effect_rest *e)
+{
+	struct sl_cur c = sl_cur_of(s);
+
+	e->stream = sl_cur_varint(&c);
+	e->below = sl_cur_varint(&c);
+	e->parent = sl_cur_varint(&c);
+	return sl_cur_done(&c) ? SE_OK : SE_CORRUPT;
+}
+
 int effect_put_reap(struct sl_buf *b, const struct effect_reap *e)
 {
 	sl_buf_drain(b, SIZE_MAX);

@@ -381,6 +381,13 @@ void se_status(struct se *se, struct se_status *st)
 	memcpy(st->error, se->error, sizeof st->error);
 }
 
+void se_fail(struct se *se, int rc, const char *detail)
+{
+	if (!se->failed)
+		se->failed = rc;
+	snprintf(se->error, sizeof se->error, "%s", detail);
+}
+
 const uint8_t *se_generation(const struct se *se)
 {
 	return se->generation;

@@ -127,6 +127,8 @@ void se_watch(struct se *, bool records, void (*)(void *, const struct se_event 
 void se_status(struct se *, struct se_status *);
 const uint8_t *se_generation(const struct se *); /* 16 bytes */
 
+void se_fail(struct se *, int rc, const char *detail); /* a flush outside of a batch failed: no further batch begins */
+
 /* A copy: one record, redone in a transaction of its own. One at or below the position is skipped. */
 int se_apply(struct se *, sl_slice record);
 sqlite3 *se_handle(struct se *); /* for checkpoints and for reading between batches */

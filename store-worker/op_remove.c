@@ -50,7 +50,7 @@ static int remove_state(struct volume *v, struct stream *s, uint8_t state, uint6
 	sqlite3_stmt *q = volume_stmt(v, V_STREAM_STATE);
 
 	s->state = state;
-	/* Rows that a trim freed wait anew: those above them may be read still by who began before this. */
+	/* The rows of a dead stream may be read still by who began before this. */
 	s->reap = true;
 	s->reap_ms = now_ms;
 	if (state == SL_DEAD) {
@@ -60,14 +60,12 @@ static int remove_state(struct volume *v, struct stream *s, uint8_t state, uint6
 	}
 	volume_bind_u64(q, 1, s->id);
 	volume_bind_u64(q, 2, state);
-	if (s->reap)
-		volume_bind_u64(q, 3, s->reap_ms);
-	else
-		sqlite3_bind_null(q, 3);
+	volume_bind_u64(q, 3, s->reap_ms);
 	return volume_run(v, V_STREAM_STATE);
 }
 
-/* One fork less; the ancestor may have something to reap now. */
+/* One fork less; the ancestor may have something to reap now. A turn that waits already is not put off, or one whose forks
+ * die all the time would never give anything back. */
 static int remove_release(struct volume *v, uint64_t id, uint64_t now_ms)
 {
 	sqlite3_stmt *q = volume_stmt(v, V_STREAM_FORKS);
@@ -78,9 +76,8 @@ static int remove_release(struct volume *v, uint64_t id, uint64_t now_ms)
 		return rc ? rc : SE_CORRUPT;
 	volume_touch(v, s);
 	s->forks--;
+	s->reap_ms = s->reap ? s->reap_ms : now_ms;
 	s->reap = true;
-	s->reap_ms = now_ms;
-	s->reap_to = s->earliest;
 	volume_bind_u64(q, 1, s->id);
 	volume_bind_u64(q, 2, s->forks);
 	volume_bind_u64(q, 3, s->reap_ms);

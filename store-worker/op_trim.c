@@ -69,11 +69,12 @@ int redo_trim(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, sl
 		return rc ? rc : SE_CORRUPT;
 	volume_touch(v, s);
 	s->earliest = e.b;
-	/* One that waits already is not put off, or a stream that is trimmed all the time would never give anything back. */
+	/* One that waits already is not put off, or a stream that is trimmed all the time would never give anything back. With
+	 * forks it has to be looked up what they reach (reap.c). */
 	if (!s->reap) {
 		s->reap = true;
 		s->reap_ms = hdr->time_ms;
-		s->reap_to = s->earliest;
+		s->reap_to = s->forks ? s->reap_to : s->earliest;
 	}
 	volume_bind_u64(q, 1, s->id);
 	volume_bind_u64(q, 2, s->earliest);

@@ -2,7 +2,9 @@
  * reap.c - giving space back: rows of dead streams, rows below the earliest offset, dead segments. Store-writer.
  *
  * A row may go when nobody can be reading it any more: not before reap_delay after the commit that made it unreachable
- * (a long answer is read in several transactions), and never while a fork reaches it.
+ * (a long answer is read in several transactions), and never while a fork reaches it. What is out of reach is looked up
+ * when a stream's turn comes and freed at its next turn; so a parent whose forks die all the time is neither freed too
+ * early nor put off.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -46,31 +48,38 @@ static int reap_producers(struct txn *t, uint64_t id, uint32_t *producers)
 	return se_of_sqlite(rc);
 }
 
-static int reap_stream(struct txn *t, struct stream *s)
+static int reap_dead(struct txn *t, const struct stream *s)
 {
 	struct effect_reap e = {.stream = s->id, .below = STORE_OFFSET_MAX};
 	struct effect_pair end = {.a = s->id};
-	int rc = SE_OK;
+	int rc = reap_count(t, s->id, e.below, &e.chunks);
 
-	if (s->state == SL_SOFT && s->forks == 0)
-		return txn_remove(t, s);
-	if (s->state != SL_DEAD)
-		rc = walk_reach(t->volume, s->id, REAP_FORKS, &e.below);
-	if (s->state == SL_LIVE && s->reap_to < e.below)
-		e.below = s->reap_to;
 	if (rc == SE_OK)
-		rc = reap_count(t, s->id, e.below, &e.chunks);
-	if (rc == SE_OK && s->state == SL_DEAD)
 		rc = reap_producers(t, s->id, &e.producers);
 	if (rc)
 		return rc;
 	if (e.chunks || e.producers)
 		return txn_emit(t, EFFECT_REAP, effect_put_reap(&t->effect, &e), SL_SLICE(NULL, 0));
-	if (s->state == SL_DEAD)
-		return txn_emit(t, EFFECT_FORGET, effect_put_pair(&t->effect, &end), SL_SLICE(NULL, 0));
+	return txn_emit(t, EFFECT_FORGET, effect_put_pair(&t->effect, &end), SL_SLICE(NULL, 0));
+}
+
+static int reap_stream(struct txn *t, struct stream *s)
+{
+	struct effect_reap e = {.stream = s->id, .below = s->reap_to};
 	/* What this stream no longer shows of its ancestor, nobody may need any more. */
-	end.b = s->fork_of;
-	return txn_emit(t, EFFECT_REST, effect_put_pair(&t->effect, &end), SL_SLICE(NULL, 0));
+	struct effect_rest end = {.stream = s->id, .parent = s->fork_of};
+	int rc;
+
+	if (s->state == SL_DEAD)
+		return reap_dead(t, s);
+	if (s->state == SL_SOFT && s->forks == 0)
+		return txn_remove(t, s);
+	rc = reap_count(t, s->id, e.below, &e.chunks);
+	if (rc == SE_OK && e.chunks)
+		return txn_emit(t, EFFECT_REAP, effect_put_reap(&t->effect, &e), SL_SLICE(NULL, 0));
+	if (rc == SE_OK)
+		rc = walk_reach(t->volume, s->id, REAP_FORKS, &end.below);
+	return rc ? rc : txn_emit(t, EFFECT_REST, effect_put_rest(&t->effect, &end), SL_SLICE(NULL, 0));
 }
 
 int reap_slice(struct txn *t, bool *left)
@@ -161,23 +170,15 @@ int redo_forget(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, 
 	return volume_run(v, V_STREAM_DROP);
 }
 
-static int rest_mark(struct volume *v, uint64_t id, bool reap, uint64_t now_ms)
+/* The stream's next turn comes reap_delay from now, or no turn comes until something happens to it. */
+static int rest_mark(struct volume *v, struct stream *s, bool reap, uint64_t now_ms)
 {
 	sqlite3_stmt *q = volume_stmt(v, V_STREAM_REAP);
-	struct stream *s = NULL;
-	int rc = volume_by_id(v, id, &s);
 
-	if (rc || !s)
-		return rc ? rc : SE_CORRUPT;
-	if (reap && s->reap)
-		return SE_OK; /* its turn comes */
 	volume_touch(v, s);
-	/* What was trimmed meanwhile waits from now on. */
-	reap = reap || (s->state == SL_LIVE && s->earliest > s->reap_to);
 	s->reap = reap;
 	s->reap_ms = reap ? now_ms : 0;
-	s->reap_to = s->earliest;
-	volume_bind_u64(q, 1, id);
+	volume_bind_u64(q, 1, s->id);
 	if (reap)
 		volume_bind_u64(q, 2, now_ms);
 	else
@@ -189,16 +190,27 @@ static int rest_mark(struct volume *v, uint64_t id, bool reap, uint64_t now_ms)
 int redo_rest(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, sl_slice effect, sl_slice payload)
 {
 	struct volume *v = se_volume(redo);
-	struct effect_pair e;
-	int rc = effect_get_pair(effect, &e);
+	struct effect_rest e;
+	struct stream *s = NULL;
+	bool more;
+	int rc = effect_get_rest(effect, &e);
 
 	(void)db;
 	(void)payload;
 	if (rc == SE_OK)
-		rc = rest_mark(v, e.a, false, hdr->time_ms);
-	if (rc == SE_OK && e.b)
-		rc = rest_mark(v, e.b, true, hdr->time_ms);
-	return rc;
+		rc = volume_by_id(v, e.stream, &s);
+	if (rc || !s)
+		return rc ? rc : SE_CORRUPT;
+	more = e.below > s->reap_to;
+	if (more)
+		s->reap_to = e.below;
+	rc = rest_mark(v, s, more, hdr->time_ms);
+	if (rc || e.parent == 0)
+		return rc;
+	rc = volume_by_id(v, e.parent, &s);
+	if (rc || !s)
+		return rc ? rc : SE_CORRUPT;
+	return s->reap ? SE_OK : rest_mark(v, s, true, hdr->time_ms);
 }
 
 /* ---- segments ---- */

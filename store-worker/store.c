@@ -63,6 +63,7 @@ struct store *store_new(void)
 	sl_link_init(&st->prefixes);
 	sl_link_init(&st->access_lru);
 	sl_link_init(&st->access_unsaved);
+	sl_link_init(&st->access_held);
 	st->txn.store = st;
 	st->txn.volume = &st->volume;
 	st->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -299,6 +300,8 @@ int store_turn(struct store *st, int timeout_ms)
 	if (st->fatal)
 		return SLUICE_EINTERNAL;
 	checkpoints_tick(st);
+	if (st->fatal)
+		return SLUICE_EINTERNAL;
 	sweep_tick(st);
 	while ((l = sl_link_pop(&st->flush)))
 		peer_flush(SL_OF(l, struct peer, flush));

@@ -101,8 +101,7 @@ struct stream { /* a row of stream, cached */
 	uint8_t state; /* enum sl_stream_state */
 	uint64_t id, base, earliest, tail, created_ms, ttl_s, expires_ms, accessed_ms;
 	uint64_t fork_of, fork_at, fork_sub, forks; /* fork_of 0: none; fork_at: where inherited records end */
-	uint64_t reap_ms,
-		reap_to; /* live: rows below reap_to were out of reach at reap_ms; later trims wait for their turn */
+	uint64_t reap_ms, reap_to; /* rows below reap_to were out of everybody's reach at reap_ms; others wait for their turn */
 	char *name, *type, *fork_name; /* owned */
 	size_t name_len, type_len, fork_name_len;
 	struct sl_buf seq;
@@ -232,9 +231,12 @@ struct effect_remove {
 	uint64_t stream, parent; /* parent: its count of forks falls; 0: none */
 	uint8_t state;           /* SL_SOFT or SL_DEAD */
 };
-/* TRIM: stream, earliest. ACCESS: stream, time. SEGMENT_DROP: segment, 0. FORGET, REST: stream, parent or 0. */
+/* TRIM: stream, earliest. ACCESS: stream, time. SEGMENT_DROP: segment, 0. FORGET: stream, 0. */
 struct effect_pair {
 	uint64_t a, b;
+};
+struct effect_rest {
+	uint64_t stream, below, parent; /* nobody reaches rows below; parent: may have something to reap now, 0: none */
 };
 struct effect_reap {
 	uint64_t stream, below;     /* chunk rows that end at or below this offset ... */
@@ -251,6 +253,8 @@ int effect_put_remove(struct sl_buf *, const struct effect_remove *);
 int effect_get_remove(sl_slice, struct effect_remove *);
 int effect_put_pair(struct sl_buf *, const struct effect_pair *);
 int effect_get_pair(sl_slice, struct effect_pair *);
+int effect_put_rest(struct sl_buf *, const struct effect_rest *);
+int effect_get_rest(sl_slice, struct effect_rest *);
 int effect_put_reap(struct sl_buf *, const struct effect_reap *);
 int effect_get_reap(sl_slice, struct effect_reap *);
 
@@ -437,7 +441,7 @@ struct held_part { /* one payload of a held request, filled in by the helper thr
 
 struct access { /* last access to a stream with a sliding TTL, newer than what its row says */
 	struct map_node node;
-	struct sl_link lru, unsaved;
+	struct sl_link lru, unsaved, held; /* held: a live reader stands behind the stream; by touched_ms */
 	uint64_t id, touched_ms, saved_ms;
 };
 
@@ -482,7 +486,7 @@ struct store {
 	bool lives_lost; /* no memory for one: every prefix watch is told to list again */
 	/* access times */
 	struct map accesses;
-	struct sl_link access_lru, access_unsaved;
+	struct sl_link access_lru, access_unsaved, access_held;
 	uint64_t started_ms;
 	/* sweep */
 	struct sweep *sweep;
@@ -547,6 +551,8 @@ bool watch_live(const struct store *, uint64_t id);
 bool access_expired(struct store *, const struct stream *, uint64_t now_ms);
 uint64_t access_last(struct store *, const struct stream *, uint64_t now_ms);
 void access_renew(struct store *, const struct stream *, uint64_t now_ms);
+void access_hold(struct store *, uint64_t id, bool live); /* the first live reader came, the last one left */
+bool access_held(struct txn *, uint64_t since_ms, unsigned max); /* held is used; true: some are older than since_ms still */
 void access_forget(struct store *, uint64_t id);
 int access_save(struct txn *, unsigned max, bool all);
 uint64_t access_deadline(uint64_t accessed_ms, uint64_t ttl_s);

@@ -9,13 +9,14 @@
 #include "lib/log.h"
 #include "store-worker/store.h"
 
-enum { EXPIRY_SLICE = 64, ACCESS_SLICE = 256, ORPHANS_MS = 60000 };
+enum { EXPIRY_SLICE = 64, ACCESS_SLICE = 256, HELD_SLICE = 256, ORPHANS_MS = 60000 };
 
 struct sweep {
 	sqlite3_stmt *stmt[SWEEP_STMTS];
 	uint64_t next_ms, next_orphans_ms;                 /* monotonic */
-	bool expiry, access, reaping, segments, retention; /* due */
-	uint64_t deadline_ms, id;                          /* where the search for expired streams goes on */
+	bool held, expiry, access, reaping, segments, retention; /* due */
+	uint64_t held_ms;         /* wall clock: streams with live readers are used up to here */
+	uint64_t deadline_ms, id; /* where the search for expired streams goes on */
 	struct retention pass;
 };
 
@@ -69,7 +70,7 @@ bool sweep_left(const struct store *st)
 {
 	const struct sweep *sw = st->sweep;
 
-	return sw && (sw->expiry || sw->access || sw->reaping || sw->segments || sw->retention);
+	return sw && (sw->held || sw->expiry || sw->access || sw->reaping || sw->segments || sw->retention);
 }
 
 int sweep_timeout(const struct store *st)
@@ -112,6 +113,10 @@ static int sweep_slice(struct txn *t, struct sweep *sw, struct segment_drops *dr
 {
 	int rc = SE_OK;
 
+	if (sw->held) {
+		sw->held = access_held(t, sw->held_ms, HELD_SLICE);
+		return rc;
+	}
 	if (sw->expiry)
 		return expiry_slice(t, sw, &sw->expiry);
 	if (sw->access) {
@@ -132,7 +137,8 @@ static void sweep_due(struct store *st, struct sweep *sw, uint64_t now)
 {
 	sw->next_ms = now + st->settings.sweep_ms;
 	sw->deadline_ms = sw->id = 0;
-	sw->expiry = sw->access = sw->reaping = sw->segments = sw->retention = true;
+	sw->held_ms = store_now(st);
+	sw->held = sw->expiry = sw->access = sw->reaping = sw->segments = sw->retention = true;
 	if (now < sw->next_orphans_ms)
 		return;
 	sw->next_orphans_ms = now + ORPHANS_MS;
@@ -156,7 +162,7 @@ void sweep_tick(struct store *st)
 	if (rc == SE_OK)
 		rc = se_batch_error(st->txn.batch);
 	if (rc) { /* not again before the next tick: the disk may be full for long */
-		sw->expiry = sw->access = sw->reaping = sw->segments = sw->retention = false;
+		sw->held = sw->expiry = sw->access = sw->reaping = sw->segments = sw->retention = false;
 		st->batch_rc = rc;
 	}
 	batch_end(st);

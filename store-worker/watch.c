@@ -75,6 +75,7 @@ static void watch_set_live(struct store *st, struct watch *w, bool live)
 	w->topic->live += live ? 1 : (uint32_t)-1;
 	if (volume_by_id(&st->volume, w->topic->id, &s) == SE_OK && s)
 		access_renew(st, s, store_now(st));
+	access_hold(st, w->topic->id, w->topic->live > 0);
 }
 
 static void watch_detach(struct store *st, struct watch *w)

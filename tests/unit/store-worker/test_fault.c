@@ -2,7 +2,8 @@
  * test_fault.c - the disk is full, writes fail, memory runs out: nothing is acknowledged that is not there, and a full
  * disk is no end.
  *
- * A VFS in front of the real one fails the n-th write, sync or shared-memory call.
+ * A VFS in front of the real one fails the n-th write or sync, or every sync of the volume's own file: those are the ones of
+ * checkpoints.
  */
 #include "lib/log.h"
 #include "tests/unit/store-worker/fixture.h"
@@ -10,7 +11,7 @@
 /* ---- the VFS ---- */
 
 static struct {
-	bool full, io;
+	bool full, io, volume_sync;
 	long countdown; /* calls until it fails; negative: never */
 	unsigned long calls;
 } fault = {.countdown = -1};
@@ -18,6 +19,7 @@ static struct {
 struct fault_file {
 	sqlite3_file base;
 	sqlite3_file *real;
+	bool volume;
 };
 
 static sqlite3_vfs fault_vfs, *real_vfs;
@@ -57,6 +59,8 @@ static int fault_sync(sqlite3_file *f, int flags)
 {
 	int rc = fault.full ? SQLITE_OK : fault_next();
 
+	if (fault.volume_sync && ((struct fault_file *)(void *)f)->volume)
+		rc = SQLITE_IOERR;
 	return rc ? SQLITE_IOERR_FSYNC : real_of(f)->pMethods->xSync(real_of(f), flags);
 }
 
@@ -120,6 +124,7 @@ static int fault_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int f
 
 	(void)vfs;
 	ff->base.pMethods = NULL;
+	ff->volume = flags & SQLITE_OPEN_MAIN_DB;
 	ff->real = calloc(1, (size_t)real_vfs->szOsFile);
 	if (!ff->real)
 		return SQLITE_NOMEM;
@@ -268,6 +273,34 @@ static void test_sync(void)
 	       0, "no gap, no overlap");
 }
 
+/* A checkpoint whose sync fails: what the volume's file holds is not known any more; the log has it all. */
+static void test_checkpoint(void)
+{
+	char data[2001];
+	int i, sent = 0;
+
+	memset(data, 'c', sizeof data - 1);
+	data[sizeof data - 1] = 0;
+	f.synced = true;
+	fixture_kill(&f);
+	c = fixture_client(&f);
+	f.store->settings.checkpoint_bytes = 64 << 10;
+	create(&f, c, "cp", "text/plain", "");
+	fault.volume_sync = true;
+	for (i = 0; i < 2000 && !f.store->fatal; i++) {
+		f.mono_ms += 5;
+		sent += append(&f, c, "cp", data).status == SLUICE_OK;
+	}
+	fault.volume_sync = false;
+	is_int(f.store->fatal, 1, "ends the writer");
+	is_int(se_begin(f.store->se, &(struct se_batch *){NULL}), SE_IO, "no batch begins after it");
+	fixture_kill(&f);
+	c = fixture_client(&f);
+	is_int(sql_int(&f, "SELECT sum(records) FROM chunk WHERE stream = (SELECT id FROM stream WHERE name = 'cp')"), sent,
+	       "what was acknowledged is there");
+	is_out(append(&f, c, "cp", "more"), SLUICE_OK, 0, "and a new writer goes on");
+}
+
 int main(void)
 {
 	fault_register();
@@ -277,6 +310,7 @@ int main(void)
 	test_full_anywhere();
 	test_io();
 	test_sync();
+	test_checkpoint();
 	fixture_close(&f);
 	return tap_done();
 }

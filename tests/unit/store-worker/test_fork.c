@@ -206,6 +206,77 @@ static void test_trimmed(void)
 	       "nobody needs it now");
 }
 
+static int64_t rows_of(const char *id)
+{
+	char sql[96];
+
+	snprintf(sql, sizeof sql, "SELECT count(*) FROM chunk WHERE stream = %s", id);
+	return sql_int(&f, sql);
+}
+
+/* Forks that die all the time do not keep their source from giving back what it was trimmed of. */
+static void test_churn(void)
+{
+	struct sl_store_op op = op_of(SLUICE_OP_TRIM, "ch");
+	const char *id = "(SELECT id FROM stream WHERE name = 'ch')";
+	char name[32];
+
+	create(&f, c, "ch", "text/plain", "a");
+	append(&f, c, "ch", "b");
+	append(&f, c, "ch", "c");
+	op.trim_to = 12;
+	run(&f, c, op);
+	for (int i = 0; i < 30; i++) {
+		snprintf(name, sizeof name, "ch%d", i);
+		fork_at(&f, c, name, "ch", -1, 0);
+		removal(&f, c, name);
+		fixture_pass(&f, 10000);
+	}
+	is_int(rows_of(id), 1, "rows go while forks come and go");
+}
+
+/* Who began to read before a commit that puts rows out of reach has reap_delay to finish, whatever waits already. */
+static void test_delay(void)
+{
+	struct sl_store_op op = op_of(SLUICE_OP_TRIM, "dl1");
+	char id[32];
+
+	snprintf(id, sizeof id, "%llu", (unsigned long long)create(&f, c, "dl", "text/plain", "a").incarnation);
+	append(&f, c, "dl", "b");
+	append(&f, c, "dl", "c");
+	fork_at(&f, c, "dl1", "dl", -1, 0);
+	op.trim_to = 12;
+	run(&f, c, op);
+	for (int i = 0; i < 4; i++)
+		fixture_pass(&f, 61000);
+	is_int(rows_of(id), 3, "a live source shows them all");
+	fork_at(&f, c, "dl2", "dl", -1, 0);
+	removal(&f, c, "dl");
+	fixture_pass(&f, 50000);
+	removal(&f, c, "dl2");
+	fixture_pass(&f, 11000);
+	is_int(rows_of(id), 3, "the turn of the deletion comes; the fork that died meanwhile may be read still");
+	fixture_pass(&f, 48000);
+	is_int(rows_of(id), 3, "for reap_delay");
+	for (int i = 0; i < 3; i++)
+		fixture_pass(&f, 61000);
+	is_int(rows_of(id), 1, "then only what the other fork reaches is left");
+	is_str(contents(&f, "dl1"), "c|", "and can be read");
+	snprintf(id, sizeof id, "%llu", (unsigned long long)create(&f, c, "sd", "text/plain", "a").incarnation);
+	fork_at(&f, c, "sd1", "sd", -1, 0);
+	op.stream = SL_STR("sd1");
+	op.trim_to = 6;
+	run(&f, c, op);
+	for (int i = 0; i < 4; i++)
+		fixture_pass(&f, 61000);
+	removal(&f, c, "sd");
+	fixture_pass(&f, 59000);
+	is_int(rows_of(id), 1, "a soft-deleted source keeps its rows for reap_delay");
+	for (int i = 0; i < 3; i++)
+		fixture_pass(&f, 61000);
+	is_int(rows_of(id), 0, "then they go");
+}
+
 static void test_expiry(void)
 {
 	struct sl_store_op op = op_of(SLUICE_OP_CREATE, "ttl");
@@ -242,6 +313,8 @@ int main(void)
 	test_soft();
 	test_long_cascade();
 	test_trimmed();
+	test_churn();
+	test_delay();
 	test_expiry();
 	fixture_close(&f);
 	fixture_shadow_ok(&f);

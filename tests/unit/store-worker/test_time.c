@@ -175,6 +175,29 @@ static void test_restart(void)
 	       "and so does the sweep once it moved far");
 }
 
+/* A live reader is an access all the time: after a crash its stream is granted nearly its whole window. */
+static void test_held_restart(void)
+{
+	struct sl_store_outcome o = create_ttl("held", 1000), p = create_ttl("left", 1000);
+
+	sl_put_store_watch(&c->ipc, &(struct sl_store_watch){.watch = 78, .stream = SL_STR("held"), .live = 1});
+	sl_put_store_watch(&c->ipc, &(struct sl_store_watch){.watch = 79, .stream = SL_STR("left"), .live = 1});
+	client_pump(&f, c);
+	fixture_pass(&f, 100000);
+	sl_put_store_watch_live(&c->ipc, &(struct sl_store_watch_live){.watch = 79, .live = 0});
+	client_pump(&f, c);
+	fixture_pass(&f, 500000);
+	fixture_pass(&f, 29000);
+	ok(sql_int(&f, "SELECT accessed_ms FROM stream WHERE name = 'held'") + 30000 >= (int64_t)f.wall_ms,
+	   "the row of a stream with a live reader follows");
+	fixture_kill(&f);
+	c = fixture_client(&f);
+	fixture_pass(&f, 560000);
+	is_int(touch(p.incarnation, false), SLUICE_ENOENT, "one whose reader had left long before the crash is gone");
+	fixture_pass(&f, 438000);
+	is_int(touch(o.incarnation, true), SLUICE_OK, "one with a reader has its window from the crash on");
+}
+
 static void test_retention(void)
 {
 	struct sl_store_rule rules[] = {{.prefix = SL_STR("ret/"), .max_bytes = 30},
@@ -205,6 +228,9 @@ static void test_retention(void)
 	is_str(contents(&f, "ret/free/c"), "00000|00001|00002|00003|00004|00005|00006|00007|00008|00009|", "no bound");
 	is_str(contents(&f, "other"), "00000|00001|00002|00003|00004|00005|00006|00007|00008|00009|", "no rule");
 	is_str(contents(&f, "ret/big"), "a record that is larger than the bound|", "the newest record stays");
+	fixture_pass(&f, 9000);
+	is_str(contents(&f, "ret/age/b"), "", "age removes all of them in the end");
+	is_int(append(&f, c, "ret/age/b", "new").start, 100, "and the stream goes on where it was");
 	client_end(other);
 	fixture_turns(&f, 2);
 	append(&f, c, "ret/a", "more");
@@ -222,6 +248,7 @@ int main(void)
 	test_sweep();
 	test_live();
 	test_restart();
+	test_held_restart();
 	test_retention();
 	fixture_close(&f);
 	fixture_shadow_ok(&f);
