@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/segment.h"
@@ -21,11 +22,15 @@ static char big[600000];
 
 ssize_t __real_pwrite(int, const void *, size_t, off_t);
 int __real_fdatasync(int);
+int __real_fsync(int);
 ssize_t __wrap_pwrite(int, const void *, size_t, off_t);
 int __wrap_fdatasync(int);
+int __wrap_fsync(int);
 
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static atomic_bool unsynced;
+static _Atomic ino_t synced_dir[4]; /* the latest directories that were synced */
+static atomic_uint synced_dirs;
 
 ssize_t __wrap_pwrite(int fd, const void *p, size_t n, off_t at)
 {
@@ -49,6 +54,36 @@ int __wrap_fdatasync(int fd)
 	if (rc == 0)
 		atomic_store(&unsynced, false);
 	return rc;
+}
+
+int __wrap_fsync(int fd)
+{
+	struct stat sb;
+	int rc = __real_fsync(fd);
+
+	if (rc == 0 && fstat(fd, &sb) == 0 && S_ISDIR(sb.st_mode))
+		atomic_store(&synced_dir[atomic_fetch_add(&synced_dirs, 1) % 4], sb.st_ino);
+	return rc;
+}
+
+static bool dir_synced(const char *below)
+{
+	char path[160];
+	struct stat sb;
+
+	snprintf(path, sizeof path, "%s/%s", f.dir, below);
+	if (stat(path, &sb))
+		return false;
+	for (unsigned i = 0; i < 4; i++)
+		if (atomic_load(&synced_dir[i]) == sb.st_ino)
+			return true;
+	return false;
+}
+
+static void forget_dirs(void)
+{
+	for (unsigned i = 0; i < 4; i++)
+		atomic_store(&synced_dir[i], 0);
 }
 
 static uint64_t send_big(const char *stream, size_t n)
@@ -129,6 +164,47 @@ static void test_sync_after_error(void)
 	wait_result(&f, c, send_big("seg", 150000));
 	is_out(c->out[0], SLUICE_OK, 0, "the next one");
 	is_int(c->out[0].start, (int64_t)tail, "those before the bad one were stored");
+}
+
+/* A new file is lost by a power failure unless its directory was synced, and that one's entry in turn. */
+static void test_directories(void)
+{
+	forget_dirs();
+	fixture_reopen(&f);
+	c = fixture_client(&f);
+	ok(dir_synced("."), "the data directory is synced for the entry of the directory of segments");
+	forget_dirs();
+	wait_result(&f, c, send_big("seg", 150000));
+	is_out(c->out[0], SLUICE_OK, 0, "the first payload of a new segment");
+	ok(dir_synced(SL_SEGMENT_DIR), "is answered after its directory was synced");
+	forget_dirs();
+	wait_result(&f, c, send_big("seg", 150000));
+	ok(!dir_synced(SL_SEGMENT_DIR), "once a segment is enough");
+}
+
+/* Payloads that wait for the disk keep descriptors open: there is a bound, and the peer is read again below it. */
+static void test_waiting_descriptors(void)
+{
+	const struct peer *p = SL_OF(f.store->peers.next, struct peer, all);
+	size_t most = 0;
+	uint64_t last = 0;
+
+	create(&f, c, "wait", "text/plain", "");
+	pthread_mutex_lock(&gate);
+	for (int i = 0; i < 400; i++)
+		last = send_big("wait", 100);
+	for (int i = 0; i < 100; i++) {
+		sl_ipc_flush(&c->ipc);
+		store_turn(f.store, 0);
+		most = p->held_parts > most ? p->held_parts : most;
+	}
+	ok(most >= PEER_HELD_PARTS, "more payloads than may wait");
+	ok(most < PEER_HELD_PARTS + SL_IPC_FD_MAX, "the peer is not read beyond the bound");
+	pthread_mutex_unlock(&gate);
+	wait_result(&f, c, last);
+	is_out(c->out[0], SLUICE_OK, 0, "later all are taken");
+	is_int(c->out[0].tail, 400 * 105, "none is lost");
+	removal(&f, c, "wait");
 }
 
 /* A stream that is trimmed all the time gives its rows back all the same, reap_delay after each trim. */
@@ -242,6 +318,53 @@ static void test_poisoned_clock(void)
 	fixture_remove(sick.dir);
 }
 
+static void damage(const char *sql)
+{
+	char path[160];
+	sqlite3 *db;
+
+	snprintf(path, sizeof path, "%s/%s", sick.dir, SL_VOLUME_FILE);
+	ok(sqlite3_open(path, &db) == SQLITE_OK && sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK,
+	   "marks are damaged");
+	sqlite3_close(db);
+}
+
+/* Marks that promise more bytes than their row has: nothing is read beyond the row. */
+static void test_damaged_marks(void)
+{
+	struct client *s;
+
+	fixture_open_bare(&sick);
+	s = fixture_client(&sick);
+	create(&sick, s, "m", "text/plain", "abc");
+	damage("UPDATE chunk SET marks = x'7f01'");
+	is_out(fork_at(&sick, s, "cut", "m", 0, 50), SLUICE_EINVAL, SLUICE_WHY_FORK_SUB,
+	       "the writer cuts no prefix off a damaged row");
+	damage("UPDATE chunk SET marks = x'7f01', stop = 132, bytes = 127");
+	is_str(contents(&sick, "m"), "(-13)", "a reader says that the store is damaged");
+}
+
+/* Decide finds the volume damaged in the middle of a list: all of the batch is lost, also what the list had done. */
+static void test_broken_list(void)
+{
+	struct client *s = &sick.c[0];
+	struct sl_store_op ops[2] = {op_of(SLUICE_OP_APPEND, "well"), op_of(SLUICE_OP_CREATE, "cut")};
+
+	create(&sick, s, "well", "text/plain", "before");
+	damage("UPDATE chunk SET marks = x'ff' WHERE stream = (SELECT id FROM stream WHERE name = 'm')");
+	ops[0].data = SL_STR("lost");
+	ops[1].flags = SLUICE_A_FORK | SLUICE_A_FORK_AT;
+	ops[1].fork_of = SL_STR("m");
+	is_out(run_list(&sick, s, ops, 2), SLUICE_EINTERNAL, 0, "a list that meets damage");
+	is_int(s->out[1].status, SLUICE_EINTERNAL, "all of it");
+	is_int(sick.store->fatal, 1, "ends the writer");
+	fixture_kill(&sick);
+	s = fixture_client(&sick);
+	is_str(contents(&sick, "well"), "before|", "nothing of it is left");
+	is_out(append(&sick, s, "well", "after"), SLUICE_OK, 0, "and the next writer goes on");
+	fixture_close(&sick);
+}
+
 /* Huge ages mean for ever, not for no time. */
 static void test_retention_forever(void)
 {
@@ -281,6 +404,8 @@ int main(void)
 	c = fixture_client(&f);
 	test_lost_after_list();
 	test_sync_after_error();
+	test_directories();
+	test_waiting_descriptors();
 	test_steady_trim();
 	test_segment_numbers();
 	test_deep_reading();
@@ -288,6 +413,8 @@ int main(void)
 	test_cascade_names();
 	test_stray_descriptors();
 	fixture_close(&f);
+	test_damaged_marks();
+	test_broken_list();
 	test_poisoned_clock();
 	fixture_shadow_ok(&f);
 	return tap_done();
