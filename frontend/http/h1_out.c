@@ -174,9 +174,10 @@ static uint8_t *put_headers(uint8_t *p, struct sluice_http_req *r, const struct 
 /* How the client learns where the body ends (RFC 9112 6.3). */
 static uint8_t *put_framing(uint8_t *p, struct sluice_http_req *r, int status, int64_t length, bool bodyless)
 {
-	bool none = status == 204 || status == 304;
+	/* What HEAD tells of a body is what GET would have: nothing when it is not known (RFC 9110 9.3.2). */
+	bool none = status == 204 || status == 304 || (r->is_head && length < 0);
 
-	if (bodyless && length < 0 && !r->is_head)
+	if (bodyless && length < 0)
 		length = 0;
 	if (!none && length >= 0) {
 		p = PUT(p, "content-length: ");

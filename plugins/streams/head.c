@@ -3,6 +3,19 @@
  */
 #include "streams.h"
 
+/* The tag that GET would send; it depends on where that one stops, which is known when all fits one answer. */
+static void head_etag(struct call *c, struct answer *a, const struct sluice_read_result *r)
+{
+	struct sluice_read_result all = *r;
+	char tag[ETAG_MAX];
+
+	if (r->tail - r->earliest > c->p->read_chunk)
+		return;
+	all.from = r->earliest;
+	all.end = r->tail;
+	answer_copy(a, STR("etag"), SLICE(tag, etag_format(tag, &all, r->flags & SLUICE_R_CLOSED, "")));
+}
+
 static void head_done(void *arg, const struct sluice_read_result *r)
 {
 	struct call *c = arg;
@@ -25,6 +38,7 @@ static void head_done(void *arg, const struct sluice_read_result *r)
 	}
 	if (r->flags & SLUICE_R_CLOSED)
 		answer_closed(&a);
+	head_etag(c, &a, r);
 	answer_no_store(&a);
 	if (c->p->http->respond(c->http, 200, a.header, a.n, -1) < 0)
 		call_cut(c);

@@ -156,30 +156,49 @@ static bool headers_name_valid(slice name)
 	return true;
 }
 
+/* One byte of a path at *i, which moves on; negative: it is malformed. */
+static int headers_byte(slice raw, size_t *i)
+{
+	const char *p = (const char *)raw.data + *i;
+	int high, low;
+
+	if (*p == '?' || *p == '#')
+		return -1;
+	if (*p != '%') {
+		++*i;
+		return (unsigned char)*p;
+	}
+	high = raw.len - *i > 2 ? headers_hex(p[1]) : -1;
+	low = raw.len - *i > 2 ? headers_hex(p[2]) : -1;
+	*i += 3;
+	return high < 0 || low < 0 ? -1 : high << 4 | low;
+}
+
+/* How much of `from` spells the mount, however either is escaped; 0: it begins otherwise. */
+static size_t headers_below(slice from, slice mount)
+{
+	size_t i = 0;
+
+	for (size_t k = 0; k < mount.len;)
+		if (i >= from.len || headers_byte(from, &i) != headers_byte(mount, &k))
+			return 0;
+	return i;
+}
+
 static const char *headers_decode(struct call *c, slice raw, slice *name)
 {
 	static const char bad[] = "Stream-Forked-From is not a valid path";
-	const char *p = raw.data;
 	size_t n = 0;
 
 	c->w.fork_name = malloc(raw.len + 1);
 	if (!c->w.fork_name)
 		return "out of memory";
-	for (size_t i = 0; i < raw.len; i++) {
-		int high, low;
+	for (size_t i = 0; i < raw.len;) {
+		int byte = headers_byte(raw, &i);
 
-		if (p[i] == '?' || p[i] == '#')
+		if (byte < 0)
 			return bad;
-		if (p[i] != '%') {
-			c->w.fork_name[n++] = p[i];
-			continue;
-		}
-		high = raw.len - i > 2 ? headers_hex(p[i + 1]) : -1;
-		low = raw.len - i > 2 ? headers_hex(p[i + 2]) : -1;
-		if (high < 0 || low < 0)
-			return bad;
-		c->w.fork_name[n++] = (char)(high << 4 | low);
-		i += 2;
+		c->w.fork_name[n++] = (char)byte;
 	}
 	*name = SLICE(c->w.fork_name, n);
 	return headers_name_valid(*name) ? NULL : bad;
@@ -189,11 +208,11 @@ static const char *headers_fork_source(struct call *c, slice from)
 {
 	const struct sluice_http *http = c->p->http;
 	slice target = http->target(c->http), path = http->path(c->http);
-	size_t mount = headers_mount(target, path.len);
+	size_t mount = headers_below(from, SLICE(target.data, headers_mount(target, path.len)));
 
 	c->w.op.flags |= SLUICE_A_FORK;
 	/* A path that is not below this mount names no stream. The writer is asked for one that never exists: it says so in its turn. */
-	if (from.len < mount || memcmp(from.data, target.data, mount) != 0) {
+	if (mount == 0) {
 		c->w.op.fork_of = STR("__ds/");
 		return from.len > 0 && *(const char *)from.data == '/' ? NULL : "Stream-Forked-From is not a path";
 	}

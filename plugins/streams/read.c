@@ -65,6 +65,12 @@ static bool read_is_now(const struct call *c)
 	return c->kind == CALL_READ && c->r.from == SLUICE_OFFSET_NOW;
 }
 
+/* Nothing is there and the stream may yet grow past it: the answer tells of this moment only. */
+static bool read_is_beyond(const struct call *c, const struct sluice_read_result *r)
+{
+	return c->r.from != SLUICE_OFFSET_NOW && c->r.from > r->tail;
+}
+
 /* Caches must not keep an answer longer than the stream may live. */
 static void read_cache_control(struct call *c, struct answer *a, const struct sluice_read_result *r)
 {
@@ -73,7 +79,7 @@ static void read_cache_control(struct call *c, struct answer *a, const struct sl
 	char text[256];
 	size_t n;
 
-	if (read_is_now(c)) {
+	if (read_is_now(c) || read_is_beyond(c, r)) {
 		answer_no_store(a);
 		return;
 	}

@@ -156,7 +156,12 @@ static void sse_take_whole(struct call *c, const struct sluice_read_result *r)
 	}
 	c->r.seen = r->end;
 	if (cut == r->from) {
-		hub_park(c);
+		/* All there is is the beginning of a character. The client hears that it is connected, from where, and not that this is all. */
+		bytes_reset(out);
+		if (!c->r.greeted)
+			sse_add_control(c, out, false, false);
+		if (out->len == 0 || sse_write(c, out))
+			hub_park(c);
 		return;
 	}
 	piece = sse_piece(r, bytes);

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { gunzipSync } from 'node:zlib';
-import { CLOSE, JSON_TYPE, ours, overBothVersions } from '../lib/streams.mjs';
+import { BEYOND, CLOSE, JSON_TYPE, ours, overBothVersions } from '../lib/streams.mjs';
 
 const EPOCH = Date.UTC(2024, 9, 9);
 const interval = () => Math.floor((Date.now() - EPOCH) / 20_000);
@@ -136,6 +136,8 @@ overBothVersions('caching', {}, (door, it) => {
 			await missing.head(),
 			await s.post('', {}),
 			await s.poll(await s.tail()),
+			await s.get({ offset: BEYOND }),
+			await s.poll(BEYOND),
 		];
 		for (const [at, answer] of never.entries())
 			assert.match(answer.headers['cache-control'] ?? '', /no-store/, `case ${at}: ${answer.status}`);

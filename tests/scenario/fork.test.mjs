@@ -86,6 +86,22 @@ overBothVersions('fork', {}, (door, it) => {
 		assert.equal((await g.put({ type: null, headers: forkOf(source, at(ZERO)) })).status, 409);
 	});
 
+	it('the source is found however its path is escaped, the mount included', ours, async () => {
+		const source = await door.stream().create({ body: 'abc' });
+		for (const path of [
+			source.path.replace('stream', 'stre%61m'),
+			source.path.replace('/v1/', '/%76%31/'),
+			source.path.replace(/.$/, (last) => `%${last.charCodeAt(0).toString(16)}`),
+		]) {
+			const s = await door.stream('f').create({ type: null, headers: { 'stream-forked-from': path } });
+			assert.equal((await s.get()).text, 'abc', path);
+		}
+		for (const path of ['/v1/stre%6m/x', `${source.path}%zz`, `${source.path}?x`]) {
+			const answer = await door.stream('f').put({ type: null, headers: { 'stream-forked-from': path } });
+			assert.ok([400, 404].includes(answer.status), `${path}: ${answer.status}`);
+		}
+	});
+
 	it('no answer of a fork carries fork headers', async () => {
 		const source = await door.stream().create({ body: 'abc' });
 		const s = door.stream('f');

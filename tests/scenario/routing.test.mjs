@@ -115,7 +115,26 @@ overBothVersions('names', {}, (door, it) => {
 		assert.equal(answer.body.length, 0);
 		assert.equal(answer.headers['content-type'], 'text/csv');
 		assert.equal(answer.headers['stream-next-offset'], (await s.get()).headers['stream-next-offset']);
+		assert.equal(answer.headers['transfer-encoding'], undefined);
+		assert.equal(answer.headers['content-length'], undefined);
 		assert.equal((await door.stream().head()).status, 404);
+	});
+});
+
+overBothVersions('HEAD and ETag', {}, (door, it) => {
+	it('HEAD has the ETag that GET has, closed or not, and none when GET would stop before the tail', ours, async () => {
+		const s = await door.stream().create({ body: 'a' });
+		const open = (await s.head()).headers.etag;
+		assert.equal(open, (await s.get()).headers.etag);
+		await s.post('', { headers: CLOSE });
+		const closed = (await s.head()).headers.etag;
+		assert.equal(closed, (await s.get()).headers.etag);
+		assert.notEqual(closed, open);
+		const long = await door.stream().create({ body: Buffer.alloc(1_000_000, 'x') });
+		await long.append(Buffer.alloc(1_000_000, 'y'));
+		assert.equal((await long.head()).headers.etag, undefined);
+		const fork = await door.stream('f').create({ type: null, headers: { 'stream-forked-from': s.path } });
+		assert.equal((await fork.head()).headers.etag, (await fork.get()).headers.etag);
 	});
 });
 
@@ -257,6 +276,17 @@ overBothVersions('listing', {}, (door, it) => {
 		assert.match(answer.headers['content-type'], /^application\/json/);
 		return answer.json();
 	};
+
+	it('a browser may ask beforehand, and HEAD is answered', ours, async () => {
+		for (const path of ['__ds', '__ds/streams', '__ds/x'])
+			assert.equal((await door.client.request('OPTIONS', ROOT + path)).status, 204, path);
+		const head = await door.client.request('HEAD', `${ROOT}__ds/streams`);
+		assert.equal(head.status, 200);
+		assert.equal(head.body.length, 0);
+		const wrong = await door.client.request('DELETE', `${ROOT}__ds/streams`);
+		assert.equal(wrong.status, 405);
+		assert.equal(wrong.headers.allow, 'GET, HEAD, OPTIONS');
+	});
 
 	it('streams are listed by prefix, in order, in pages that miss nothing', ours, async () => {
 		const prefix = `${freshName('list')}/`;

@@ -186,6 +186,22 @@ overBothVersions('SSE', {}, (door, it) => {
 		},
 	);
 
+	it('a stream of nothing but half a character greets its reader, and gives it the character when it is whole', ours, async () => {
+		const [first, ...rest] = Buffer.from('€');
+		const s = await door.stream().create({ body: Buffer.from([first]) });
+		const reader = await s.sse('-1');
+		const hello = await reader.next();
+		assert.equal(hello.type, 'control');
+		assert.equal(hello.control.streamNextOffset, ZERO);
+		assert.equal(hello.control.upToDate, undefined);
+		await s.append(Buffer.from(rest));
+		const event = await reader.next();
+		assert.equal(event.type, 'data');
+		assert.equal(event.data, '€');
+		assert.equal((await reader.next()).control.upToDate, true);
+		reader.close();
+	});
+
 	it('offset=now has no history: one control at the tail, then what comes', async () => {
 		const s = await door.stream().create({ body: 'old' });
 		const reader = await s.sse('now');

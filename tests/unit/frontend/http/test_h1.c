@@ -232,6 +232,9 @@ static void test_big(void)
 	a = fx_ask(f, fd, "HEAD /t/big?n=3000000 HTTP/1.1\r\nHost: h\r\n\r\n" GET("/t/hello"));
 	ok(has(a, "content-length: 3000000\r\n") && has(a, "\r\n\r\nHTTP/1.1 200") && has(a, "hello"),
 	   "HEAD of a pulled answer ends too");
+	a = fx_ask(f, fd, "HEAD /t/big?n=200000&unknown HTTP/1.1\r\nHost: h\r\n\r\n" GET("/t/hello"));
+	ok(!has(a, "transfer-encoding") && has(a, "\r\n\r\nHTTP/1.1 200") && has(a, "hello"),
+	   "HEAD says nothing of a length that is not known");
 	close(fd);
 	fx_free(f);
 }
