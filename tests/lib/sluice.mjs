@@ -290,17 +290,19 @@ class Daemon {
 		return this.family().length > 0;
 	}
 
+	// All at one moment: whoever saw another one die first would still leave in order, the writer by closing the database.
 	killAll() {
 		running.delete(this);
 		for (let tries = 0; tries < 10; tries++) {
 			const pids = this.family();
 			if (!pids.length) return;
-			for (const pid of pids)
-				try {
-					process.kill(pid, 'SIGKILL');
-				} catch {
-					// it ended by itself
-				}
+			for (const signal of ['SIGSTOP', 'SIGKILL'])
+				for (const pid of pids)
+					try {
+						process.kill(pid, signal);
+					} catch {
+						// it ended by itself
+					}
 		}
 	}
 
