@@ -11,96 +11,113 @@
 
 #include "lib/address.h"
 
-#define OPT(name, type, def, min, max, doc) {name, SLUICE_T_##type, def, min, max, doc, NULL, 0}
-#define OPT_RESTART(name, type, def, min, max, doc) {name, SLUICE_T_##type, def, min, max, doc, NULL, SLUICE_OPT_RESTART}
-#define OPT_SUB(name, type, def, min, max, sub, doc) {name, SLUICE_T_##type, def, min, max, doc, sub, 0}
-#define OPT_END {NULL, SLUICE_T_BOOL, NULL, NULL, NULL, NULL, NULL, 0}
+#define OPT(name, type, def, min, max, doc) \
+	{ \
+		name, SLUICE_T_##type, def, min, max, doc, NULL, 0 \
+	}
+#define OPT_RESTART(name, type, def, min, max, doc) \
+	{ \
+		name, SLUICE_T_##type, def, min, max, doc, NULL, SLUICE_OPT_RESTART \
+	}
+#define OPT_SUB(name, type, def, min, max, sub, doc) \
+	{ \
+		name, SLUICE_T_##type, def, min, max, doc, sub, 0 \
+	}
+#define OPT_END \
+	{ \
+		NULL, SLUICE_T_BOOL, NULL, NULL, NULL, NULL, NULL, 0 \
+	}
 
 static const struct sluice_option store_options[] = {
-        OPT_RESTART("synchronous", ENUM, "full", "full|normal|off", NULL,
-                    "What a commit waits for. full: the data is on disk when a client hears of it. normal: a power failure may take "
-                    "the last commits. off: for throw-away data."),
-        OPT("checkpoint_bytes", SIZE, "16M", "64K", "4G",
+	OPT_RESTART(
+		"synchronous", ENUM, "full", "full|normal|off", NULL,
+		"What a commit waits for. full: the data is on disk when a client hears of it. normal: a power failure may take "
+		"the last commits. off: for throw-away data."),
+	OPT("checkpoint_bytes", SIZE, "16M", "64K", "4G",
             "Size of the write-ahead log from which on it is copied into the database."),
-        OPT("reader_mmap", SIZE, "256M", "0", "1T", "How much of the database a worker maps into its memory for reading."),
-        OPT("max_payload", SIZE, "512M", "1M", "4G", "Largest payload of one append, whatever the limits of the protocols are."),
-        OPT("large_payload", SIZE, "128K", "4K", "512K",
+	OPT("reader_mmap", SIZE, "256M", "0", "1T",
+            "How much of the database a worker maps into its memory for reading."),
+	OPT("max_payload", SIZE, "512M", "1M", "4G",
+            "Largest payload of one append, whatever the limits of the protocols are."),
+	OPT("large_payload", SIZE, "128K", "4K", "512K",
             "Payloads from this size on go to segment files instead of the database."),
-        OPT("segment_bytes", SIZE, "256M", "1M", "16G", "Size from which on a segment file is not added to any more."),
-        OPT("max_batch_ops", INT, "1024", "1", "65536", "Most operations that one commit takes."),
-        OPT("max_batch_bytes", SIZE, "1M", "4K", "256M", "Most payload bytes that one commit takes."),
-        OPT("sweep_interval", DURATION, "1s", "10ms", "1h", "Time between looking for expired streams and old records."),
-        OPT("reap_delay", DURATION, "60s", "0s", "1d",
+	OPT("segment_bytes", SIZE, "256M", "1M", "16G", "Size from which on a segment file is not added to any more."),
+	OPT("max_batch_ops", INT, "1024", "1", "65536", "Most operations that one commit takes."),
+	OPT("max_batch_bytes", SIZE, "1M", "4K", "256M", "Most payload bytes that one commit takes."),
+	OPT("sweep_interval", DURATION, "1s", "10ms", "1h",
+            "Time between looking for expired streams and old records."),
+	OPT("reap_delay", DURATION, "60s", "0s", "1d",
             "How long the records of a deleted stream stay, because a long answer may still be reading them."),
-        OPT_END,
+	OPT_END,
 };
 
 static const struct sluice_option auth_options[] = {
-        OPT("mode", ENUM, "none", "none|tokens|jwt", NULL,
+	OPT("mode", ENUM, "none", "none|tokens|jwt", NULL,
             "Who may use the server. none: everybody who can reach it. tokens and jwt are not available in this version."),
-        OPT("insecure", BOOL, "false", NULL, NULL,
-            "With mode none: allow listeners that other machines can reach."),
-        OPT_END,
+	OPT("insecure", BOOL, "false", NULL, NULL, "With mode none: allow listeners that other machines can reach."),
+	OPT_END,
 };
 
 static const struct sluice_option limits_options[] = {
-        OPT("body", SIZE, "64M", "1K", "4G", "Largest body of a request; a plugin may have a limit of its own."),
-        OPT("body_memory", SIZE, "256M", "1M", "64G",
+	OPT("body", SIZE, "64M", "1K", "4G", "Largest body of a request; a plugin may have a limit of its own."),
+	OPT("body_memory", SIZE, "256M", "1M", "64G",
             "Memory of a worker for bodies that are being received; beyond it, it stops reading from clients."),
-        OPT("connections", INT, "50000", "1", "1000000", "Most connections of a worker."),
-        OPT("header_bytes", SIZE, "64K", "1K", "1M", "Largest request line and headers; beyond: 431."),
-        OPT("path_bytes", SIZE, "4K", "64", "64K", "Longest path of a request; beyond: 414."),
-        OPT("h2_streams", INT, "1024", "1", "100000", "Most concurrent requests of one HTTP/2 connection."),
-        OPT("header_timeout", DURATION, "10s", "100ms", "1h", "Time for the headers of a request to arrive."),
-        OPT("body_timeout", DURATION, "30s", "100ms", "1d", "Longest pause inside the body of a request."),
-        OPT("idle_timeout", DURATION, "75s", "100ms", "1d", "How long a connection without a request is kept."),
-        OPT("send_timeout", DURATION, "60s", "100ms", "1d",
+	OPT("connections", INT, "50000", "1", "1000000", "Most connections of a worker."),
+	OPT("header_bytes", SIZE, "64K", "1K", "1M", "Largest request line and headers; beyond: 431."),
+	OPT("path_bytes", SIZE, "4K", "64", "64K", "Longest path of a request; beyond: 414."),
+	OPT("h2_streams", INT, "1024", "1", "100000", "Most concurrent requests of one HTTP/2 connection."),
+	OPT("header_timeout", DURATION, "10s", "100ms", "1h", "Time for the headers of a request to arrive."),
+	OPT("body_timeout", DURATION, "30s", "100ms", "1d",
+            "Longest pause inside the body of a request. On average 500 bytes a second have to come as well."),
+	OPT("idle_timeout", DURATION, "75s", "100ms", "1d", "How long a connection without a request is kept."),
+	OPT("send_timeout", DURATION, "60s", "100ms", "1d",
             "How long a client may take nothing of an answer before it is cut off."),
-        OPT("drain_timeout", DURATION, "10s", "100ms", "1h",
+	OPT("drain_timeout", DURATION, "10s", "100ms", "1h",
             "How long a worker that is being replaced or stopped may finish what it has begun."),
-        OPT_END,
+	OPT_END,
 };
 
 static const struct sluice_option log_options[] = {
-        OPT("level", ENUM, "info", "error|warn|info|debug", NULL, "Least important kind of line that is logged."),
-        OPT_END,
+	OPT("level", ENUM, "info", "error|warn|info|debug", NULL, "Least important kind of line that is logged."),
+	OPT_END,
 };
 
 static const struct sluice_option listen_element[] = {
-        OPT("", LISTENER, NULL, NULL, NULL,
+	OPT("", LISTENER, NULL, NULL, NULL,
             "host:port, [v6 address]:port, unix:/path, or systemd:name for a socket of a systemd socket unit. Port 0 takes a free one."),
-        OPT_END,
+	OPT_END,
 };
 
 const struct sluice_option sl_plugin_options[] = {
-        OPT("plugin", STRING, NULL, "1", "4096",
+	OPT("plugin", STRING, NULL, "1", "4096",
             "Name of the plugin, looked for in the plugin directory, or an absolute path."),
-        OPT("mount", STRING, "", "1", "1024", "Path below which the plugin answers; the plugin has a default."),
-        OPT("prefix", STRING, "", "1", "1024",
+	OPT("mount", STRING, "", "1", "1024", "Path below which the plugin answers; the plugin has a default."),
+	OPT("prefix", STRING, "", "1", "1024",
             "Put before every stream name, so that this mount has a catalogue of its own. Absent: the common catalogue."),
-        OPT_END,
+	OPT_END,
 };
 
 const char *const sl_plugin_core_keys[] = {"plugin", "mount", "prefix", NULL};
 
 /* Elements of plugins: are checked apart, because their other members belong to the plugin. */
 static const struct sluice_option frontend_options[] = {
-        OPT("name", STRING, NULL, "1", "32", "Name of the frontend in logs and in the process list."),
-        OPT_SUB("listen", LIST, NULL, "1", "16", listen_element, "Where it listens."),
-        OPT("workers", INT, "2", "1", "64", "Number of its processes."),
-        OPT_SUB("plugins", LIST, NULL, "1", "32", NULL, "What it serves: a list of maps {plugin, mount, prefix, the plugin's own options}."),
-        OPT_END,
+	OPT("name", STRING, NULL, "1", "32", "Name of the frontend in logs and in the process list."),
+	OPT_SUB("listen", LIST, NULL, "1", "16", listen_element, "Where it listens."),
+	OPT("workers", INT, "2", "1", "64", "Number of its processes."),
+	OPT_SUB("plugins", LIST, NULL, "1", "32", NULL,
+                "What it serves: a list of maps {plugin, mount, prefix, the plugin's own options}."),
+	OPT_END,
 };
 
 const struct sluice_option sl_options[] = {
-        OPT("data_dir", STRING, "/var/lib/sluice", "1", "1024",
+	OPT("data_dir", STRING, "/var/lib/sluice", "1", "1024",
             "Directory of all data, made if it is missing. \"temporary\": a new one that is removed at the end."),
-        OPT_SUB("store", MAP, "{}", NULL, NULL, store_options, "The store-writer."),
-        OPT_SUB("auth", MAP, "{}", NULL, NULL, auth_options, "Who may use the server."),
-        OPT_SUB("limits", MAP, "{}", NULL, NULL, limits_options, "Bounds of every frontend."),
-        OPT_SUB("log", MAP, "{}", NULL, NULL, log_options, "Logging."),
-        OPT_SUB("frontends", LIST, NULL, "1", "32", frontend_options, "The groups of worker processes."),
-        OPT_END,
+	OPT_SUB("store", MAP, "{}", NULL, NULL, store_options, "The store-writer."),
+	OPT_SUB("auth", MAP, "{}", NULL, NULL, auth_options, "Who may use the server."),
+	OPT_SUB("limits", MAP, "{}", NULL, NULL, limits_options, "Bounds of every frontend."),
+	OPT_SUB("log", MAP, "{}", NULL, NULL, log_options, "Logging."),
+	OPT_SUB("frontends", LIST, NULL, "1", "32", frontend_options, "The groups of worker processes."),
+	OPT_END,
 };
 
 static void check_name(const struct sluice_conf *root, size_t i, struct sl_conf_errors *errors)
@@ -109,7 +126,8 @@ static void check_name(const struct sluice_conf *root, size_t i, struct sl_conf_
 	const char *name = sl_conf_str(f, "name");
 
 	if (strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != strlen(name))
-		sl_conf_error_at(f, "name", errors, "only letters, digits, \"_\" and \"-\" may be in a name, got \"%.64s\"", name);
+		sl_conf_error_at(f, "name", errors,
+		                 "only letters, digits, \"_\" and \"-\" may be in a name, got \"%.64s\"", name);
 	if (strcmp(name, "store") == 0)
 		sl_conf_error_at(f, "name", errors, "\"store\" is the name of the store-writer");
 	for (size_t k = 0; k < i; k++) {
@@ -134,7 +152,8 @@ static bool same_address(const char *a, const char *b)
 	return x.port != 0 && x.port == y.port && strcmp(x.host, y.host) == 0;
 }
 
-static void check_duplicate(const struct sluice_conf *root, size_t frontend, size_t index, struct sl_conf_errors *errors)
+static void check_duplicate(const struct sluice_conf *root, size_t frontend, size_t index,
+                            struct sl_conf_errors *errors)
 {
 	const struct sluice_conf *at = sl_conf_at(sl_conf_at(root, "frontends", frontend), "listen", index);
 
@@ -147,7 +166,8 @@ static void check_duplicate(const struct sluice_conf *root, size_t frontend, siz
 
 			if (!same_address(sl_conf_str(at, ""), sl_conf_str(l, "")))
 				continue;
-			sl_conf_error_at(at, "", errors, "%s is listened on in line %u already", sl_conf_str(at, ""), sl_conf_line(l));
+			sl_conf_error_at(at, "", errors, "%s is listened on in line %u already", sl_conf_str(at, ""),
+			                 sl_conf_line(l));
 			return;
 		}
 	}
@@ -166,10 +186,11 @@ static void check_listeners(const struct sluice_conf *root, size_t frontend, str
 		if (sl_address_parse(sl_conf_str(l, ""), &a, &why))
 			continue;
 		if (open && !sl_address_loopback(&a))
-			sl_conf_error_at(l, "", errors,
-			                 "other machines can reach %s and auth.mode is none; listen on 127.0.0.1, or set auth.insecure: true "
-			                 "if everybody may read and write",
-			                 sl_conf_str(l, ""));
+			sl_conf_error_at(
+				l, "", errors,
+				"other machines can reach %s and auth.mode is none; listen on 127.0.0.1, or set auth.insecure: true "
+				"if everybody may read and write",
+				sl_conf_str(l, ""));
 		check_duplicate(root, frontend, i, errors);
 	}
 }
@@ -210,18 +231,22 @@ static void check_plugins(const struct sluice_conf *f, size_t frontend, struct s
 		mount = sl_conf_str(p, "mount");
 		prefix = sl_conf_str(p, "prefix");
 		if (*name != '/' && strchr(name, '/'))
-			sl_conf_error_at(p, "plugin", errors, "expected a name or an absolute path, got \"%.200s\"", name);
+			sl_conf_error_at(p, "plugin", errors, "expected a name or an absolute path, got \"%.200s\"",
+			                 name);
 		if (*mount && strcmp(mount, "/") != 0 && (*mount != '/' || !path_is_sane(mount + 1)))
-			sl_conf_error_at(p, "mount", errors, "expected a path such as \"/v1/stream\", got \"%.200s\"", mount);
+			sl_conf_error_at(p, "mount", errors, "expected a path such as \"/v1/stream\", got \"%.200s\"",
+			                 mount);
 		if (*prefix && !path_is_sane(prefix))
-			sl_conf_error_at(p, "prefix", errors, "expected a name such as \"team/a\", got \"%.200s\"", prefix);
+			sl_conf_error_at(p, "prefix", errors, "expected a name such as \"team/a\", got \"%.200s\"",
+			                 prefix);
 	}
 }
 
 static void check_across(const struct sluice_conf *root, struct sl_conf_errors *errors)
 {
 	if (strcmp(sl_conf_str(root, "auth.mode"), "none") != 0 && sl_conf_has(root, "auth.mode"))
-		sl_conf_error_at(root, "auth.mode", errors, "\"%s\" is not available in this version", sl_conf_str(root, "auth.mode"));
+		sl_conf_error_at(root, "auth.mode", errors, "\"%s\" is not available in this version",
+		                 sl_conf_str(root, "auth.mode"));
 	if (sl_conf_int(root, "store.large_payload") > sl_conf_int(root, "store.max_payload"))
 		sl_conf_error_at(root, "store.large_payload", errors, "must not be larger than store.max_payload");
 }

@@ -38,6 +38,7 @@ enum {
 	OUT_BLOCK = 2048,        /* own bytes come in blocks of this size */
 	PIPELINE_MAX = 64,       /* requests of one HTTP/1.1 connection in flight */
 	HEADERS_MAX = 128,       /* header lines of one request */
+	BODY_RATE = 500,         /* bytes a second that a body has to bring, on average over body_timeout */
 	DISCARD_MAX = 64 * 1024, /* body bytes swallowed after an early answer to keep the connection */
 	LINGER_MAX = 32 << 20,   /* bytes swallowed before a close */
 	LINGER_MS = 5000,
@@ -457,6 +458,12 @@ struct http_engine {
 	struct gzip *free_gzip;
 	size_t n_gzip;
 };
+
+/* What arrives of a body in less than body_timeout has to be this much for it to be given another. */
+static inline uint64_t body_least(const struct http_engine *e)
+{
+	return (uint64_t)e->limits.body_timeout * BODY_RATE / 1000;
+}
 
 void engine_schedule(struct http_engine *);            /* run the turn behind the sockets that are ready now */
 void engine_schedule_again(struct http_engine *);      /* ... or in the next iteration of the loop */

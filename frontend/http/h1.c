@@ -448,14 +448,15 @@ static void h1_retime(struct http_conn *c, bool progress)
 	if (h1_body_missing(c)) {
 		struct sluice_http_req *r = h1_current(c);
 
-		/* A body that trickles is not progress: a kilobyte is, or whatever a plugin that takes pieces got. */
+		/* A body that trickles is not progress; but whatever a plugin got that takes pieces is. */
 		cls = r->paused ? T_NONE : T_BODY;
-		refresh |= r->body_bytes - c->body_mark >= 1024 || (r->held && r->body_bytes != c->body_mark);
+		refresh |= r->body_bytes - c->body_mark >= body_least(c->engine) ||
+		           (r->held && r->body_bytes != c->body_mark);
 		if (refresh || c->timer.cls != T_BODY)
 			c->body_mark = r->body_bytes;
 	} else if (TAILQ_EMPTY(&c->reqs)) {
+		/* Empty lines are swallowed and are no progress: only an answer that went out is. */
 		cls = c->in.len > 0 ? T_HEADER : T_IDLE;
-		refresh = cls == T_IDLE;
 	}
 	timer_enter(c->engine, &c->timer, cls, refresh);
 }

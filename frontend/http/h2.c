@@ -240,7 +240,8 @@ static int h2_on_data(nghttp2_session *s, uint8_t flags, int32_t id, const uint8
 	}
 	r->expect = false;
 	r->body_mark += (uint32_t)n;
-	if (r->timer.cls == T_NONE || (r->timer.cls == T_STREAM_BODY && (r->body_mark >= 1024 || r->held))) {
+	if (r->timer.cls == T_NONE ||
+	    (r->timer.cls == T_STREAM_BODY && (r->body_mark >= body_least(r->engine) || r->held))) {
 		r->body_mark = 0;
 		timer_enter(r->engine, &r->timer, T_STREAM_BODY, true);
 	}

@@ -250,6 +250,7 @@ void ws_conn_lost(struct sluice_ws *ws)
 	if (ws->state == WS_LOST)
 		return;
 	ws->state = WS_LOST;
+	ws_mask_unwatch(ws);
 	ws->wsi = NULL;
 	ws_queue_clear(&ws->out);
 	sl_link_del(&ws->work);

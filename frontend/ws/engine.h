@@ -88,6 +88,12 @@ void ws_queue_clear(struct ws_queue *);
 
 /* ---- connections ---- */
 
+struct ws_mask {             /* where in the client's frames we are */
+	uint8_t state, need; /* need: bytes of a long length or of the key that are to come */
+	bool broken;         /* there was an unmasked one */
+	uint64_t left;       /* of the payload */
+};
+
 enum ws_state { WS_OPENING, WS_OPEN, WS_CLOSING, WS_ENDING, WS_LOST };
 
 struct sluice_ws {
@@ -102,6 +108,8 @@ struct sluice_ws {
 	bool paused : 1;
 	bool cutting : 1;
 	int code; /* what closed() is told */
+	int fd;   /* libwebsockets'; -1: not watched (mask.c) */
+	struct ws_mask mask;
 	struct ws_engine *engine;
 	struct lws *wsi; /* libwebsockets'; NULL before and after */
 	const struct ws_endpoint *endpoint;
@@ -163,6 +171,12 @@ void ws_conn_free(struct sluice_ws *);
 
 /* upgrade.c */
 sl_slice ws_request_query(struct sluice_ws *, const char *name, size_t i);
+
+/* mask.c */
+int ws_mask_watch(struct sluice_ws *, int fd);
+void ws_mask_unwatch(struct sluice_ws *);
+/* How many of these bytes of the client's may be acted upon; fewer than n: the connection is being closed for them. */
+size_t ws_mask_pass(struct sluice_ws *, const void *, size_t n);
 
 /* lws.c */
 struct ws_lws *ws_lws_new(struct ws_engine *);

@@ -16,7 +16,8 @@
  *   - timers made from outside are not noticed until something happens: lws_cancel_service() makes it happen;
  *   - its keep-alive puts each connection into one sorted list, a linear search per message: it is off, conn.c has
  *     its own;
- *   - it logs each adoption as an error.
+ *   - it logs each adoption as an error;
+ *   - it takes frames that are not masked: mask.c.
  */
 #include <assert.h>
 #include <libwebsockets.h>
@@ -223,11 +224,15 @@ void ws_lws_adopt(struct ws_lws *l, struct sluice_ws *ws, int fd, sl_slice rest)
 	             "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n",
 	             ws->key);
 	sl_buf_init(&bytes);
-	e = sl_buf_add(&bytes, head, (size_t)n);
+	rest.len = ws_mask_pass(ws, rest.data, rest.len);
+	e = ws_mask_watch(ws, fd);
+	if (e == 0)
+		e = sl_buf_add(&bytes, head, (size_t)n);
 	if (e == 0 && rest.len)
 		e = sl_buf_add(&bytes, rest.data, rest.len);
 	if (e) {
 		close(fd);
+		sl_buf_fini(&bytes);
 		ws_conn_lost(ws);
 		return;
 	}

@@ -107,8 +107,13 @@ static struct sluice_ws *request_keep(struct ws_engine *engine, const struct ws_
 	ws = malloc(sizeof *ws + n);
 	if (!ws)
 		return NULL;
-	*ws = (struct sluice_ws){
-		.magic = WS_MAGIC, .state = WS_OPENING, .heard = true, .code = 1006, .engine = engine, .endpoint = e};
+	*ws = (struct sluice_ws){.magic = WS_MAGIC,
+	                         .state = WS_OPENING,
+	                         .heard = true,
+	                         .code = 1006,
+	                         .fd = -1,
+	                         .engine = engine,
+	                         .endpoint = e};
 	sl_link_init(&ws->all);
 	sl_link_init(&ws->work);
 	sl_buf_init(&ws->in);

@@ -87,7 +87,8 @@ static void turn_close(struct ws_engine *engine)
 			break;
 		ws = SL_OF(l, struct sluice_ws, work);
 		ws->state = WS_ENDING;
-		ws->deadline = ws_now() + 2 * WS_LWS_ACK_MS;
+		/* Who does not mask is not heard any more, so no answer will come. */
+		ws->deadline = ws_now() + (ws->mask.broken ? WS_LAST_WORD_MS : 2 * WS_LWS_ACK_MS);
 		sl_link_add(&engine->closing, &ws->work);
 		ws_lws_close(ws, ws->code, ws->reason);
 		any = true;

@@ -382,6 +382,67 @@ static void test_stall_after_pause(void)
 	fx_free(f);
 }
 
+/* A body that brings less than BODY_RATE is cut, however regularly it brings it. */
+static void test_trickle(void)
+{
+	static char part[30000];
+	struct fx *f = fx_new();
+	size_t least = (size_t)f->limits.body_timeout * BODY_RATE / 1000;
+	int fd = fx_connect(f);
+	struct timer_node *t;
+	struct client *c;
+	uint64_t since;
+
+	ok(least > 1024 && 2 * least < sizeof part, "the bound");
+	fx_send(f, fd, "POST /t/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n");
+	t = &f->engine->conns.tqh_first->timer;
+	since = t->since -= 1000;
+	fx_send_bytes(f, fd, part, least - 1);
+	ok(t->cls == T_BODY && t->since == since, "too little gives no more time");
+	fx_send_bytes(f, fd, part, 1);
+	ok(t->cls == T_BODY && t->since > since, "enough does");
+	since = t->since -= 1000;
+	fx_send_bytes(f, fd, part, least - 1);
+	ok(t->since == since, "from then on it counts anew");
+	close(fd);
+	fx_run(f);
+	c = client_new(f);
+	ask_more(c, "POST", "/t/echo", NULL, NULL, part, sizeof part, 1);
+	client_run(c);
+	t = &f->engine->conns.tqh_first->reqs.tqh_first->timer;
+	since = t->since -= 1000;
+	stream_of(c, 1)->release = least - 2;
+	nghttp2_session_resume_data(c->s, 1);
+	client_run(c);
+	ok(t->cls == T_STREAM_BODY && t->since == since, "the same in HTTP/2");
+	stream_of(c, 1)->release = 2 * least;
+	nghttp2_session_resume_data(c->s, 1);
+	client_run(c);
+	ok(t->cls == T_STREAM_BODY && t->since > since, "enough is enough");
+	client_free(c);
+	fx_free(f);
+}
+
+/* Empty lines between requests are allowed and are no sign of life. */
+static void test_empty_lines(void)
+{
+	struct fx *f = fx_new();
+	int fd = fx_connect(f);
+	struct timer_node *t;
+	uint64_t since;
+
+	fx_ask(f, fd, GET("/t/hello"));
+	t = &f->engine->conns.tqh_first->timer;
+	since = t->since -= 1000;
+	for (int i = 0; i < 5; i++)
+		fx_send(f, fd, "\r\n\r\n");
+	ok(t->cls == T_IDLE && t->since == since, "an idle connection does not live on them");
+	is_int(status_of(fx_ask(f, fd, "\r\n" GET("/t/hello"))), 200, "a request behind one is served");
+	ok(t->cls == T_IDLE && t->since > since, "and begins the idle time anew");
+	close(fd);
+	fx_free(f);
+}
+
 /* ---- memory that a request may pin ---- */
 
 static void test_query_memory(void)
@@ -468,6 +529,8 @@ int main(void)
 	test_wake_inside();
 	test_dead_handle();
 	test_stall_after_pause();
+	test_trickle();
+	test_empty_lines();
 	test_query_memory();
 	test_budget_stuck();
 	return tap_done();

@@ -82,6 +82,69 @@ static void test_by_client(void)
 	world_close(&w);
 }
 
+/* A frame as a server sends it, whole or in two pieces: a client must not. */
+static void test_unmasked(void)
+{
+	static const struct {
+		const char *name, *bytes;
+		size_t n;
+	} how[] = {
+		{"a short one", "\x81\x02hi", 4},
+		{"a longer one", "\x82\x7e\x00\x80", 4},
+		{"a very long one", "\x82\x7f\0\0\0\0\0\0\xff\xff", 10},
+		{"an empty one", "\x81\x00", 2},
+		{"a ping", "\x89\x00", 2},
+		{"a close", "\x88\x02\x03\xe8", 4},
+	};
+	static char big[70000];
+	struct world w;
+	unsigned n = 0;
+
+	world_open(&w, "/", NULL);
+	world_endpoint(&w, "/x", NULL, 0);
+	for (unsigned i = 0; i < 3 * sizeof how / sizeof *how; i++) {
+		struct client c;
+
+		client_open(&w, &c, "/x");
+		c.mute = 1;
+		client_frame(&c, 1, 2, big, i % 3 == 0 ? 5 : i % 3 == 1 ? 300 : sizeof big);
+		n++;
+		run_until(&w, w.plugin.messages == n);
+		client_bytes(&c, how[i / 3].bytes, i % 3 == 1 ? 1 : how[i / 3].n);
+		for (int k = 0; i % 3 == 1 && k < 5; k++)
+			event_base_loop(w.base, EVLOOP_NONBLOCK);
+		if (i % 3 == 1)
+			client_bytes(&c, how[i / 3].bytes + 1, how[i / 3].n - 1);
+		client_frame(&c, 1, 1, "masked again", 12);
+		run_until(&w, c.close_code);
+		is_int(c.close_code, 1002, how[i / 3].name);
+		run_until(&w, c.eof && w.plugin.closed == n);
+		is_int(w.plugin.code, 1002, "closed() hears it");
+		client_close(&c);
+	}
+	is_int(w.plugin.messages, n, "nothing unmasked, or behind it, is a message");
+	world_close(&w);
+}
+
+/* Right behind the head, not waiting for the 101. */
+static void test_unmasked_early(void)
+{
+	struct world w;
+	struct client c;
+
+	world_open(&w, "/", NULL);
+	world_endpoint(&w, "/x", NULL, 0);
+	is_int(client_upgrade(&w, &c, "/x", NULL, "sec-websocket-key: " KEY "\r\nsec-websocket-version: 13\r\n",
+	                      SL_STR("\x81\x02hi")),
+	       0, "upgraded");
+	run_until(&w, c.close_code);
+	is_int(c.close_code, 1002, "an unmasked frame behind the head");
+	run_until(&w, c.eof && w.plugin.closed == 1);
+	is_int(w.plugin.messages, 0, "no message");
+	client_close(&c);
+	world_close(&w);
+}
+
 static void test_vanished(void)
 {
 	struct world w;
@@ -248,6 +311,8 @@ int main(void)
 {
 	test_by_plugin();
 	test_by_client();
+	test_unmasked();
+	test_unmasked_early();
 	test_vanished();
 	test_deaf();
 	test_dead();
