@@ -48,3 +48,9 @@ uint64_t sl_hash(sl_slice s)
 		memcpy(&w, p, n);
 	return hash_mix(hash_mix(h ^ w, hash_key[1]), hash_key[0] | 1);
 }
+
+uint64_t sl_hash_u64(uint64_t v)
+{
+	hash_seed();
+	return hash_mix(v ^ hash_key[0], hash_key[1]);
+}

@@ -8,5 +8,6 @@
 
 /* Keyed with a random number of this process, so that nobody outside can prepare keys that collide. Not for storage. */
 uint64_t sl_hash(sl_slice);
+uint64_t sl_hash_u64(uint64_t);
 
 #endif

@@ -85,6 +85,9 @@ static sl_slice get_str(struct sl_cur *c)
 #define SL_PROTO control
 #include "lib/ipc/control.def"
 #undef SL_PROTO
+#define SL_PROTO presence
+#include "lib/ipc/presence.def"
+#undef SL_PROTO
 #undef SL_RECORD
 #undef SL_END_RECORD
 #undef SL_MSG
@@ -121,6 +124,9 @@ static sl_slice get_str(struct sl_cur *c)
 #define SL_PROTO control
 #include "lib/ipc/control.def"
 #undef SL_PROTO
+#define SL_PROTO presence
+#include "lib/ipc/presence.def"
+#undef SL_PROTO
 #undef SL_RECORD
 #undef SL_END_RECORD
 #undef SL_MSG
@@ -148,6 +154,9 @@ static sl_slice get_str(struct sl_cur *c)
 #undef SL_PROTO
 #define SL_PROTO control
 #include "lib/ipc/control.def"
+#undef SL_PROTO
+#define SL_PROTO presence
+#include "lib/ipc/presence.def"
 #undef SL_PROTO
 #undef SL_MSG
 #undef SL_FIELD
@@ -179,6 +188,15 @@ const char *sl_control_name(uint16_t id)
 		return "?";
 	}
 }
+
+const char *sl_presence_name(uint16_t id)
+{
+	switch (id) {
+#include "lib/ipc/presence.def"
+	default:
+		return "?";
+	}
+}
 #undef SL_MSG
 
 #define SL_MSG(id, name, dir) \
@@ -205,6 +223,17 @@ int sl_control_dispatch(const struct sl_control_handlers *h, enum sl_direction t
 {
 	switch (id) {
 #include "lib/ipc/control.def"
+	default:
+		return SLUICE_EINVAL;
+	}
+}
+#undef SL_PROTO
+#define SL_PROTO presence
+int sl_presence_dispatch(const struct sl_presence_handlers *h, enum sl_direction to, void *arg, struct sl_ipc *ipc, uint16_t id,
+                         sl_slice body)
+{
+	switch (id) {
+#include "lib/ipc/presence.def"
 	default:
 		return SLUICE_EINVAL;
 	}

@@ -17,8 +17,9 @@
 
 #define SL_STORE_PROTOCOL 1u
 #define SL_CONTROL_PROTOCOL 1u
+#define SL_PRESENCE_PROTOCOL 1u
 
-enum sl_direction { SL_TO_WRITER, SL_TO_FRONT, SL_TO_CHILD, SL_TO_SUPERVISOR };
+enum sl_direction { SL_TO_WRITER, SL_TO_FRONT, SL_TO_CHILD, SL_TO_SUPERVISOR, SL_TO_REGISTRY, SL_TO_MEMBER };
 
 struct sl_list {
 	uint32_t n;
@@ -54,6 +55,9 @@ typedef int sl_type_fd;         /* received: the handler's to close; a refused f
 #define SL_PROTO control
 #include "lib/ipc/control.def"
 #undef SL_PROTO
+#define SL_PROTO presence
+#include "lib/ipc/presence.def"
+#undef SL_PROTO
 #undef SL_RECORD
 #undef SL_END_RECORD
 #undef SL_MSG
@@ -82,6 +86,11 @@ typedef int sl_type_fd;         /* received: the handler's to close; a refused f
 #include "lib/ipc/control.def"
 #undef SL_PROTO
 #undef SL_PROTO_UP
+#define SL_PROTO presence
+#define SL_PROTO_UP PRESENCE
+#include "lib/ipc/presence.def"
+#undef SL_PROTO
+#undef SL_PROTO_UP
 #undef SL_RECORD
 #undef SL_END_RECORD
 #undef SL_MSG
@@ -100,6 +109,11 @@ struct sl_control_handlers {
 #include "lib/ipc/control.def"
 };
 #undef SL_PROTO
+#define SL_PROTO presence
+struct sl_presence_handlers {
+#include "lib/ipc/presence.def"
+};
+#undef SL_PROTO
 #undef SL_RECORD
 #undef SL_END_RECORD
 #undef SL_MSG
@@ -111,7 +125,9 @@ struct sl_control_handlers {
  * direction, a missing handler or a malformed body: the peer is then to be ended. */
 int sl_store_dispatch(const struct sl_store_handlers *, enum sl_direction, void *arg, struct sl_ipc *, uint16_t id, sl_slice body);
 int sl_control_dispatch(const struct sl_control_handlers *, enum sl_direction, void *arg, struct sl_ipc *, uint16_t id, sl_slice body);
+int sl_presence_dispatch(const struct sl_presence_handlers *, enum sl_direction, void *arg, struct sl_ipc *, uint16_t id, sl_slice body);
 const char *sl_store_name(uint16_t id); /* "?" when unknown */
 const char *sl_control_name(uint16_t id);
+const char *sl_presence_name(uint16_t id);
 
 #endif

@@ -66,6 +66,9 @@ static sl_slice sample_text(void)
 #define SL_PROTO control
 #include "lib/ipc/control.def"
 #undef SL_PROTO
+#define SL_PROTO presence
+#include "lib/ipc/presence.def"
+#undef SL_PROTO
 #undef SL_RECORD
 #undef SL_END_RECORD
 #undef SL_MSG
@@ -102,6 +105,9 @@ static sl_slice sample_text(void)
 #define SL_PROTO control
 #include "lib/ipc/control.def"
 #undef SL_PROTO
+#define SL_PROTO presence
+#include "lib/ipc/presence.def"
+#undef SL_PROTO
 #undef SL_MSG
 #undef SL_FIELD
 #undef SL_LIST
@@ -121,22 +127,42 @@ static const struct sl_control_handlers control_handlers = {
 #include "lib/ipc/control.def"
 };
 #undef SL_PROTO
+#define SL_PROTO presence
+static const struct sl_presence_handlers presence_handlers = {
+#include "lib/ipc/presence.def"
+};
+#undef SL_PROTO
 #undef SL_MSG
 
 static const struct sl_store_handlers no_store_handlers;
 static const struct sl_control_handlers no_control_handlers;
+static const struct sl_presence_handlers no_presence_handlers;
 
-/* Which protocol a frame belongs to, so that one test serves both. */
+/* Which protocol a frame belongs to, so that one test serves all. */
 struct proto {
 	const char *name;
-	bool store;
+	const char *(*message)(uint16_t id);
+	int (*dispatch)(bool handled, enum sl_direction, struct sl_ipc *again, struct sl_ipc *from, uint16_t id, sl_slice body);
 };
+
+static int dispatch_store(bool handled, enum sl_direction dir, struct sl_ipc *again, struct sl_ipc *from, uint16_t id, sl_slice body)
+{
+	return sl_store_dispatch(handled ? &store_handlers : &no_store_handlers, dir, again, from, id, body);
+}
+
+static int dispatch_control(bool handled, enum sl_direction dir, struct sl_ipc *again, struct sl_ipc *from, uint16_t id, sl_slice body)
+{
+	return sl_control_dispatch(handled ? &control_handlers : &no_control_handlers, dir, again, from, id, body);
+}
+
+static int dispatch_presence(bool handled, enum sl_direction dir, struct sl_ipc *again, struct sl_ipc *from, uint16_t id, sl_slice body)
+{
+	return sl_presence_dispatch(handled ? &presence_handlers : &no_presence_handlers, dir, again, from, id, body);
+}
 
 static int dispatch(const struct proto *p, bool handled, int dir, struct sl_ipc *again, struct sl_ipc *from, uint16_t id, sl_slice body)
 {
-	if (p->store)
-		return sl_store_dispatch(handled ? &store_handlers : &no_store_handlers, (enum sl_direction)dir, again, from, id, body);
-	return sl_control_dispatch(handled ? &control_handlers : &no_control_handlers, (enum sl_direction)dir, again, from, id, body);
+	return p->dispatch(handled, (enum sl_direction)dir, again, from, id, body);
 }
 
 /* Compares with the line of the golden file that begins with the same words. */
@@ -178,7 +204,7 @@ static void check_refusals(const struct proto *p, const char *name, int dir, uin
 	memcpy(longer, body.data, body.len);
 	longer[body.len] = 0;
 	is_int(dispatch(p, true, dir, &none, &none, id, SL_SLICE(longer, body.len + 1)), SLUICE_EINVAL, "a byte too many is refused");
-	for (int d = SL_TO_WRITER; d <= SL_TO_SUPERVISOR; d++)
+	for (int d = SL_TO_WRITER; d <= SL_TO_MEMBER; d++)
 		bad += d != dir && dispatch(p, true, d, &none, &none, id, body) != SLUICE_EINVAL;
 	is_int(bad, 0, "the wrong direction is refused");
 	is_int(dispatch(p, false, dir, &none, &none, id, body), SLUICE_EINVAL, "no handler: refused");
@@ -217,7 +243,7 @@ static void check(const struct proto *p, const char *name, int dir, uint16_t id,
 	bool has_fd = out->n_out_fd > 0;
 
 	is_int(rc, 0, "encoded");
-	is_str(p->store ? sl_store_name(id) : sl_control_name(id), name, "its name");
+	is_str(p->message(id), name, "its name");
 	check_golden(p->name, name, frame);
 	check_refusals(p, name, dir, id, SL_SLICE((const uint8_t *)frame.data + 6, frame.len - 6), has_fd);
 	check_travel(p, dir, id, out, frame);
@@ -237,7 +263,7 @@ static void check(const struct proto *p, const char *name, int dir, uint16_t id,
 	}
 static void test_store(void)
 {
-	static const struct proto proto = {"store", true};
+	static const struct proto proto = {"store", sl_store_name, dispatch_store};
 #define SL_PROTO store
 #include "lib/ipc/store.def"
 #undef SL_PROTO
@@ -245,9 +271,17 @@ static void test_store(void)
 
 static void test_control(void)
 {
-	static const struct proto proto = {"control", false};
+	static const struct proto proto = {"control", sl_control_name, dispatch_control};
 #define SL_PROTO control
 #include "lib/ipc/control.def"
+#undef SL_PROTO
+}
+
+static void test_presence(void)
+{
+	static const struct proto proto = {"presence", sl_presence_name, dispatch_presence};
+#define SL_PROTO presence
+#include "lib/ipc/presence.def"
 #undef SL_PROTO
 }
 
@@ -282,6 +316,7 @@ int main(void)
 	sample_fd = memfd_create("sample", MFD_CLOEXEC);
 	test_store();
 	test_control();
+	test_presence();
 	test_counts();
 	ok(strcmp(golden, written) == 0, "the golden file has these messages and no others");
 	if (mode && strcmp(mode, "write") == 0 && (file = fopen(path, "w"))) {
