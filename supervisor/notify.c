@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/log.h"
@@ -67,4 +68,13 @@ void notify_send(const struct notify *n, const char *fmt, ...)
 		sl_log_errno(SLUICE_LOG_WARN, "notify socket=%s", n->path);
 	if (fd >= 0)
 		close(fd);
+}
+
+/* To the microsecond: systemd takes a time before its request for the answer to an earlier one. */
+void notify_reloading(const struct notify *n, const char *status)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	notify_send(n, "RELOADING=1\nMONOTONIC_USEC=%lld\nSTATUS=%s", (long long)ts.tv_sec * 1000000 + ts.tv_nsec / 1000, status);
 }

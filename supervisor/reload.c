@@ -27,7 +27,7 @@ static void reload_begin(struct supervisor *s)
 	s->reloading = true;
 	s->reload_again = false;
 	sl_log(SLUICE_LOG_INFO, "reload file=%s", s->file);
-	notify_send(&s->notify, "RELOADING=1\nMONOTONIC_USEC=%lld\nSTATUS=Reloading", (long long)super_now() * 1000);
+	notify_reloading(&s->notify, "Reloading");
 	config = config_load(s->file, &errors);
 	if (!config) {
 		sl_log_errno(SLUICE_LOG_ERR, "config_error %s", s->file);

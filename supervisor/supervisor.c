@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "lib/log.h"
 #include "supervisor/supervisor.h"
@@ -37,7 +38,8 @@ static void super_enter(struct supervisor *s, enum super_phase phase)
 {
 	sl_log(SLUICE_LOG_DEBUG, "phase from=\"%s\" to=\"%s\"", super_phases[s->phase], super_phases[phase]);
 	s->phase = phase;
-	if (phase != SUPER_RUNNING && !s->only_check)
+	/* Of a start that failed the reason stays to be seen. */
+	if (phase != SUPER_RUNNING && !s->only_check && s->exit_code == 0)
 		notify_send(&s->notify, "STATUS=%s", super_phases[phase]);
 	super_poke(s);
 }
@@ -70,17 +72,23 @@ void super_stop(struct supervisor *s, const char *why)
 static void super_fail(struct supervisor *s, const char *name, const char *why)
 {
 	sl_log(SLUICE_LOG_ERR, "fatal name=%s why=\"%s\"", name, why ? why : "it cannot be started; see the lines above");
+	notify_send(&s->notify, "STATUS=%s: %s", name, why ? why : "cannot be started, see the log");
 	s->exit_code = 1;
 	super_stop(s, "start-up failed");
 }
 
 /* ---- start ---- */
 
-static void print_errors(const char *file, const struct sl_conf_errors *errors)
+/* As compilers do, so that editors find the place; for the journal with the priority of an error. */
+static void print_errors(const struct supervisor *s, const struct sl_conf_errors *errors)
 {
+	const char *priority = s->only_check || isatty(STDERR_FILENO) ? "" : "<3>";
+
 	for (size_t i = 0; i < errors->n; i++)
-		fprintf(stderr, "%s:%u:%u: %s\n", file, errors->v[i].line, errors->v[i].column, errors->v[i].text);
+		fprintf(stderr, "%s%s:%u:%u: %s\n", priority, s->file, errors->v[i].line, errors->v[i].column, errors->v[i].text);
 	fflush(stderr);
+	if (errors->n > 0)
+		notify_send(&s->notify, "STATUS=%s:%u:%u: %s", s->file, errors->v[0].line, errors->v[0].column, errors->v[0].text);
 }
 
 static bool super_load(struct supervisor *s)
@@ -89,7 +97,10 @@ static bool super_load(struct supervisor *s)
 
 	s->config = config_load(s->file, &errors);
 	if (!s->config) {
-		fprintf(stderr, "%s: %s\n", s->file, strerror(errno));
+		const char *why = strerror(errno);
+
+		fprintf(stderr, "%s%s: %s\n", s->only_check || isatty(STDERR_FILENO) ? "" : "<3>", s->file, why);
+		notify_send(&s->notify, "STATUS=%s: %s", s->file, why);
 		return false;
 	}
 	if (s->config->root && !s->verbose && !s->only_check)
@@ -130,7 +141,7 @@ static void super_checked(struct supervisor *s)
 		super_over(s, n > 0);
 		return;
 	}
-	print_errors(s->file, found);
+	print_errors(s, found);
 	check_free(s->check);
 	s->check = NULL;
 	if (n > 0 || datadir_open(sl_conf_str(s->config->root, "data_dir"), &s->data)) {
@@ -139,7 +150,7 @@ static void super_checked(struct supervisor *s)
 	}
 	listeners_open(s, s->config, &errors);
 	n = errors.n;
-	print_errors(s->file, &errors);
+	print_errors(s, &errors);
 	sl_conf_errors_fini(&errors);
 	if (n > 0)
 		super_over(s, 1);
@@ -425,7 +436,7 @@ int super_check(struct supervisor *s, bool print)
 	event_base_dispatch(s->base);
 	if (!s->check || !check_done(s->check)) /* a signal cut it short */
 		return 1;
-	print_errors(s->file, check_errors(s->check));
+	print_errors(s, check_errors(s->check));
 	if (s->exit_code)
 		return s->exit_code;
 	if (!print) {

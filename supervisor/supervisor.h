@@ -212,6 +212,7 @@ struct notify {
 void notify_open(struct notify *); /* reads and clears the environment */
 void notify_close(struct notify *);
 void notify_send(const struct notify *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void notify_reloading(const struct notify *, const char *status); /* READY=1 ends it */
 
 /* ---- supervisor.c ---- */
 #define SUPER_PHASES(X) \

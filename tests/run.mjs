@@ -41,7 +41,7 @@ function options() {
 
 const sanitized = (build) => {
 	try {
-		return /-fsanitize=/.test(readFileSync(join(build, 'Makefile'), 'utf8'));
+		return /^SLUICE_SANITIZE = -fsanitize=/m.test(readFileSync(join(build, 'Makefile'), 'utf8'));
 	} catch {
 		return false;
 	}

@@ -45,7 +45,7 @@ export function baseConfig() {
 
 export const sanitized = (() => {
 	try {
-		return /-fsanitize=/.test(readFileSync(join(BUILD, 'Makefile'), 'utf8'));
+		return /^SLUICE_SANITIZE = -fsanitize=/m.test(readFileSync(join(BUILD, 'Makefile'), 'utf8'));
 	} catch {
 		return false;
 	}
@@ -60,8 +60,8 @@ export function temporary(name = 'sluice-test') {
 export const keepTemporary = (path) => temporaries.delete(path);
 
 // Options: config(object) edits the default configuration; yaml replaces it altogether; dataDir names a directory that
-// outlives the daemon; allow lists error lines that this test provokes; env, args go to the daemon; ready: false = do
-// not wait.
+// outlives the daemon; allow lists error lines that this test provokes; env, args go to the daemon; wrap(env) returns a
+// command that is put before it; ready: false = do not wait.
 export async function startSluice({
 	build = BUILD,
 	config,
@@ -70,11 +70,12 @@ export async function startSluice({
 	allow = [],
 	env = {},
 	args = [],
+	wrap,
 	ready = true,
 } = {}) {
 	const daemon = new Daemon(build, allow);
 	daemon.configure({ config, yaml, dataDir });
-	daemon.spawn(env, args);
+	daemon.spawn(env, args, wrap);
 	if (!ready) return daemon;
 	try {
 		await daemon.waitReady();
@@ -104,18 +105,19 @@ class Daemon {
 		writeFileSync(this.file, yaml ?? toYaml(this.settings));
 	}
 
-	spawn(env, args) {
-		this.process = spawn(join(this.build, 'sluiced'), ['-c', this.file, ...args], {
+	spawn(env, args, wrap) {
+		const own = {
+			TMPDIR: this.home,
+			SLUICE_TEST_DAEMON: this.stamp.split('=')[1],
+			NOTIFY_SOCKET: '',
+			ASAN_OPTIONS: 'detect_leaks=1:abort_on_error=0',
+			UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1',
+			...env,
+		};
+		const command = [...(wrap?.(own) ?? []), join(this.build, 'sluiced'), '-c', this.file, ...args];
+		this.process = spawn(command[0], command.slice(1), {
 			stdio: ['ignore', 'pipe', 'pipe'],
-			env: {
-				...process.env,
-				TMPDIR: this.home,
-				SLUICE_TEST_DAEMON: this.stamp.split('=')[1],
-				NOTIFY_SOCKET: '',
-				ASAN_OPTIONS: 'detect_leaks=1:abort_on_error=0',
-				UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1',
-				...env,
-			},
+			env: { ...process.env, ...own },
 		});
 		this.pid = this.process.pid;
 		running.add(this);
