@@ -62,7 +62,8 @@ static int chain_add(struct sl_reader *r, uint64_t id, uint64_t cap)
 	return 0;
 }
 
-/* The ancestors down to the one that has the first offset wanted. Once per walk: chains may be very long. */
+/* The ancestors down to the one that has the first offset wanted. Once per walk: chains may be very long. A source is older than its
+ * forks, so that even the chain of a damaged volume ends. */
 static int chain_find(struct rows *w)
 {
 	struct reader_stream s = w->top;
@@ -75,6 +76,8 @@ static int chain_find(struct rows *w)
 		bool found;
 
 		cap = s.base < cap ? s.base : cap;
+		if (s.fork_of >= s.id)
+			return SLUICE_EINTERNAL;
 		rc = reader_by_id(w->r, s.fork_of, &s, &found);
 		if (rc == 0 && !found)
 			rc = SLUICE_EGONE;

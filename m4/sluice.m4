@@ -31,6 +31,8 @@ AC_DEFUN([SLUICE_SANITIZERS], [
 	], [SLUICE_SANITIZE=])
 	AC_SUBST([SLUICE_SANITIZE])
 	AM_CONDITIONAL([SANITIZERS], [test -n "$sluice_sanitizers"])
+	AS_CASE([$sluice_sanitizers], [*fuzzer*], [sluice_fuzzers=yes], [sluice_fuzzers=no])
+	AM_CONDITIONAL([FUZZERS], [test $sluice_fuzzers = yes])
 ])
 
 AC_DEFUN([SLUICE_HTTP_PARSER], [

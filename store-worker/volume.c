@@ -300,7 +300,8 @@ static int volume_load(struct volume *v, sqlite3_stmt *q, struct stream **out)
 		return SE_NOMEM;
 	}
 	sqlite3_reset(q);
-	rc = volume_tail(v, s);
+	/* A fork is younger than its source, so walks up a chain come to an end. */
+	rc = s->fork_of < s->id ? volume_tail(v, s) : SE_CORRUPT;
 	if (rc) {
 		stream_scrap(s);
 		return rc;

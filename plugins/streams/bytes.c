@@ -33,9 +33,9 @@ uint8_t *bytes_room(struct bytes *b, size_t n)
 
 void bytes_add(struct bytes *b, const void *data, size_t n)
 {
-	uint8_t *room = bytes_room(b, n);
+	uint8_t *room = n > 0 ? bytes_room(b, n) : NULL;
 
-	if (!room || n == 0)
+	if (!room)
 		return;
 	memcpy(room, data, n);
 	b->len += n;

@@ -325,7 +325,7 @@ static void damage(const char *sql)
 
 	snprintf(path, sizeof path, "%s/%s", sick.dir, SL_VOLUME_FILE);
 	ok(sqlite3_open(path, &db) == SQLITE_OK && sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK,
-	   "marks are damaged");
+	   "the volume is damaged");
 	sqlite3_close(db);
 }
 
@@ -342,6 +342,22 @@ static void test_damaged_marks(void)
 	       "the writer cuts no prefix off a damaged row");
 	damage("UPDATE chunk SET marks = x'7f01', stop = 132, bytes = 127");
 	is_str(contents(&sick, "m"), "(-13)", "a reader says that the store is damaged");
+}
+
+/* A fork that is its own ancestor: neither a reader nor the writer walks for ever. */
+static void test_damaged_chain(void)
+{
+	struct client *s = &sick.c[0];
+	struct stream *found;
+
+	create(&sick, s, "source", "text/plain", "abc");
+	fork_at(&sick, s, "ring", "source", -1, 0);
+	damage("UPDATE stream SET fork_of = id WHERE name = 'ring'");
+	is_str(contents(&sick, "ring"), "(-13)", "a reader says that the store is damaged");
+	fixture_kill(&sick); /* it knew the row from before */
+	is_int(volume_by_name(sick.store->txn.volume, SL_STR("ring"), &found), SE_CORRUPT, "and the writer");
+	damage("UPDATE stream SET fork_of = NULL WHERE name = 'ring'");
+	fixture_client(&sick);
 }
 
 /* Decide finds the volume damaged in the middle of a list: all of the batch is lost, also what the list had done. */
@@ -414,6 +430,7 @@ int main(void)
 	test_stray_descriptors();
 	fixture_close(&f);
 	test_damaged_marks();
+	test_damaged_chain();
 	test_broken_list();
 	test_poisoned_clock();
 	fixture_shadow_ok(&f);
