@@ -75,6 +75,16 @@ static void instance_append(struct worker *w, struct sluice_ctx *ctx)
 	w->n_instances++;
 }
 
+/* The same plugin twice at one mount has the same routes. Those of different plugins are known once they have started. */
+static void instance_check_mount(struct worker *w, const struct sluice_ctx *ctx)
+{
+	for (const struct sluice_ctx *other = w->instances; other; other = other->next)
+		if (strcmp(other->plugin->name, ctx->plugin->name) == 0 && strcmp(other->mount, ctx->mount) == 0)
+			sl_conf_error_at(ctx->conf, sl_conf_has(ctx->conf, "mount") ? "mount" : "plugin", &w->errors,
+			                 "%s is at %s in line %u already; give one of them another mount",
+			                 ctx->plugin->name, ctx->mount, sl_conf_line(other->conf));
+}
+
 /* One entry of plugins:. Findings go to worker->errors; nonzero only when memory is out. */
 static int instance_configure(struct worker *w, struct sluice_conf *conf)
 {
@@ -97,8 +107,9 @@ static int instance_configure(struct worker *w, struct sluice_conf *conf)
 		free((void *)(uintptr_t)plugin);
 		return SLUICE_ENOMEM;
 	}
+	instance_check_mount(w, ctx);
 	instance_append(w, ctx);
-	if (plugin->options && sl_conf_check(conf, plugin->options, "", sl_plugin_core_keys, &w->errors))
+	if (plugin->options && sl_conf_check(conf, plugin->options, NULL, sl_plugin_core_keys, &w->errors))
 		return 0;
 	host_conf_phase(&w->errors);
 	host_metrics_phase(true);

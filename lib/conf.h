@@ -31,7 +31,8 @@ void sl_conf_free(struct sluice_conf *);
 
 /* Checks a map node against a table: types, ranges, required members, unknown keys (with the nearest known one). Members
  * named in the NULL-terminated list `ignore` belong to somebody else ("*": every unknown one). Adds defaults for what is absent.
- * path: what the map is called in messages ("frontends[0].plugins[1]"; "" for the whole file). Number of errors found. */
+ * path: what the map is called in messages ("frontends[0].plugins[1]"; "" for the whole file; NULL: as its place in the tree says).
+ * Number of errors found. */
 size_t sl_conf_check(struct sluice_conf *map, const struct sluice_option *table, const char *path, const char *const *ignore,
                      struct sl_conf_errors *);
 /* Adds an error at the position of path below node (or of the node when there is no such path); the text is preceded by the full name. */

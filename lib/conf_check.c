@@ -362,9 +362,12 @@ size_t sl_conf_check(struct sluice_conf *map, const struct sluice_option *table,
 {
 	struct conf_check c = {.errors = errors};
 	struct sluice_option top = {.type = SLUICE_T_MAP};
+	char name[512];
 
-	if (!path)
-		path = "";
+	if (!path) {
+		conf_path(map, name, sizeof name);
+		path = name;
+	}
 	if (map->kind != CONF_MAP)
 		check_expected(&c, map, &top, *path ? path : "the file");
 	else if (table)

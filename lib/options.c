@@ -61,7 +61,7 @@ static const struct sluice_option auth_options[] = {
 static const struct sluice_option limits_options[] = {
 	OPT("body", SIZE, "64M", "1K", "4G", "Largest body of a request; a plugin may have a limit of its own."),
 	OPT("body_memory", SIZE, "256M", "1M", "64G",
-            "Memory of a worker for bodies that are being received; beyond it, it stops reading from clients."),
+            "Memory of a worker for bodies that are being received, at least body; beyond it, it stops reading from clients."),
 	OPT("connections", INT, "50000", "1", "1000000", "Most connections of a worker."),
 	OPT("header_bytes", SIZE, "64K", "1K", "1M", "Largest request line and headers; beyond: 431."),
 	OPT("path_bytes", SIZE, "4K", "64", "64K", "Longest path of a request; beyond: 414."),
@@ -214,7 +214,7 @@ static bool path_is_sane(const char *path)
 	return true;
 }
 
-static void check_plugins(const struct sluice_conf *f, size_t frontend, struct sl_conf_errors *errors)
+static void check_plugins(const struct sluice_conf *f, struct sl_conf_errors *errors)
 {
 	static const char *const everything[] = {"*", NULL};
 
@@ -222,10 +222,8 @@ static void check_plugins(const struct sluice_conf *f, size_t frontend, struct s
 		/* Ours: the tree was made by sl_options_load() and is not yet anybody else's. */
 		struct sluice_conf *p = (struct sluice_conf *)(uintptr_t)sl_conf_at(f, "plugins", i);
 		const char *mount, *prefix, *name;
-		char path[64];
 
-		snprintf(path, sizeof path, "frontends[%zu].plugins[%zu]", frontend, i);
-		if (sl_conf_check(p, sl_plugin_options, path, everything, errors))
+		if (sl_conf_check(p, sl_plugin_options, NULL, everything, errors))
 			continue;
 		name = sl_conf_str(p, "plugin");
 		mount = sl_conf_str(p, "mount");
@@ -249,6 +247,10 @@ static void check_across(const struct sluice_conf *root, struct sl_conf_errors *
 		                 sl_conf_str(root, "auth.mode"));
 	if (sl_conf_int(root, "store.large_payload") > sl_conf_int(root, "store.max_payload"))
 		sl_conf_error_at(root, "store.large_payload", errors, "must not be larger than store.max_payload");
+	if (sl_conf_int(root, "limits.body_memory") && sl_conf_int(root, "limits.body") > sl_conf_int(root, "limits.body_memory"))
+		sl_conf_error_at(root, "limits.body_memory", errors,
+		                 "must not be smaller than limits.body (%s): a worker would have no room for such a body",
+		                 sl_conf_str(root, "limits.body"));
 }
 
 struct sluice_conf *sl_options_load(sl_slice text, struct sl_conf_errors *errors)
@@ -262,7 +264,7 @@ struct sluice_conf *sl_options_load(sl_slice text, struct sl_conf_errors *errors
 	for (size_t i = 0; i < sl_conf_len(root, "frontends"); i++) {
 		check_name(root, i, errors);
 		check_listeners(root, i, errors);
-		check_plugins(sl_conf_at(root, "frontends", i), i, errors);
+		check_plugins(sl_conf_at(root, "frontends", i), errors);
 	}
 	sl_conf_errors_sort(errors);
 	return root;

@@ -1,4 +1,4 @@
-# The one list of warnings, the sanitizer switch, and the choice of the HTTP/1.1 parser.
+# The one list of warnings, the sanitizer switch, what must be in libnghttp2, and the choice of the HTTP/1.1 parser.
 
 AC_DEFUN([SLUICE_TRY_FLAG], [
 	AC_MSG_CHECKING([whether $CC knows $1])
@@ -33,6 +33,18 @@ AC_DEFUN([SLUICE_SANITIZERS], [
 	AM_CONDITIONAL([SANITIZERS], [test -n "$sluice_sanitizers"])
 	AS_CASE([$sluice_sanitizers], [*fuzzer*], [sluice_fuzzers=yes], [sluice_fuzzers=no])
 	AM_CONDITIONAL([FUZZERS], [test $sluice_fuzzers = yes])
+])
+
+# Not a matter of the version: distributions have added these with their security fixes.
+AC_DEFUN([SLUICE_NGHTTP2], [
+	sluice_saved=$LIBS
+	LIBS="$NGHTTP2_LIBS $LIBS"
+	m4_foreach_w([func], [nghttp2_option_set_stream_reset_rate_limit nghttp2_option_set_max_continuations], [
+		AC_CHECK_FUNC(func, [], [AC_MSG_ERROR([libnghttp2 has no func():
+  it lacks the fixes of CVE-2023-44487 or CVE-2024-28182. Install version 1.61 or later, or on Debian 12 the security update
+  (libnghttp2-dev 1.52.0-1+deb12u2 or later).])])
+	])
+	LIBS=$sluice_saved
 ])
 
 AC_DEFUN([SLUICE_HTTP_PARSER], [

@@ -205,7 +205,7 @@ describe('abuse over HTTP/1.1', { concurrency: 3 }, () => {
 	it('bodies beyond the memory budget wait, or are told to come again; with retries all arrive', () =>
 		withDaemon(
 			(config) => {
-				config.limits = { body_memory: '4M', body_timeout: '1s' };
+				config.limits = { body: '4M', body_memory: '4M', body_timeout: '1s' };
 			},
 			async (daemon) => {
 				const client = connect('HTTP/1.1', daemon.url);
