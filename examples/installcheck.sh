@@ -2,12 +2,12 @@
 # Run by `make installcheck`: builds the example plugin against the installed sluice with nothing but pkg-config, starts the
 # installed sluiced with it, asks it something over HTTP and over WebSocket, and stops it.
 #
-# Environment: srcdir, sbindir, pkgconfigdir, DESTDIR (usually empty), CC, PKG_CONFIG.
+# Environment: srcdir, docdir, sbindir, pkgconfigdir, DESTDIR (usually empty), CC, PKG_CONFIG.
 # With DESTDIR the plugin is built against the staged tree; the daemon is not started, because it looks for its helpers below the
 # configured prefix.
 set -eu
 
-: "${srcdir:?}" "${sbindir:?}" "${pkgconfigdir:?}"
+: "${srcdir:?}" "${docdir:?}" "${sbindir:?}" "${pkgconfigdir:?}"
 DESTDIR=${DESTDIR:-}
 CC=${CC:-cc}
 PKG_CONFIG=${PKG_CONFIG:-pkg-config}
@@ -45,7 +45,8 @@ fi
 "$PKG_CONFIG" --exists sluice-plugin || fail "pkg-config does not find sluice-plugin in $PKG_CONFIG_PATH"
 
 mkdir "$work/hello"
-make -s -C "$work/hello" -f "$srcdir/hello/Makefile" SRCDIR="$srcdir/hello" CFLAGS="-O2 -Werror"
+cp "$DESTDIR$docdir"/examples/hello/* "$work/hello" || fail "the example is not installed in $docdir"
+make -s -C "$work/hello" CFLAGS="-O2 -Werror"
 "$CC" -std=gnu11 -O2 -o "$work/echo_client" "$srcdir/echo_client.c"
 echo "ok - the example plugin builds out of tree"
 

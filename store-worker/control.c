@@ -43,9 +43,9 @@ static int control_fail(struct control *c, const char *why, bool final)
 {
 	struct sl_control_failed m = {.why = sl_slice_str(why), .final = final};
 
-	sl_log(SLUICE_LOG_ERR, "cannot start reason=\"%s\"", why);
-	if (sl_put_control_failed(&c->ipc, &m) == 0)
-		sl_ipc_flush(&c->ipc);
+	/* The supervisor says it, once. */
+	if (sl_put_control_failed(&c->ipc, &m) || sl_ipc_flush(&c->ipc))
+		sl_log(SLUICE_LOG_ERR, "cannot start reason=\"%s\"", why);
 	c->exit = final ? CONTROL_EXIT_CONFIG : CONTROL_EXIT_FAILED;
 	return 0;
 }

@@ -106,12 +106,19 @@ static int child_on_ready(void *arg, const struct sl_control_ready *m)
 	return 0;
 }
 
+/* Not started again. Whoever waits for it says why: super_fail(), or the reload. While a generation serves, giving up one of its
+ * workers would leave clients waiting for ever: something may get mended. */
+static bool child_gives_up(const struct child *c)
+{
+	return c->final && (c->kind != CHILD_WORKER || c->gen != c->super->gen || c->super->phase != SUPER_RUNNING);
+}
+
 static int child_on_failed(void *arg, const struct sl_control_failed *m)
 {
 	struct child *c = child_of(arg);
 
 	child_note(c, m->why, m->final);
-	sl_log(SLUICE_LOG_ERR, "child_failed name=%s pid=%ld final=%d why=\"%.*s\"", c->name, (long)c->pid, m->final != 0,
+	sl_log(child_gives_up(c) ? SLUICE_LOG_DEBUG : SLUICE_LOG_ERR, "child_failed name=%s pid=%ld final=%d why=\"%.*s\"", c->name, (long)c->pid, m->final != 0,
 	       (int)m->why.len, m->why.data ? (const char *)m->why.data : "");
 	return 0;
 }
@@ -235,10 +242,9 @@ static void child_died(struct child *c, bool expected)
 		return;
 	if (!expected)
 		c->deaths++;
-	/* While a generation serves, giving up would leave its clients waiting for ever: something may get mended. */
-	if (c->final && (c->kind != CHILD_WORKER || c->gen != c->super->gen || c->super->phase != SUPER_RUNNING)) {
+	if (child_gives_up(c)) {
 		c->wanted = false;
-		sl_log(SLUICE_LOG_ERR, "child_given_up name=%s why=\"%s\"", c->name, c->why ? c->why : "a restart would not help");
+		sl_log(SLUICE_LOG_DEBUG, "child_given_up name=%s why=\"%s\"", c->name, c->why ? c->why : "a restart would not help");
 		return;
 	}
 	wait = expected ? 0 : backoff_next(&c->backoff, lived);

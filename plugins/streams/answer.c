@@ -5,6 +5,8 @@
  */
 #include "streams.h"
 
+#include <stdio.h>
+
 void answer_init(struct answer *a)
 {
 	a->n = a->used = 0;
@@ -73,8 +75,22 @@ static void answer_error_headers(struct answer *a, int status)
 		PUT(a, "retry-after", STR("1"));
 }
 
+enum { SENTENCE_MAX = 512 };
+
+/* What is wrong is put in half a sentence everywhere, also by the writer, so that it can stand in a log line. A client gets a whole
+ * one, as from the engine. */
+static slice answer_sentence(const char *why, char out[SENTENCE_MAX])
+{
+	int n = snprintf(out, SENTENCE_MAX, "%.*s.\n", SENTENCE_MAX - 3, why);
+
+	if (out[0] >= 'a' && out[0] <= 'z')
+		out[0] = (char)(out[0] - 'a' + 'A');
+	return SLICE(out, n > 0 ? (size_t)n : 0);
+}
+
 void answer_error(struct call *c, struct answer *a, int status, const char *why)
 {
+	char text[SENTENCE_MAX];
 	struct answer own;
 
 	if (!a) {
@@ -83,17 +99,18 @@ void answer_error(struct call *c, struct answer *a, int status, const char *why)
 	}
 	answer_error_headers(a, status);
 	++*c->p->count.refused;
-	answer_send(c, a, status, SLICE(why, strlen(why)));
+	answer_send(c, a, status, answer_sentence(why, text));
 }
 
 void answer_refuse(struct streams *p, struct sluice_http_req *http, int status, const char *why)
 {
+	char text[SENTENCE_MAX];
 	struct answer a;
 
 	answer_init(&a);
 	answer_error_headers(&a, status);
 	++*p->count.refused;
-	p->http->reply(http, status, a.header, a.n, SLICE(why, strlen(why)));
+	p->http->reply(http, status, a.header, a.n, answer_sentence(why, text));
 }
 
 void answer_json_error(struct streams *p, struct sluice_http_req *http, int status, const char *code, const char *why)
@@ -123,17 +140,17 @@ static const struct trouble {
 } trouble_table[] = {
 	{SLUICE_ENOMEM, 503, "out of memory"},
 	{SLUICE_EINVAL, 400, "the request is malformed"},
-	{SLUICE_ENOTSUP, 501, "not supported"},
-	{SLUICE_EDENIED, 403, "not allowed"},
-	{SLUICE_EAGAIN, 503, "overloaded"},
+	{SLUICE_ENOTSUP, 501, "this is not supported"},
+	{SLUICE_EDENIED, 403, "this is not allowed"},
+	{SLUICE_EAGAIN, 503, "the server is overloaded, try again"},
 	{SLUICE_ENOENT, 404, "there is no such stream"},
 	{SLUICE_EEXIST, 409, "the name is taken"},
 	{SLUICE_ECLOSED, 409, "the stream is closed"},
-	{SLUICE_ETOOBIG, 413, "too large"},
-	{SLUICE_ECONFLICT, 409, "conflict"},
+	{SLUICE_ETOOBIG, 413, "the request is too large"},
+	{SLUICE_ECONFLICT, 409, "the request conflicts with what is there"},
 	{SLUICE_ELOST, 504, "the outcome is unknown: the store went away after it was asked"},
 	{SLUICE_EGONE, 410, "the stream is gone"},
-	{SLUICE_EFULL, 507, "no space left"},
+	{SLUICE_EFULL, 507, "no space is left on the disk"},
 	{SLUICE_EBUSY, 503, "the store is not available, try again"},
 };
 

@@ -285,7 +285,7 @@ static const char *read_parse_live(struct call *c, slice offset)
 	if (!live.data)
 		return NULL;
 	if (http->query(c->http, "live", 1).data)
-		return "live is given more than once";
+		return "the parameter live is given more than once";
 	if (!offset.data)
 		return "a live read needs an offset";
 	if (slice_is(live, "long-poll"))
@@ -293,7 +293,7 @@ static const char *read_parse_live(struct call *c, slice offset)
 	else if (slice_is(live, "sse"))
 		c->kind = CALL_SSE;
 	else
-		return "live is neither long-poll nor sse";
+		return "the parameter live is neither long-poll nor sse";
 	cursor_init(&c->r.cursor, http->query(c->http, "cursor", 0), streams_random(c->p));
 	return NULL;
 }
@@ -312,7 +312,7 @@ static const char *read_parse(struct call *c)
 	else if (!http->query(c->http, "offset", 1).data && !offset_parse(offset, &c->r.from))
 		return "the offset is malformed";
 	if (http->query(c->http, "offset", 1).data)
-		return "offset is given more than once";
+		return "the parameter offset is given more than once";
 	return read_parse_live(c, offset);
 }
 

@@ -293,7 +293,7 @@ void answer_closed(struct answer *);
 void answer_no_store(struct answer *);
 #define PUT(a, name, value) answer_put(a, STR(name), value)
 void answer_send(struct call *, const struct answer *, int status, slice body);
-/* One sentence of text; `a` may hold headers already, or be NULL. */
+/* Text: why, half a sentence ("the stream is closed"), made whole. `a` may hold headers already, or be NULL. */
 void answer_error(struct call *, struct answer *, int status, const char *why);
 /* The same for a request that has no call yet. */
 void answer_refuse(struct streams *, struct sluice_http_req *, int status, const char *why);

@@ -20,6 +20,7 @@ async function refuses(options, pattern, code = 1) {
 		assert.doesNotMatch(daemon.text(), /\bready pid=/);
 		await until('no process left', () => !daemon.alive());
 		daemon.checkLog();
+		return daemon.text();
 	} finally {
 		daemon.killAll();
 		daemon.cleanUp();
@@ -156,7 +157,8 @@ describe('refusals at the start', { concurrency: 3 }, () => {
 		const first = await startSluice({ dataDir });
 		const client = connect('HTTP/1.1', first.url);
 		const s = await new Stream(client, freshName()).create({ body: 'x' });
-		await refuses({ dataDir }, /lock|in use|another/i);
+		const text = await refuses({ dataDir }, /fatal name=store why=".*in use by another server; stop that one, or/);
+		assert.equal(text.match(/is in use/g).length, 1, 'the reason is said once');
 		await s.append('y');
 		assert.equal((await s.get()).text, 'xy');
 		client.close();

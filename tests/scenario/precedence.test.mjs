@@ -179,3 +179,35 @@ overBothVersions('precedence', {}, (door, it) => {
 		assert.equal((await door.stream().head()).status, 404);
 	});
 });
+
+overBothVersions('error texts', {}, (door, it) => {
+	it('every refusal is one plain sentence, whoever makes it', ours, async () => {
+		const s = await door.stream().create({ type: JSON_TYPE, body: '1' });
+		const closed = await door.stream().create({ headers: CLOSE });
+		const gone = await door.stream().create({ body: 'x' });
+		await door.stream('f').create({ type: null, headers: { 'stream-forked-from': gone.path } });
+		await gone.remove();
+		const answers = [
+			await door.stream().get(),
+			await gone.get(),
+			await s.get({ offset: 'x' }),
+			await s.get({ live: 'x', offset: '-1' }),
+			await s.get('offset=-1&offset=-1'),
+			await s.put({ type: 'text/plain' }),
+			await s.put({ type: JSON_TYPE, headers: { 'stream-ttl': 'x' } }),
+			await s.post('x', { type: JSON_TYPE }),
+			await s.post('1', { type: 'text/plain' }),
+			await s.post('', { type: JSON_TYPE }),
+			await s.post('1', { type: JSON_TYPE, headers: { 'content-encoding': 'gzip' } }),
+			await closed.post('x'),
+			await s.send('PATCH'),
+			await door.client.request('GET', '/nothing/here'),
+			await door.client.request('GET', `${s.path}/%zz`),
+		];
+		for (const { status, text, headers } of answers) {
+			assert.ok(status >= 400 && status < 500, `${status} ${text}`);
+			assert.match(text, /^[A-Z][^\n]+\.\n$/, `${status} ${text}`);
+			assert.match(headers['content-type'], /^text\/plain/);
+		}
+	});
+});
