@@ -12,7 +12,8 @@
 
 static struct {
 	bool full, io, volume_sync;
-	long countdown; /* calls until it fails; negative: never */
+	unsigned long log_syncs; /* of the write-ahead log */
+	long countdown;          /* calls until it fails; negative: never */
 	unsigned long calls;
 } fault = {.countdown = -1};
 
@@ -59,6 +60,7 @@ static int fault_sync(sqlite3_file *f, int flags)
 {
 	int rc = fault.full ? SQLITE_OK : fault_next();
 
+	fault.log_syncs += !((struct fault_file *)(void *)f)->volume;
 	if (fault.volume_sync && ((struct fault_file *)(void *)f)->volume)
 		rc = SQLITE_IOERR;
 	return rc ? SQLITE_IOERR_FSYNC : real_of(f)->pMethods->xSync(real_of(f), flags);
@@ -273,6 +275,45 @@ static void test_sync(void)
 	       0, "no gap, no overlap");
 }
 
+/* With synchronous: full, which is the default, no append is answered before the log was synced behind it; many appends share one. */
+static void test_full_sync(void)
+{
+	struct client *d;
+	struct sl_store_op op = op_of(SLUICE_OP_APPEND, "new");
+	struct settings defaults;
+	unsigned long before;
+	int64_t position;
+	int unsynced = 0;
+	uint64_t last;
+
+	settings_default(&defaults);
+	is_int(defaults.sync, SE_SYNC_FULL, "the default");
+	f.synced = true;
+	fixture_kill(&f);
+	c = fixture_client(&f);
+	d = fixture_client(&f);
+	for (int i = 0; i < 20; i++) {
+		before = fault.log_syncs;
+		unsynced += append(&f, c, "new", "x").status != SLUICE_OK || fault.log_syncs == before;
+	}
+	is_int(unsynced, 0, "each answer stands behind a sync");
+	op.data = SL_STR("y");
+	position = sql_int(&f, "SELECT position FROM meta");
+	for (int i = 0; i < 50; i++) {
+		send_ops(d, &op, 1, NULL, 0);
+		last = send_ops(c, &op, 1, NULL, 0);
+	}
+	sl_ipc_flush(&d->ipc);
+	before = fault.log_syncs;
+	wait_result(&f, c, last);
+	is_out(c->out[0], SLUICE_OK, 0, "a hundred appends of two peers");
+	is_int(sql_int(&f, "SELECT position FROM meta"), position + 1, "are one commit");
+	ok(fault.log_syncs - before <= 2, "and share its sync");
+	client_end(d);
+	fixture_turns(&f, 2);
+	f.n--;
+}
+
 /* A checkpoint whose sync fails: what the volume's file holds is not known any more; the log has it all. */
 static void test_checkpoint(void)
 {
@@ -296,8 +337,8 @@ static void test_checkpoint(void)
 	is_int(se_begin(f.store->se, &(struct se_batch *){NULL}), SE_IO, "no batch begins after it");
 	fixture_kill(&f);
 	c = fixture_client(&f);
-	is_int(sql_int(&f, "SELECT sum(records) FROM chunk WHERE stream = (SELECT id FROM stream WHERE name = 'cp')"), sent,
-	       "what was acknowledged is there");
+	is_int(sql_int(&f, "SELECT sum(records) FROM chunk WHERE stream = (SELECT id FROM stream WHERE name = 'cp')"),
+	       sent, "what was acknowledged is there");
 	is_out(append(&f, c, "cp", "more"), SLUICE_OK, 0, "and a new writer goes on");
 }
 
@@ -310,6 +351,7 @@ int main(void)
 	test_full_anywhere();
 	test_io();
 	test_sync();
+	test_full_sync();
 	test_checkpoint();
 	fixture_close(&f);
 	return tap_done();
