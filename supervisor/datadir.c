@@ -27,24 +27,57 @@ static int datadir_temporary(struct datadir *d)
 		return SLUICE_EINVAL;
 	}
 	d->temporary = true;
-	sl_log(SLUICE_LOG_WARN, "temporary_data dir=%s action=\"everything is removed at the end; set data_dir to keep it\"", d->path);
+	sl_log(SLUICE_LOG_WARN,
+	       "temporary_data dir=%s action=\"everything is removed at the end; set data_dir to keep it\"", d->path);
 	return 0;
 }
 
-/* Makes the directory and the missing ones above it. path is absolute and is put back as it was. */
+/* A directory's own entry outlives a power failure once the directory above it is synced. A file system that knows no such sync has none
+ * to lose. */
+static int sync_parent(const char *path)
+{
+	int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int up = dir < 0 ? -1 : openat(dir, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int rc = up < 0 ? -1 : fsync(up), saved = errno;
+
+	if (rc && up >= 0 && errno == EINVAL)
+		rc = 0;
+	if (up >= 0)
+		close(up);
+	if (dir >= 0)
+		close(dir);
+	errno = saved;
+	return rc;
+}
+
+/* One that is there already may have been made by a start that was cut short, so the innermost is synced always; there it may be that
+ * the directory above belongs to somebody else and cannot be opened. */
+static int make_one(const char *path, mode_t mode, bool innermost)
+{
+	bool made = mkdir(path, mode) == 0;
+
+	if (!made && errno != EEXIST)
+		return -1;
+	if (!made && !innermost)
+		return 0;
+	return sync_parent(path) && (made || errno == EIO) ? -1 : 0;
+}
+
+/* Makes the directory and the missing ones above it, durably. path is absolute and is put back as it was. */
 static int make_path(char *path)
 {
 	for (char *p = path + 1; *p; p++) {
+		int rc;
+
 		if (*p != '/')
 			continue;
 		*p = '\0';
-		if (mkdir(path, 0755) && errno != EEXIST) {
-			*p = '/';
-			return -1;
-		}
+		rc = make_one(path, 0755, false);
 		*p = '/';
+		if (rc)
+			return -1;
 	}
-	return mkdir(path, 0700) && errno != EEXIST ? -1 : 0;
+	return make_one(path, 0700, true);
 }
 
 int datadir_open(const char *configured, struct datadir *d)
@@ -72,7 +105,8 @@ int datadir_open(const char *configured, struct datadir *d)
 		return SLUICE_EINVAL;
 	}
 	if (access(d->path, R_OK | W_OK | X_OK)) {
-		sl_log_errno(SLUICE_LOG_ERR, "data_dir dir=%s action=\"the user of sluiced must be able to write there\"", d->path);
+		sl_log_errno(SLUICE_LOG_ERR,
+		             "data_dir dir=%s action=\"the user of sluiced must be able to write there\"", d->path);
 		return SLUICE_EINVAL;
 	}
 	return 0;
