@@ -107,10 +107,13 @@ static int child_on_ready(void *arg, const struct sl_control_ready *m)
 }
 
 /* Not started again. Whoever waits for it says why: super_fail(), or the reload. While a generation serves, giving up one of its
- * workers would leave clients waiting for ever: something may get mended. */
+ * workers would leave clients waiting for ever, and without the writer they can still read: something may get mended, a disk first of all. */
 static bool child_gives_up(const struct child *c)
 {
-	return c->final && (c->kind != CHILD_WORKER || c->gen != c->super->gen || c->super->phase != SUPER_RUNNING);
+	bool serves = c->super->phase == SUPER_RUNNING &&
+	              (c->kind == CHILD_STORE || (c->kind == CHILD_WORKER && c->gen == c->super->gen));
+
+	return c->final && !serves;
 }
 
 static int child_on_failed(void *arg, const struct sl_control_failed *m)
@@ -248,7 +251,7 @@ static void child_died(struct child *c, bool expected)
 		return;
 	}
 	wait = expected ? 0 : backoff_next(&c->backoff, lived);
-	if (c->final)
+	if (c->final && c->kind == CHILD_WORKER)
 		wait = BACKOFF_MAX;
 	tv.tv_sec = wait / 1000;
 	tv.tv_usec = (suseconds_t)(wait % 1000) * 1000;

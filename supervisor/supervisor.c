@@ -224,7 +224,7 @@ static void super_start_progress(struct supervisor *s)
 {
 	struct child *failed = s->phase == SUPER_WORKERS ? generation_failed(s->gen, true) : NULL;
 
-	if (s->store && s->store->state == CHILD_DOWN && s->store->final && s->phase < SUPER_DRAINING)
+	if (s->store && s->store->state == CHILD_DOWN && s->store->final && s->phase < SUPER_RUNNING)
 		super_fail(s, "store", s->store->why);
 	else if (failed)
 		super_fail(s, failed->name, failed->why);

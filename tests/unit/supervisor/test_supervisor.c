@@ -300,6 +300,25 @@ static void test_deaths(void)
 	       "a worker outlives the writer");
 }
 
+/* A writer that cannot start again, on a broken disk say, does not end a service that can still be read. */
+static void test_final_while_running(void)
+{
+	long store;
+
+	config("127.0.0.1:0", "");
+	start();
+	wait_for("sluiced ready");
+	store = pid_of("store");
+	write_file("store", "final");
+	signal_one(store, SIGKILL);
+	ok(wait_for("child_failed name=store") && wait_for("child_throttled name=store"), "a writer that cannot start is tried again");
+	forget("store");
+	ok(wait_successor("store", store), "until it can");
+	ok(wait_count(" peer web#", 4), "and it is given the workers, which stayed");
+	is_int(stop(), 0, "nothing had ended");
+	ok(!strstr(d.log, "fatal"), "nor was anything given up");
+}
+
 static void test_final(void)
 {
 	config("127.0.0.1:0", "");
@@ -618,6 +637,7 @@ int main(void)
 	test_start_stop();
 	test_deaths();
 	test_final();
+	test_final_while_running();
 	test_hang();
 	test_reload();
 	test_orphans();
