@@ -234,8 +234,10 @@ static void batch_fail(struct store *st, int rc)
 	sl_log(rc == SE_FULL || rc == SE_BUSY ? SLUICE_LOG_WARN : SLUICE_LOG_ERR,
 	       "commit failed ops=%zu error=\"%s\" detail=\"%s\" action=\"%s\"", st->n_outcomes, se_text(rc), s.error,
 	       rc == SE_FULL ? "free space on the disk; reads go on, writes are refused" : "see the error");
-	if (rc != SE_FULL && rc != SE_BUSY && rc != SE_NOMEM)
+	if (rc != SE_FULL && rc != SE_BUSY && rc != SE_NOMEM) {
+		se_fail(st->se, rc, s.error);
 		st->fatal = true;
+	}
 }
 
 static void batch_commit(struct store *st)

@@ -38,6 +38,9 @@ int checkpoints_open(struct store *st)
 		                  st->settings.sync == SE_SYNC_OFF ? "PRAGMA synchronous = OFF"
 		                                                   : "PRAGMA synchronous = FULL",
 		                  NULL, NULL, NULL);
+	/* It never is what writes last: the writing connection does that, or nobody after a failure. */
+	if (rc == SQLITE_OK)
+		rc = sqlite3_db_config(c->copy, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	return rc == SQLITE_OK ? 0 : SLUICE_EINTERNAL;
 }
 

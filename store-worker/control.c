@@ -16,7 +16,7 @@
 
 enum {
 	CONTROL_PEERS_EARLY = 256,
-	CONTROL_ORPHAN_MS = 15000,
+	CONTROL_ORPHAN_MS = 8000, /* less than a successor waits for the lock */
 	CONTROL_EXIT_FAILED = 1,
 	CONTROL_EXIT_SHADOW = 3,
 	CONTROL_EXIT_CONFIG = 78

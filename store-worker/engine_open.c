@@ -203,6 +203,9 @@ void se_close(struct se *se)
 		se->table->close(se->volume);
 	for (int i = 0; i < STMTS; i++)
 		sqlite3_finalize(se->stmt[i]);
+	/* After a failed write or sync nothing may be written any more: a checkpoint would sync in place what failed before. */
+	if (se->failed && se->db)
+		sqlite3_db_config(se->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	sqlite3_close(se->db);
 	free(se->batch.touches);
 	sl_buf_fini(&se->batch.record);
