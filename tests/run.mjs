@@ -1,5 +1,5 @@
 // Runs the tests with real clients against a build tree:
-//   node tests/run.mjs --build DIR [--only conformance|scenario|clients|crash[,...]] [--slow] [FILTER...]
+//   node tests/run.mjs --build DIR [--only conformance|scenario|clients|power|crash[,...]] [--slow] [FILTER...]
 // FILTER keeps the files whose path contains one of the words. Several files run at once, conformance first because it
 // mostly waits. Prints what failed and a summary; the exit code is 0 when everything passed.
 // SLUICE_TEST_SERVER=reference runs the same files against the Node reference server, to test the tests.
@@ -10,8 +10,9 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
 const HERE = import.meta.dirname;
-const GROUPS = ['conformance', 'scenario', 'clients', 'crash'];
+const GROUPS = ['conformance', 'scenario', 'clients', 'power', 'crash'];
 const TIMEOUT = 15 * 60_000;
+const TIMEOUT_SLOW = 24 * 3600_000;
 
 function options() {
 	const { values, positionals } = parseArgs({
@@ -65,7 +66,7 @@ async function run({ build, slow, jobs }, paths) {
 		[
 			'--test',
 			`--test-concurrency=${jobs}`,
-			`--test-timeout=${TIMEOUT}`,
+			`--test-timeout=${slow ? TIMEOUT_SLOW : TIMEOUT}`,
 			`--test-reporter=${join(HERE, 'lib', 'reporter.mjs')}`,
 			'--test-reporter-destination=stdout',
 			...paths,

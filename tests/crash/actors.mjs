@@ -16,6 +16,8 @@ const DOORS = [
 	['HTTP/1.1', { keepAlive: false }],
 ];
 
+const numbers = (from, to) => Array.from({ length: to - from }, (_, n) => from + n);
+
 // mulberry32: small, seedable, good enough to choose what to do next.
 export function random(seed) {
 	let state = seed >>> 0;
@@ -26,7 +28,12 @@ export function random(seed) {
 		t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
 		return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
 	};
-	return { below: (n) => Math.floor(next() * n), pick: (list) => list[Math.floor(next() * list.length)] };
+	const pick = (list) => list[Math.floor(next() * list.length)];
+	return {
+		below: (n) => Math.floor(next() * n),
+		pick,
+		some: (list, n) => (list.length ? Array.from({ length: n }, () => pick(list)) : []),
+	};
 }
 
 // world: {url} of the daemon of the moment; it changes when everything was killed.
@@ -80,10 +87,10 @@ class Actor {
 		return name;
 	}
 
-	values(url, name) {
+	values(url, name, offset) {
 		const client = connect('HTTP/1.1', url);
 		return new Stream(client, name)
-			.readAll()
+			.readAll(offset)
 			.then((all) => all.values())
 			.finally(() => client.close());
 	}
@@ -124,10 +131,10 @@ export class ProducerActor extends Actor {
 
 	async verify(url) {
 		const total = this.sizes.reduce((sum, each) => sum + each, 0);
-		assert.deepEqual(
-			await this.values(url, this.name),
-			Array.from({ length: total }, (_, n) => n),
-		);
+		assert.deepEqual(await this.values(url, this.name), numbers(0, total));
+		// An offset that was given out once means the same place for ever.
+		for (const [offset, count] of this.dice.some(this.offsets, 3))
+			assert.deepEqual(await this.values(url, this.name, offset), numbers(count, total), `from ${offset}`);
 	}
 }
 
@@ -167,17 +174,18 @@ export class PlainActor extends Actor {
 	}
 }
 
-// Bodies that travel as descriptors and live in segment files.
+// Bodies that travel as descriptors and live in segment files, and forks that inherit them.
 export class LargeActor extends Actor {
 	async setUp() {
 		this.name = await this.fresh(OCTETS);
 		this.blocks = [];
+		this.forks = [];
 	}
 
 	async step() {
 		const block = { size: 140_000 + this.dice.below(400_000), fill: this.dice.below(256) };
 		const seq = this.blocks.push(block) - 1;
-		await this.insist(
+		const answer = await this.insist(
 			() =>
 				this.stream(this.name).post(Buffer.alloc(block.size, block.fill), {
 					type: OCTETS,
@@ -185,14 +193,29 @@ export class LargeActor extends Actor {
 				}),
 			[200, 204],
 		);
+		if (answer.status === 200 && this.dice.below(4) === 0)
+			await this.fork(answer.headers['stream-next-offset'], this.blocks.length);
+	}
+
+	async fork(offset, blocks) {
+		const name = freshName('crash');
+		const headers = forkOf(this.stream(this.name), { 'stream-fork-offset': offset });
+		const made = await this.try(() => this.stream(name).put({ type: null, headers }));
+		if (made.status === 201) this.forks.push({ name, blocks });
+		if (this.forks.length > 5) this.forks.splice(this.dice.below(5), 1);
 	}
 
 	async verify(url) {
+		await this.compare(url, this.name, this.blocks);
+		for (const { name, blocks } of this.forks) await this.compare(url, name, this.blocks.slice(0, blocks));
+	}
+
+	async compare(url, name, blocks) {
 		const client = connect('HTTP/1.1', url);
-		const { body } = await new Stream(client, this.name).readAll();
+		const { body } = await new Stream(client, name).readAll();
 		client.close();
 		let at = 0;
-		for (const { size, fill } of this.blocks) {
+		for (const { size, fill } of blocks) {
 			assert.ok(body.subarray(at, at + size).equals(Buffer.alloc(size, fill)), `block at ${at}`);
 			at += size;
 		}
@@ -313,7 +336,7 @@ export class ForkActor extends Actor {
 		const client = connect('HTTP/1.1', url);
 		for (const { leaf, values, removed } of this.past) {
 			const all = await new Stream(client, leaf).readAll();
-			assert.deepEqual(all.values(), [...Array.from({ length: values }, (_, n) => n), 'own']);
+			assert.deepEqual(all.values(), [...numbers(0, values), 'own']);
 			if (removed) assert.equal((await new Stream(client, removed).head()).status, 410);
 		}
 		client.close();
@@ -366,19 +389,11 @@ export class FollowActor extends Actor {
 	}
 
 	async verify(url) {
-		assert.deepEqual(
-			this.seen,
-			Array.from({ length: this.seen.length }, (_, n) => n),
-			'what was followed',
-		);
+		assert.deepEqual(this.seen, numbers(0, this.seen.length), 'what was followed');
 		const client = connect('HTTP/1.1', url);
 		const rest = (await new Stream(client, this.source.name).readAll(this.offset)).values();
 		client.close();
 		const total = this.source.sizes.reduce((sum, each) => sum + each, 0);
-		assert.deepEqual(
-			rest,
-			Array.from({ length: total - this.seen.length }, (_, n) => n + this.seen.length),
-			'what is left to follow',
-		);
+		assert.deepEqual(rest, numbers(this.seen.length, total), 'what is left to follow');
 	}
 }
