@@ -35,7 +35,8 @@ export async function startH2Proxy(target, { sessions = 4 } = {}) {
 		return pool[at];
 	};
 
-	const server = http.createServer({ maxHeaderSize: 1 << 20, requestTimeout: 0 }, (from, to) =>
+	// Never the first to close an idle connection: a client that takes it up at that moment would fail.
+	const server = http.createServer({ maxHeaderSize: 1 << 20, requestTimeout: 0, keepAliveTimeout: 0 }, (from, to) =>
 		forward(from, to, session()),
 	);
 	server.on('clientError', (error, socket) => socket.destroy());
