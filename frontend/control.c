@@ -80,6 +80,24 @@ static int on_store_link(void *arg, const struct sl_control_store_link *m)
 	return store_link(w, m->socket);
 }
 
+static int on_presence_link(void *arg, const struct sl_control_presence_link *m)
+{
+	struct worker *w = arg;
+
+	if (w->state == WORKER_SETUP) {
+		if (w->presence_link >= 0)
+			close(w->presence_link);
+		w->presence_link = m->socket;
+		return 0;
+	}
+	return member_link(w, m->socket);
+}
+
+static int on_presence_peer(void *arg, const struct sl_control_presence_peer *m)
+{
+	return eph_server_peer(arg, m->socket);
+}
+
 static int on_metrics(void *arg, const struct sl_control_metrics *m)
 {
 	struct worker *w = arg;
@@ -130,6 +148,8 @@ static const struct sl_control_handlers control_handlers = {
 	.setup = on_setup,
 	.listener = on_listener,
 	.store_link = on_store_link,
+	.presence_link = on_presence_link,
+	.presence_peer = on_presence_peer,
 	.metrics = on_metrics,
 	.setup_done = on_setup_done,
 	.ping = on_ping,

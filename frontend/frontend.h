@@ -30,7 +30,7 @@ struct sluice_ctx {
 	const struct sluice_conf *conf;
 	struct sluice_ctx *next;
 	/* Handles the plugin holds, reclaimed after stop(); the host's own. */
-	struct sl_link reqs, subs, watches, timers, defers, rooms;
+	struct sl_link reqs, subs, watches, timers, defers, rooms, chan_reqs, chan_subs;
 	size_t n_handles;
 	bool configured, drained;
 };

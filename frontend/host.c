@@ -177,7 +177,7 @@ const struct sluice_host host_table = {
 	.size = sizeof host_table,
 	.abi_major = SLUICE_ABI_MAJOR,
 	.abi_minor = SLUICE_ABI_MINOR,
-	.caps = SLUICE_CAP_STORE | SLUICE_CAP_HTTP | SLUICE_CAP_WS | SLUICE_CAP_AUTH,
+	.caps = SLUICE_CAP_STORE | SLUICE_CAP_HTTP | SLUICE_CAP_WS | SLUICE_CAP_AUTH | SLUICE_CAP_EPHEMERAL,
 	.store = &store_table,
 	.http = &http_table,
 	.ws = &ws_table,
@@ -210,4 +210,5 @@ const struct sluice_host host_table = {
 	.gauge = host_gauge,
 	.authorize = host_authorize,
 	.claim = host_claim,
+	.ephemeral = &ephemeral_table,
 };

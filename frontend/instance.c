@@ -53,6 +53,8 @@ static struct sluice_ctx *instance_new(struct worker *w, const struct sluice_plu
 	sl_link_init(&ctx->timers);
 	sl_link_init(&ctx->defers);
 	sl_link_init(&ctx->rooms);
+	sl_link_init(&ctx->chan_reqs);
+	sl_link_init(&ctx->chan_subs);
 	if (!*mount)
 		mount = plugin->default_mount && *plugin->default_mount ? plugin->default_mount : "/";
 	ctx->mount = strdup(mount);
@@ -177,7 +179,7 @@ static void instance_stop(struct sluice_ctx *ctx)
 	ctx->configured = false;
 	if (ctx->plugin->stop)
 		ctx->plugin->stop(ctx->self);
-	forgotten = store_reclaim(ctx) + loop_reclaim(ctx);
+	forgotten = store_reclaim(ctx) + loop_reclaim(ctx) + member_reclaim(ctx);
 	if (forgotten)
 		sl_log(SLUICE_LOG_WARN, "handles_forgotten plugin=%s n=%zu", ctx->name, forgotten);
 }

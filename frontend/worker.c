@@ -70,7 +70,7 @@ struct worker *worker_new(int control_fd)
 		return NULL;
 	w->magic = WORKER_MAGIC;
 	w->thread = pthread_self();
-	w->link = -1;
+	w->link = w->presence_link = -1;
 	sl_ipc_init(&w->control, -1);
 	sl_link_init(&w->defers);
 	sl_link_init(&w->graves_watch);
@@ -93,6 +93,8 @@ void worker_free(struct worker *w)
 	if (!w)
 		return;
 	control_close(w);
+	eph_server_free(w);
+	member_fini(w);
 	store_fini(w);
 	loop_bury(w);
 	instances_free(w);
@@ -227,6 +229,22 @@ static void worker_cannot(struct worker *w, int rc, const char *why)
 	w->quit = true;
 }
 
+/* The connection to the registry of ephemeral channels; in the worker that mounts `presence`, the registry. */
+static int worker_ephemeral(struct worker *w)
+{
+	int link = w->presence_link, rc = member_init(w);
+
+	w->presence_link = -1;
+	for (struct sluice_ctx *ctx = w->instances; rc == 0 && ctx; ctx = ctx->next) {
+		if (strcmp(ctx->plugin->name, "presence") == 0) {
+			const struct eph_registry_limits limits = eph_server_limits(ctx->conf);
+
+			return eph_server_new(w, &limits);
+		}
+	}
+	return rc || link < 0 ? rc : member_link(w, link);
+}
+
 void worker_begin(struct worker *w)
 {
 	const char *why = NULL;
@@ -242,6 +260,8 @@ void worker_begin(struct worker *w)
 		rc = worker_engines(w);
 	if (rc == 0)
 		rc = store_init(w);
+	if (rc == 0)
+		rc = worker_ephemeral(w);
 	if (rc == 0)
 		rc = instances_start(w, &why);
 	if (rc == 0 && w->link >= 0) {
@@ -325,7 +345,7 @@ static void worker_leave(struct worker *w)
 
 void worker_check_idle(struct worker *w)
 {
-	if (w->state != WORKER_DRAINING || !w->http_idle || !w->ws_idle || !store_idle(w))
+	if (w->state != WORKER_DRAINING || !w->http_idle || !w->ws_idle || !store_idle(w) || !member_idle(w))
 		return;
 	for (struct sluice_ctx *ctx = w->instances; ctx; ctx = ctx->next)
 		if (!ctx->drained)
@@ -347,6 +367,10 @@ void worker_turn(struct worker *w)
 	loop_run_defers(w);
 	if (w->store.client)
 		store_flush(w);
+	if (w->member.linked)
+		member_flush(w);
+	if (w->ephemeral)
+		eph_server_turn(w);
 	control_flush(w, false);
 	loop_bury(w);
 	if (w->fail_why && w->state != WORKER_SETUP)

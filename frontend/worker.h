@@ -13,10 +13,12 @@
 
 #include <pthread.h>
 
+#include "frontend/ephemeral/ephemeral.h"
 #include "frontend/frontend.h"
 #include "frontend/http/http.h"
 #include "frontend/ws/ws.h"
 #include "lib/conf.h"
+#include "lib/map.h"
 #include "lib/metrics.h"
 #include "lib/msg.h"
 #include "lib/store_client.h"
@@ -28,6 +30,8 @@
 #define WATCH_MAGIC 0x48576174u
 #define TIMER_MAGIC 0x4854696du
 #define PRINCIPAL_MAGIC 0x5072696eu
+#define CHAN_REQ_MAGIC 0x43685271u
+#define CHAN_SUB_MAGIC 0x43685375u
 
 enum {
 	HANDLES_MAX = 1 << 18, /* of one instance: requests, subscriptions, watches, timers, deferred calls */
@@ -180,6 +184,56 @@ struct store {
 	uint64_t *n_submits, *n_reads_done, *n_cache_hits, *n_events, *n_lost;
 };
 
+/* ---- ephemeral channels as this worker sees them (ephemeral/member.c, view.c) ---- */
+
+enum chan_kind { CHAN_WRITE, CHAN_LOOK, CHAN_SUBSCRIBE, CHAN_LIST };
+
+struct sluice_chan_req {
+	uint32_t magic;
+	enum chan_kind kind;
+	struct sl_link in_ctx, order; /* member.reqs, oldest first: the order in which they are answered */
+	struct sluice_ctx *ctx;       /* NULL: the view's own look */
+	struct member_view *view;     /* of a SUBSCRIBE */
+	uint64_t number;
+	size_t bytes;
+	uint32_t flags;
+	union {
+		sluice_channel_done_fn *done;
+		sluice_channel_state_fn *state;
+		sluice_channel_list_fn *list;
+	} fn;
+	void *arg;
+	bool cancelled;
+};
+
+struct sluice_chan_sub {
+	uint32_t magic;
+	struct sl_link in_ctx, in_view, grave;
+	struct sluice_ctx *ctx;
+	struct member_view *view; /* NULL: over */
+	sluice_channel_state_fn *state;
+	sluice_channel_event_fn *event;
+	void *arg;
+};
+
+struct member {
+	bool wanted; /* some frontend mounts presence */
+	bool up, linked;
+	struct sl_ipc ipc;
+	struct event *ev_read, *ev_write;
+	struct sl_buf pieces;
+	struct sl_link reqs, views, loud, graves; /* loud: views whose audience changed */
+	struct sl_map by_name;
+	struct member_view **slot; /* views by watch number; 0 is none */
+	uint32_t n_slot, free_slot;
+	size_t bytes; /* of unanswered requests */
+	uint64_t seq, serial, owner;
+	struct sl_link *iterating;
+	struct sluice_channel_kept *kept; /* of the look that is being answered; texts in kept_text */
+	size_t n_kept, cap_kept;
+	struct sl_buf kept_text;
+};
+
 enum worker_state { WORKER_SETUP, WORKER_STARTING, WORKER_RUNNING, WORKER_DRAINING, WORKER_STOPPED };
 
 struct worker {
@@ -201,7 +255,8 @@ struct worker {
 		int fd;
 	} listener[LISTENERS_MAX];
 	size_t n_listener;
-	int link; /* store_link that came before setup_done */
+	int link;          /* store_link that came before setup_done */
+	int presence_link; /* likewise */
 	struct sl_metrics *metrics;
 	/* configuration */
 	struct sluice_conf *conf;
@@ -214,6 +269,8 @@ struct worker {
 	struct ws_engine *ws;
 	struct payload_budget budget;
 	struct store store;
+	struct member member;
+	struct eph_server *ephemeral; /* the worker that mounts presence only */
 	struct sl_link defers;
 	struct sl_link graves_watch, graves_timer, graves_sub;
 	/* draining */
@@ -338,5 +395,33 @@ void cache_drop_all(struct worker *);
 /* Fills in the answer when the cache has all of it: plan and step. Slices stay valid until the next call or fill. */
 bool cache_read(struct worker *, struct host_watch *, const struct sl_facts *, uint64_t from, uint64_t budget,
                 struct sl_plan *, struct sl_step *);
+
+/* ephemeral/member.c, view.c */
+extern const struct sluice_ephemeral ephemeral_table;
+int member_init(struct worker *);
+void member_fini(struct worker *);
+int member_link(struct worker *, int fd); /* takes the descriptor over; a second one replaces the first */
+void member_flush(struct worker *);       /* at the end of a turn */
+bool member_idle(const struct worker *);
+size_t member_reclaim(struct sluice_ctx *);
+struct sluice_chan_req *member_req(struct worker *, struct sluice_ctx *, enum chan_kind, size_t bytes, void *arg, int *rc);
+int member_sent(struct worker *, struct sluice_chan_req *, int rc); /* the frame is queued, or the request is taken back */
+void member_req_free(struct worker *, struct sluice_chan_req *);
+int member_channel(struct worker *, const struct sluice_channel *, struct eph_channel_id *);
+int view_subscribe(struct sluice_ctx *, const struct sluice_channel *, sluice_channel_state_fn *,
+                   sluice_channel_event_fn *, void *arg, struct sluice_chan_sub **);
+void view_unsubscribe(struct sluice_chan_sub *);
+void view_looked(struct worker *, struct sluice_chan_req *, const struct sluice_channel_state *);
+void view_event(struct worker *, const struct sl_presence_event *, sl_slice data);
+void view_lost(struct worker *); /* the presence worker is gone */
+void view_loud(struct worker *); /* tells how many subscribers stand behind each view */
+void view_bury(struct worker *);
+
+/* ephemeral/server.c */
+struct eph_registry_limits eph_server_limits(const struct sluice_conf *presence); /* of the plugin's options */
+int eph_server_new(struct worker *, const struct eph_registry_limits *);
+void eph_server_free(struct worker *);
+int eph_server_peer(struct worker *, int fd); /* takes the descriptor over */
+void eph_server_turn(struct worker *);
 
 #endif

@@ -66,18 +66,23 @@ static size_t utf8_length(const uint8_t *p, size_t n)
 	return 0;
 }
 
+bool eph_text_valid(sl_slice s)
+{
+	const uint8_t *p = s.data;
+
+	for (size_t i = 0, n; i < s.len; i += n) {
+		n = p[i] < 0x80 ? 1 : utf8_length(p + i, s.len - i);
+		if (n == 0)
+			return false;
+	}
+	return true;
+}
+
 sl_slice eph_take_text(struct sl_cur *c)
 {
 	sl_slice s = sl_cur_take(c, take_u32(c));
-	const uint8_t *p = s.data;
 
-	for (size_t i = 0, n; !c->bad && i < s.len; i += n) {
-		n = p[i] < 0x80 ? 1 : utf8_length(p + i, s.len - i);
-		if (n == 0) {
-			c->bad = true;
-			break;
-		}
-	}
+	c->bad |= !c->bad && !eph_text_valid(s);
 	return s;
 }
 

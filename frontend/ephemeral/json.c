@@ -124,12 +124,31 @@ static int json_dump(struct sl_buf *out, json_t *v)
 	return rc ? SLUICE_ENOMEM : 0;
 }
 
-int eph_put_json(struct sl_buf *out, sl_slice value)
+static int json_put_entry(struct sl_buf *out, const struct eph_entry *e, const char *before)
 {
-	return json_dump(out, json_tree(value));
+	json_t *key = json_stringn(e->key.len ? e->key.data : "", e->key.len);
+
+	return sl_buf_add(out, before, 1) || json_dump(out, key) || sl_buf_add(out, ":", 1) ||
+	                       json_dump(out, json_tree(e->value))
+	               ? SLUICE_ENOMEM
+	               : 0;
 }
 
-int eph_put_json_text(struct sl_buf *out, sl_slice text)
+int eph_put_json(struct sl_buf *out, sl_slice update)
 {
-	return json_dump(out, json_stringn(text.len ? text.data : "", text.len));
+	const char *before = "{";
+	struct eph_walk w;
+	struct eph_entry e;
+	int rc = 0;
+
+	if (update.len && eph_walk_begin(&w, update) == 0)
+		while (rc == 0 && eph_walk_next(&w, &e) == 1) {
+			if (!e.value.data)
+				continue;
+			rc = json_put_entry(out, &e, before);
+			before = ",";
+		}
+	if (rc == 0 && *before == '{')
+		rc = sl_buf_add(out, before, 1);
+	return rc ? rc : sl_buf_add(out, "}", 1);
 }

@@ -8,7 +8,7 @@
 
 #include "frontend/ephemeral/ephemeral.h"
 #include "lib/hash.h"
-#include "lib/link.h"
+#include "lib/map.h"
 
 #define EPH_MAP_MAGIC 0x45704d31u
 
@@ -20,9 +20,8 @@ struct version {
 };
 
 struct node {
-	struct node *hash_next;
+	struct sl_map_node by_key;
 	struct sl_link all, touched;
-	uint64_t hash;
 	struct version *held, *next; /* held NULL: only made by the update being merged */
 	size_t len;
 	uint8_t key[];
@@ -31,8 +30,8 @@ struct node {
 struct eph_map {
 	uint32_t magic;
 	struct eph_limits limits;
-	struct node **bucket;
-	size_t n_bucket, n, bytes;
+	struct sl_map by_key;
+	size_t bytes;
 	struct sl_link all, touched; /* nodes in the order of their first writes; those with a next version */
 };
 
@@ -51,14 +50,9 @@ struct eph_map *eph_map_new(const struct eph_limits *limits)
 
 static void node_drop(struct eph_map *m, struct node *n)
 {
-	struct node **at = &m->bucket[n->hash & (m->n_bucket - 1)];
-
-	while (*at != n)
-		at = &(*at)->hash_next;
-	*at = n->hash_next;
+	sl_map_del(&m->by_key, &n->by_key);
 	sl_link_del(&n->all);
 	sl_link_del(&n->touched);
-	m->n--;
 	m->bytes -= n->len + (n->held ? n->held->len : 0);
 	free(n->held);
 	free(n->next);
@@ -71,62 +65,37 @@ void eph_map_free(struct eph_map *m)
 		return;
 	while (!sl_link_alone(&m->all))
 		node_drop(m, SL_OF(m->all.next, struct node, all));
-	free(m->bucket);
+	sl_map_fini(&m->by_key);
 	m->magic = 0;
 	free(m);
 }
 
 static struct node *node_find(const struct eph_map *m, sl_slice key, uint64_t hash)
 {
-	struct node *n = m->n_bucket ? m->bucket[hash & (m->n_bucket - 1)] : NULL;
+	for (struct sl_map_node *at = sl_map_first(&m->by_key, hash); at; at = sl_map_next(at)) {
+		struct node *n = SL_OF(at, struct node, by_key);
 
-	while (n && !(n->hash == hash && sl_slice_eq(SL_SLICE(n->key, n->len), key)))
-		n = n->hash_next;
-	return n;
-}
-
-static int map_grow(struct eph_map *m)
-{
-	size_t size = m->n_bucket ? 2 * m->n_bucket : 16;
-	struct node **bucket;
-
-	if (m->n < m->n_bucket)
-		return 0;
-	bucket = calloc(size, sizeof(struct node *));
-	if (!bucket)
-		return SLUICE_ENOMEM;
-	for (struct sl_link *l = m->all.next; l != &m->all; l = l->next) {
-		struct node *n = SL_OF(l, struct node, all);
-		struct node **at = &bucket[n->hash & (size - 1)];
-
-		n->hash_next = *at;
-		*at = n;
+		if (sl_slice_eq(SL_SLICE(n->key, n->len), key))
+			return n;
 	}
-	free(m->bucket);
-	m->bucket = bucket;
-	m->n_bucket = size;
-	return 0;
+	return NULL;
 }
 
 static struct node *node_add(struct eph_map *m, sl_slice key, uint64_t hash)
 {
-	struct node *n, **at;
+	struct node *n;
 
-	if (map_grow(m))
+	if (sl_map_reserve(&m->by_key))
 		return NULL;
 	n = calloc(1, sizeof *n + key.len);
 	if (!n)
 		return NULL;
-	n->hash = hash;
 	n->len = key.len;
 	if (key.len)
 		memcpy(n->key, key.data, key.len);
-	at = &m->bucket[hash & (m->n_bucket - 1)];
-	n->hash_next = *at;
-	*at = n;
+	sl_map_add(&m->by_key, &n->by_key, hash);
 	sl_link_add(&m->all, &n->all);
 	sl_link_init(&n->touched);
-	m->n++;
 	m->bytes += key.len;
 	return n;
 }
@@ -175,7 +144,7 @@ static bool map_fits(const struct eph_map *m)
 		bytes += n->next->len;
 		bytes -= n->held ? n->held->len : 0;
 	}
-	return bytes <= m->limits.max_bytes && m->n <= m->limits.max_keys;
+	return bytes <= m->limits.max_bytes && m->by_key.n <= m->limits.max_keys;
 }
 
 static void map_settle(struct eph_map *m, bool keep)
@@ -253,27 +222,6 @@ int eph_map_encode(const struct eph_map *m, sl_slice key, int64_t now_ms, struct
 	return eph_put_count(out, 1) || eph_put_entry(out, &e) ? SLUICE_ENOMEM : 0;
 }
 
-int eph_map_json(const struct eph_map *m, int64_t now_ms, struct sl_buf *out)
-{
-	const char *before = "{";
-	int rc = 0;
-
-	for (struct sl_link *l = m->all.next; rc == 0 && l != &m->all; l = l->next) {
-		struct eph_entry e = node_entry(SL_OF(l, struct node, all));
-
-		if (!e.value.data || expired(m, e.timestamp, now_ms))
-			continue;
-		rc = sl_buf_add(out, before, 1) || eph_put_json_text(out, e.key) || sl_buf_add(out, ":", 1) ||
-		                     eph_put_json(out, e.value)
-		             ? SLUICE_ENOMEM
-		             : 0;
-		before = ",";
-	}
-	if (rc == 0 && *before == '{')
-		rc = sl_buf_add(out, before, 1);
-	return rc ? rc : sl_buf_add(out, "}", 1);
-}
-
 size_t eph_map_purge(struct eph_map *m, int64_t now_ms)
 {
 	struct sl_link *l = m->all.next;
@@ -293,7 +241,7 @@ size_t eph_map_purge(struct eph_map *m, int64_t now_ms)
 
 size_t eph_map_count(const struct eph_map *m)
 {
-	return m->n;
+	return m->by_key.n;
 }
 
 size_t eph_map_bytes(const struct eph_map *m)

@@ -26,7 +26,7 @@ extern "C" {
 #endif
 
 #define SLUICE_ABI_MAJOR 1
-#define SLUICE_ABI_MINOR 0
+#define SLUICE_ABI_MINOR 1
 #define SLUICE_MAGIC 0x534c5543u /* first word of the descriptor: "SLUC" */
 
 struct sluice_ctx;       /* this plugin instance, as the host sees it */
@@ -39,6 +39,8 @@ struct sluice_http_req;  /* one HTTP request and its answer */
 struct sluice_ws;        /* one WebSocket connection */
 struct sluice_principal; /* who is asking */
 struct sluice_payload;   /* collected bytes, in memory or behind a descriptor */
+struct sluice_chan_req;  /* an accepted call about an ephemeral channel that has not completed */
+struct sluice_chan_sub;  /* a subscription to an ephemeral channel */
 struct sluice_buf;       /* immutable reference-counted bytes shared by many answers */
 
 /* Borrowed bytes, never NUL-terminated. data == NULL means absent, len == 0 with data set means empty. */
@@ -94,6 +96,7 @@ enum { SLUICE_READ = 1, SLUICE_WRITE = 2 }; /* watch events */
 #define SLUICE_CAP_HTTP (UINT64_C(1) << 1)
 #define SLUICE_CAP_WS (UINT64_C(1) << 2)
 #define SLUICE_CAP_AUTH (UINT64_C(1) << 3)
+#define SLUICE_CAP_EPHEMERAL (UINT64_C(1) << 4)
 
 enum sluice_level { SLUICE_LOG_ERR, SLUICE_LOG_WARN, SLUICE_LOG_INFO, SLUICE_LOG_DEBUG };
 
@@ -405,6 +408,91 @@ struct sluice_ws_host {
 	/* append below this line only */
 };
 
+/* ---- ephemeral channels ----
+ *
+ * State in memory that all workers share: a last-writer-wins map with expiry (updates as in the Loro EphemeralStore), values that die
+ * with their owner, and plain broadcasts. One worker, the one that mounts `presence`, owns every channel and puts what is accepted
+ * into one order. Calls answer SLUICE_ENOTSUP when no frontend mounts it and SLUICE_EBUSY while it is away; nothing survives it.
+ */
+struct sluice_channel { /* zero it, set size */
+	uint32_t size;
+	struct sluice_slice name; /* any UTF-8 without NUL, at most 640 bytes; by convention it begins with the door: "presence:..." */
+	uint64_t incarnation;     /* of the stream it belongs to and ends with; 0: none */
+	/* append below this line only */
+};
+
+enum sluice_channel_kind {
+	SLUICE_CHANNEL_DATA = 1, /* an update was accepted; data: its bytes as they were sent */
+	SLUICE_CHANNEL_PUT,      /* key, data: a value was put */
+	SLUICE_CHANNEL_GONE,     /* key: a value was taken back, or its owner is gone */
+	SLUICE_CHANNEL_CAST,     /* data: a broadcast */
+	SLUICE_CHANNEL_TERMINATE /* the channel was ended, or its worker is gone (LOST): end your client's answer; nothing follows */
+};
+#define SLUICE_CHANNEL_MINE 0x1u    /* event: sent by this worker; compare tag */
+#define SLUICE_CHANNEL_LOST 0x2u    /* TERMINATE: by a crash; the client may come back at once */
+#define SLUICE_CHANNEL_WRITTEN 0x4u /* state: somebody has written since the channel began */
+#define SLUICE_CHANNEL_JSON 0x8u    /* bootstrap: state as a JSON object of the live entries */
+
+struct sluice_channel_event {
+	uint32_t size, kind, flags;
+	uint64_t tag;    /* the sender's */
+	uint64_t serial; /* the same for every subscription of this worker: what was formatted for one serves all */
+	struct sluice_slice key, data;
+	/* append below this line only */
+};
+struct sluice_channel_kept {
+	struct sluice_slice key, value;
+	uint64_t tag;
+};
+struct sluice_channel_state {
+	uint32_t size;
+	int32_t status; /* SLUICE_OK, ENOENT (its stream is gone), ETOOBIG (too many channels), ELOST, ENOMEM */
+	uint32_t flags;
+	struct sluice_slice state; /* all live entries as one update; empty when nobody has written */
+	const struct sluice_channel_kept *kept;
+	size_t n_kept;
+	/* append below this line only */
+};
+struct sluice_channel_entry {
+	struct sluice_slice name;
+	uint64_t incarnation, entries, subscribers, bytes;
+};
+typedef void sluice_channel_done_fn(void *arg, int status);
+typedef void sluice_channel_state_fn(void *arg, const struct sluice_channel_state *);
+typedef void sluice_channel_event_fn(void *arg, const struct sluice_channel_event *);
+typedef void sluice_channel_list_fn(void *arg, int status, const struct sluice_channel_entry *, size_t n, int more);
+
+/* A request handle may be NULL when the answer need not be cancelled. SLUICE_EAGAIN: too much is under way, try later. */
+struct sluice_ephemeral {
+	uint32_t size;
+	/* Merges an update and forwards it. EINVAL: malformed, nothing changed (at once, or as status); ETOOBIG: over a limit. */
+	int (*apply)(struct sluice_ctx *, const struct sluice_channel *, uint64_t tag, struct sluice_slice update,
+	             sluice_channel_done_fn *, void *arg, struct sluice_chan_req **);
+	/* Keeps a value (at most 64 KiB) under a key until it is replaced, taken back (value absent) or its owner is gone. */
+	int (*put)(struct sluice_ctx *, const struct sluice_channel *, uint64_t tag, uint64_t owner, struct sluice_slice key,
+	           struct sluice_slice value, sluice_channel_done_fn *, void *arg, struct sluice_chan_req **);
+	int (*cast)(struct sluice_ctx *, const struct sluice_channel *, uint64_t tag, struct sluice_slice data,
+	            sluice_channel_done_fn *, void *arg, struct sluice_chan_req **);
+	uint64_t (*owner)(struct sluice_ctx *);                 /* a new one, say for a connection */
+	void (*disown)(struct sluice_ctx *, uint64_t owner);    /* it is gone, and all it had put */
+	/* flags: SLUICE_CHANNEL_JSON or 0 */
+	int (*bootstrap)(struct sluice_ctx *, const struct sluice_channel *, uint32_t flags, sluice_channel_state_fn *, void *arg,
+	                 struct sluice_chan_req **);
+	/* The state once, then events: for every update it is in the state or comes as an event. A state with a status
+	 * other than OK, or TERMINATE, is the last call. unsubscribe in every case. */
+	int (*subscribe)(struct sluice_ctx *, const struct sluice_channel *, sluice_channel_state_fn *,
+	                 sluice_channel_event_fn *, void *arg, struct sluice_chan_sub **);
+	void (*unsubscribe)(struct sluice_chan_sub *); /* no callback after it returns; NULL is fine */
+	void (*cancel)(struct sluice_chan_req *);      /* forget the answer, not the act */
+	/* Every channel whose name begins with prefix. Its state goes, subscribers stay; terminate: they are ended, too. */
+	int (*clear)(struct sluice_ctx *, struct sluice_slice prefix, int terminate, sluice_channel_done_fn *, void *arg,
+	             struct sluice_chan_req **);
+	/* In order of names, after the one given; limit <= 1000. */
+	int (*list)(struct sluice_ctx *, struct sluice_slice prefix, struct sluice_slice after, uint32_t limit,
+	            sluice_channel_list_fn *, void *arg, struct sluice_chan_req **);
+	/* append below this line only */
+};
+
 /* ---- what the host gives the plugin ---- */
 
 struct sluice_host {
@@ -454,6 +542,7 @@ struct sluice_host {
 	int (*authorize)(struct sluice_ctx *, const struct sluice_principal *, const char *action, struct sluice_slice stream);
 	struct sluice_slice (*claim)(const struct sluice_principal *, const char *name); /* JSON text; data NULL if absent */
 	/* append below this line only; bump SLUICE_ABI_MINOR */
+	const struct sluice_ephemeral *ephemeral; /* 1.1 */
 };
 
 #ifdef __cplusplus

@@ -329,12 +329,70 @@ static void print_tables(void)
 	M(sluice_host, claim);
 }
 
+static void print_ephemeral(void)
+{
+	V(SLUICE_CAP_EPHEMERAL);
+	V(SLUICE_CHANNEL_DATA);
+	V(SLUICE_CHANNEL_PUT);
+	V(SLUICE_CHANNEL_GONE);
+	V(SLUICE_CHANNEL_CAST);
+	V(SLUICE_CHANNEL_TERMINATE);
+	V(SLUICE_CHANNEL_MINE);
+	V(SLUICE_CHANNEL_LOST);
+	V(SLUICE_CHANNEL_WRITTEN);
+	V(SLUICE_CHANNEL_JSON);
+	S(sluice_channel);
+	M(sluice_channel, size);
+	M(sluice_channel, name);
+	M(sluice_channel, incarnation);
+	S(sluice_channel_event);
+	M(sluice_channel_event, size);
+	M(sluice_channel_event, kind);
+	M(sluice_channel_event, flags);
+	M(sluice_channel_event, tag);
+	M(sluice_channel_event, serial);
+	M(sluice_channel_event, key);
+	M(sluice_channel_event, data);
+	S(sluice_channel_kept);
+	M(sluice_channel_kept, key);
+	M(sluice_channel_kept, value);
+	M(sluice_channel_kept, tag);
+	S(sluice_channel_state);
+	M(sluice_channel_state, size);
+	M(sluice_channel_state, status);
+	M(sluice_channel_state, flags);
+	M(sluice_channel_state, state);
+	M(sluice_channel_state, kept);
+	M(sluice_channel_state, n_kept);
+	S(sluice_channel_entry);
+	M(sluice_channel_entry, name);
+	M(sluice_channel_entry, incarnation);
+	M(sluice_channel_entry, entries);
+	M(sluice_channel_entry, subscribers);
+	M(sluice_channel_entry, bytes);
+	S(sluice_ephemeral);
+	M(sluice_ephemeral, size);
+	M(sluice_ephemeral, apply);
+	M(sluice_ephemeral, put);
+	M(sluice_ephemeral, cast);
+	M(sluice_ephemeral, owner);
+	M(sluice_ephemeral, disown);
+	M(sluice_ephemeral, bootstrap);
+	M(sluice_ephemeral, subscribe);
+	M(sluice_ephemeral, unsubscribe);
+	M(sluice_ephemeral, cancel);
+	M(sluice_ephemeral, clear);
+	M(sluice_ephemeral, list);
+	M(sluice_host, ephemeral);
+}
+
 static void print_all(FILE *file)
 {
 	to = file;
 	print_values();
 	print_plain();
 	print_tables();
+	print_ephemeral();
 	fflush(file);
 }
 

@@ -104,6 +104,17 @@ static struct fake_stream *by_incarnation(uint64_t incarnation)
 	return s->name[0] ? s : NULL;
 }
 
+int sl_reader_facts_id(struct sl_reader *r, uint64_t incarnation, struct sl_facts *facts)
+{
+	struct fake_stream *s = by_incarnation(incarnation);
+
+	(void)r;
+	*facts = (struct sl_facts){.status = SLUICE_ENOENT};
+	if (s)
+		*facts = s->facts;
+	return 0;
+}
+
 int sl_reader_plan(struct sl_reader *r, const struct sl_facts *facts, uint64_t from, uint64_t budget,
                    struct sl_plan *plan)
 {
@@ -232,6 +243,8 @@ struct sluice_ctx *fake_instance(struct worker *w, const char *name, const char 
 	sl_link_init(&ctx->timers);
 	sl_link_init(&ctx->defers);
 	sl_link_init(&ctx->rooms);
+	sl_link_init(&ctx->chan_reqs);
+	sl_link_init(&ctx->chan_subs);
 	ctx->next = w->instances;
 	w->instances = ctx;
 	return ctx;
@@ -241,6 +254,9 @@ void fake_worker_free(struct worker *w)
 {
 	for (struct sluice_ctx *ctx = w->instances; ctx; ctx = ctx->next)
 		loop_reclaim(ctx);
+	for (struct sluice_ctx *ctx = w->instances; ctx; ctx = ctx->next)
+		if (w->member.reqs.next)
+			member_reclaim(ctx);
 	worker_free(w);
 	sl_ipc_fini(&writer);
 	for (struct fake_stream *s = fake_streams; s->name[0]; s++) {
