@@ -1,5 +1,5 @@
 // Runs the tests with real clients against a build tree:
-//   node tests/run.mjs --build DIR [--only conformance|scenario|clients|power|crash[,...]] [--slow] [FILTER...]
+//   node tests/run.mjs --build DIR [--only conformance|scenario|clients|power|fault|crash[,...]] [--slow] [FILTER...]
 // FILTER keeps the files whose path contains one of the words. Several files run at once, conformance first because it
 // mostly waits. Prints what failed and a summary; the exit code is 0 when everything passed.
 // SLUICE_TEST_SERVER=reference runs the same files against the Node reference server, to test the tests.
@@ -10,7 +10,7 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
 const HERE = import.meta.dirname;
-const GROUPS = ['conformance', 'scenario', 'clients', 'power', 'crash'];
+const GROUPS = ['conformance', 'scenario', 'clients', 'power', 'fault', 'crash'];
 const TIMEOUT = 15 * 60_000;
 const TIMEOUT_SLOW = 24 * 3600_000;
 

@@ -12,15 +12,16 @@
 
 static struct {
 	bool full, io, volume_sync;
-	unsigned long log_syncs; /* of the write-ahead log */
-	long countdown;          /* calls until it fails; negative: never */
-	unsigned long calls;
+	unsigned long log_syncs;                /* of the write-ahead log */
+	long countdown;                         /* calls until it fails; negative: never */
+	unsigned long calls, failures, retried; /* retried: through a handle that was open when something failed */
 } fault = {.countdown = -1};
 
 struct fault_file {
 	sqlite3_file base;
 	sqlite3_file *real;
 	bool volume;
+	unsigned long failures; /* when it was opened */
 };
 
 static sqlite3_vfs fault_vfs, *real_vfs;
@@ -31,13 +32,15 @@ static sqlite3_file *real_of(sqlite3_file *f)
 	return ((struct fault_file *)(void *)f)->real;
 }
 
-static int fault_next(void)
+static int fault_next(sqlite3_file *f)
 {
 	fault.calls++;
+	fault.retried += ((struct fault_file *)(void *)f)->failures != fault.failures;
 	if (fault.countdown > 0)
 		fault.countdown--;
 	if (fault.countdown != 0)
 		return SQLITE_OK;
+	fault.failures += !fault.full && fault.io;
 	return fault.full ? SQLITE_FULL : fault.io ? SQLITE_IOERR_WRITE : SQLITE_OK;
 }
 
@@ -51,18 +54,20 @@ static int fault_close(sqlite3_file *f)
 
 static int fault_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 at)
 {
-	int rc = fault_next();
+	int rc = fault_next(f);
 
 	return rc ? rc : real_of(f)->pMethods->xWrite(real_of(f), p, n, at);
 }
 
 static int fault_sync(sqlite3_file *f, int flags)
 {
-	int rc = fault.full ? SQLITE_OK : fault_next();
+	int rc = fault.full ? SQLITE_OK : fault_next(f);
 
 	fault.log_syncs += !((struct fault_file *)(void *)f)->volume;
-	if (fault.volume_sync && ((struct fault_file *)(void *)f)->volume)
+	if (fault.volume_sync && ((struct fault_file *)(void *)f)->volume) {
+		fault.failures++;
 		rc = SQLITE_IOERR;
+	}
 	return rc ? SQLITE_IOERR_FSYNC : real_of(f)->pMethods->xSync(real_of(f), flags);
 }
 
@@ -126,6 +131,7 @@ static int fault_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int f
 
 	(void)vfs;
 	ff->base.pMethods = NULL;
+	ff->failures = fault.failures;
 	ff->volume = flags & SQLITE_OPEN_MAIN_DB;
 	ff->real = calloc(1, (size_t)real_vfs->szOsFile);
 	if (!ff->real)
@@ -353,6 +359,8 @@ int main(void)
 	test_sync();
 	test_full_sync();
 	test_checkpoint();
+	is_int((int64_t)fault.retried, 0,
+	       "nothing was written or synced through what had failed, not even by closing it");
 	fixture_close(&f);
 	return tap_done();
 }
