@@ -131,7 +131,7 @@ static int on_ping(void *arg, const struct sl_control_ping *m)
 
 static int on_drain(void *arg, const struct sl_control_drain *m)
 {
-	worker_drain(arg, m->deadline_ms);
+	worker_drain(arg, m->deadline_ms, m->idle_ms);
 	return 0;
 }
 
@@ -167,7 +167,7 @@ static void control_lost(struct worker *w, const char *why)
 		w->quit = true;
 		return;
 	}
-	worker_drain(w, w->conf ? (uint64_t)sl_conf_int(w->conf, "limits.drain_timeout") : 10000);
+	worker_drain(w, w->conf ? (uint64_t)sl_conf_int(w->conf, "limits.drain_timeout") : 10000, 0);
 }
 
 static void control_readable(evutil_socket_t fd, short what, void *arg)

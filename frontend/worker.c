@@ -299,7 +299,7 @@ static void worker_ws_idle(void *arg)
 	((struct worker *)arg)->ws_idle = true;
 }
 
-void worker_drain(struct worker *w, uint64_t ms)
+void worker_drain(struct worker *w, uint64_t ms, uint32_t idle_ms)
 {
 	struct timeval tv = {.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
 
@@ -315,7 +315,7 @@ void worker_drain(struct worker *w, uint64_t ms)
 	if (evtimer_add(w->ev_deadline, &tv))
 		w->quit = true;
 	/* The engine first: answers that the plugins end now already say that the connection will not be kept. */
-	http_engine_drain(w->http, worker_http_idle, w);
+	http_engine_drain(w->http, idle_ms, worker_http_idle, w);
 	for (size_t i = 0; i < w->n_listener; i++) {
 		if (w->listener[i].fd >= 0)
 			close(w->listener[i].fd);
@@ -340,7 +340,7 @@ static void worker_leave(struct worker *w)
 {
 	free(w->fail_why);
 	w->fail_why = NULL;
-	worker_drain(w, w->conf ? (uint64_t)sl_conf_int(w->conf, "limits.drain_timeout") : 0);
+	worker_drain(w, w->conf ? (uint64_t)sl_conf_int(w->conf, "limits.drain_timeout") : 0, 0);
 }
 
 void worker_check_idle(struct worker *w)

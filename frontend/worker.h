@@ -289,7 +289,7 @@ struct worker *worker_new(int control_fd); /* NULL: no memory */
 int worker_run(struct worker *);           /* until the end; the exit code */
 void worker_free(struct worker *);
 void worker_begin(struct worker *); /* setup_done: load, start, listen, ready (or check) */
-void worker_drain(struct worker *, uint64_t ms);
+void worker_drain(struct worker *, uint64_t ms, uint32_t idle_ms); /* idle_ms: see http_engine_drain() */
 void worker_fail(struct worker *, const char *why); /* drain, then exit with 1 */
 void worker_check_idle(struct worker *);            /* ends a drain when nothing is left */
 void worker_turn(struct worker *);                  /* the end of a turn */

@@ -88,6 +88,9 @@ static sl_slice get_str(struct sl_cur *c)
 #define SL_PROTO presence
 #include "lib/ipc/presence.def"
 #undef SL_PROTO
+#define SL_PROTO handover
+#include "lib/ipc/handover.def"
+#undef SL_PROTO
 #undef SL_RECORD
 #undef SL_END_RECORD
 #undef SL_MSG
@@ -127,6 +130,9 @@ static sl_slice get_str(struct sl_cur *c)
 #define SL_PROTO presence
 #include "lib/ipc/presence.def"
 #undef SL_PROTO
+#define SL_PROTO handover
+#include "lib/ipc/handover.def"
+#undef SL_PROTO
 #undef SL_RECORD
 #undef SL_END_RECORD
 #undef SL_MSG
@@ -157,6 +163,9 @@ static sl_slice get_str(struct sl_cur *c)
 #undef SL_PROTO
 #define SL_PROTO presence
 #include "lib/ipc/presence.def"
+#undef SL_PROTO
+#define SL_PROTO handover
+#include "lib/ipc/handover.def"
 #undef SL_PROTO
 #undef SL_MSG
 #undef SL_FIELD
@@ -193,6 +202,15 @@ const char *sl_presence_name(uint16_t id)
 {
 	switch (id) {
 #include "lib/ipc/presence.def"
+	default:
+		return "?";
+	}
+}
+
+const char *sl_handover_name(uint16_t id)
+{
+	switch (id) {
+#include "lib/ipc/handover.def"
 	default:
 		return "?";
 	}
@@ -234,6 +252,17 @@ int sl_presence_dispatch(const struct sl_presence_handlers *h, enum sl_direction
 {
 	switch (id) {
 #include "lib/ipc/presence.def"
+	default:
+		return SLUICE_EINVAL;
+	}
+}
+#undef SL_PROTO
+#define SL_PROTO handover
+int sl_handover_dispatch(const struct sl_handover_handlers *h, enum sl_direction to, void *arg, struct sl_ipc *ipc, uint16_t id,
+                         sl_slice body)
+{
+	switch (id) {
+#include "lib/ipc/handover.def"
 	default:
 		return SLUICE_EINVAL;
 	}

@@ -16,10 +16,12 @@
 #include "lib/ipc.h"
 
 #define SL_STORE_PROTOCOL 1u
-#define SL_CONTROL_PROTOCOL 1u
+#define SL_CONTROL_PROTOCOL 2u
 #define SL_PRESENCE_PROTOCOL 1u
 
-enum sl_direction { SL_TO_WRITER, SL_TO_FRONT, SL_TO_CHILD, SL_TO_SUPERVISOR, SL_TO_REGISTRY, SL_TO_MEMBER };
+enum sl_direction {
+	SL_TO_WRITER, SL_TO_FRONT, SL_TO_CHILD, SL_TO_SUPERVISOR, SL_TO_REGISTRY, SL_TO_MEMBER, SL_TO_SUCCESSOR, SL_TO_PREDECESSOR
+};
 
 struct sl_list {
 	uint32_t n;
@@ -58,6 +60,9 @@ typedef int sl_type_fd;         /* received: the handler's to close; a refused f
 #define SL_PROTO presence
 #include "lib/ipc/presence.def"
 #undef SL_PROTO
+#define SL_PROTO handover
+#include "lib/ipc/handover.def"
+#undef SL_PROTO
 #undef SL_RECORD
 #undef SL_END_RECORD
 #undef SL_MSG
@@ -91,6 +96,11 @@ typedef int sl_type_fd;         /* received: the handler's to close; a refused f
 #include "lib/ipc/presence.def"
 #undef SL_PROTO
 #undef SL_PROTO_UP
+#define SL_PROTO handover
+#define SL_PROTO_UP HANDOVER
+#include "lib/ipc/handover.def"
+#undef SL_PROTO
+#undef SL_PROTO_UP
 #undef SL_RECORD
 #undef SL_END_RECORD
 #undef SL_MSG
@@ -114,6 +124,11 @@ struct sl_presence_handlers {
 #include "lib/ipc/presence.def"
 };
 #undef SL_PROTO
+#define SL_PROTO handover
+struct sl_handover_handlers {
+#include "lib/ipc/handover.def"
+};
+#undef SL_PROTO
 #undef SL_RECORD
 #undef SL_END_RECORD
 #undef SL_MSG
@@ -126,8 +141,10 @@ struct sl_presence_handlers {
 int sl_store_dispatch(const struct sl_store_handlers *, enum sl_direction, void *arg, struct sl_ipc *, uint16_t id, sl_slice body);
 int sl_control_dispatch(const struct sl_control_handlers *, enum sl_direction, void *arg, struct sl_ipc *, uint16_t id, sl_slice body);
 int sl_presence_dispatch(const struct sl_presence_handlers *, enum sl_direction, void *arg, struct sl_ipc *, uint16_t id, sl_slice body);
+int sl_handover_dispatch(const struct sl_handover_handlers *, enum sl_direction, void *arg, struct sl_ipc *, uint16_t id, sl_slice body);
 const char *sl_store_name(uint16_t id); /* "?" when unknown */
 const char *sl_control_name(uint16_t id);
 const char *sl_presence_name(uint16_t id);
+const char *sl_handover_name(uint16_t id);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * channel.c - the control connection to one child. Supervisor.
+ * channel.c - a connection to another process of ours: a child, a successor, a predecessor. Supervisor.
  *
- * A child that sends nonsense or does not read what it is sent loses its connection; what becomes of the process is decided in child.c.
+ * Who sends nonsense or does not read what it is sent loses its connection; what becomes of the process is decided by the owner.
  */
 #include "lib/log.h"
 #include "supervisor/supervisor.h"
@@ -26,7 +26,7 @@ static bool channel_turn(struct channel *c)
 	sl_slice body;
 
 	while (c->open && (got = sl_ipc_next(&c->ipc, &id, &body)) != 0) {
-		if (got < 0 || sl_control_dispatch(c->handlers, SL_TO_SUPERVISOR, c->arg, &c->ipc, id, body)) {
+		if (got < 0 || c->receive(c->arg, &c->ipc, id, body)) {
 			channel_lose(c, "it sent something that is not understood");
 			return false;
 		}
@@ -53,12 +53,12 @@ static void channel_on_write(evutil_socket_t fd, short what, void *arg)
 	channel_flush(arg);
 }
 
-int channel_open(struct channel *c, struct event_base *base, int fd, const struct sl_control_handlers *handlers,
+int channel_open(struct channel *c, struct event_base *base, int fd, channel_receive_fn *receive,
                  void (*lost)(void *, const char *), void *arg)
 {
 	memset(c, 0, sizeof *c);
 	sl_ipc_init(&c->ipc, fd);
-	c->handlers = handlers;
+	c->receive = receive;
 	c->lost = lost;
 	c->arg = arg;
 	c->readable = event_new(base, fd, EV_READ | EV_PERSIST, channel_on_read, c);

@@ -157,6 +157,11 @@ static const struct sl_control_handlers child_handlers = {
         .checked = child_on_checked,
 };
 
+static int child_receive(void *arg, struct sl_ipc *ipc, uint16_t id, sl_slice body)
+{
+	return sl_control_dispatch(&child_handlers, SL_TO_SUPERVISOR, arg, ipc, id, body);
+}
+
 /* Normal when the process ends; it has a moment to do so. */
 static void child_on_lost(void *arg, const char *why)
 {
@@ -197,7 +202,7 @@ struct child *child_new(struct supervisor *s, enum child_kind kind, const char *
 	*c = (struct child){.magic = CHILD_MAGIC, .kind = kind, .super = s, .section = section, .pid = -1, .ready_at = -1,
 	                    .peer_fd = -1, .metrics_fd = -1};
 	c->out.fd = c->err.fd = c->channel.ipc.fd = -1;
-	c->channel.handlers = &child_handlers;
+	c->channel.receive = child_receive;
 	c->channel.lost = child_on_lost;
 	sl_link_init(&c->link);
 	c->name = strdup(name);
@@ -290,7 +295,7 @@ void child_start(struct child *c)
 
 static void child_drain(struct child *c, uint32_t deadline_ms, const char *why)
 {
-	struct sl_control_drain m = {.deadline_ms = deadline_ms};
+	struct sl_control_drain m = {.deadline_ms = deadline_ms, .idle_ms = c->gen ? c->gen->idle_ms : 0};
 
 	child_move(c, CHILD_DRAINING, why);
 	if (c->channel.open)

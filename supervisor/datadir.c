@@ -80,18 +80,23 @@ static int make_path(char *path)
 	return make_one(path, 0700, true);
 }
 
+char *datadir_path(const char *configured)
+{
+	char cwd[4096], *path;
+
+	if (*configured == '/')
+		return strdup(configured);
+	return getcwd(cwd, sizeof cwd) && asprintf(&path, "%s/%s", cwd, configured) >= 0 ? path : NULL;
+}
+
 int datadir_open(const char *configured, struct datadir *d)
 {
-	char cwd[4096];
 	struct stat st;
 
 	*d = (struct datadir){0};
 	if (strcmp(configured, "temporary") == 0)
 		return datadir_temporary(d);
-	if (*configured == '/')
-		d->path = strdup(configured);
-	else if (!getcwd(cwd, sizeof cwd) || asprintf(&d->path, "%s/%s", cwd, configured) < 0)
-		d->path = NULL;
+	d->path = datadir_path(configured);
 	if (!d->path) {
 		sl_log_errno(SLUICE_LOG_ERR, "data_dir dir=%s", configured);
 		return SLUICE_EINVAL;

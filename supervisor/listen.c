@@ -61,7 +61,7 @@ static void listener_free(struct listener *l)
 
 	sl_link_del(&l->link);
 	/* Another daemon may have made its own socket there meanwhile. */
-	if (l->path && lstat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino)
+	if (l->path && !l->borrowed && lstat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino)
 		unlink(l->path);
 	if (l->fd >= 0)
 		close(l->fd);
@@ -165,7 +165,7 @@ void activation_take(struct supervisor *s)
 	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS"), *names = getenv("LISTEN_FDNAMES");
 	long n = fds ? strtol(fds, NULL, 10) : 0;
 
-	if (pid && strtol(pid, NULL, 10) == (long)getpid() && n > 0 && n <= 64)
+	if (pid && strtol(pid, NULL, 10) == (long)getpid() && n > 0 && n <= ACTIVATION_MAX)
 		s->activation = calloc((size_t)n, sizeof *s->activation);
 	for (long i = 0; s->activation && i < n; i++) {
 		size_t len = names ? strcspn(names, ":") : 0;
@@ -203,6 +203,56 @@ static int activation_open(struct supervisor *s, const struct sl_address *a, con
 	}
 	*why = "systemd passed no socket of this name (FileDescriptorName= in the socket unit)";
 	return -1;
+}
+
+/* ---- in an upgrade: the sockets of another supervisor ---- */
+
+int activation_adopt(struct supervisor *s, sl_slice name, int fd)
+{
+	struct activation *more = s->n_activation < ACTIVATION_MAX ?
+	                                  realloc(s->activation, (s->n_activation + 1) * sizeof *more) : NULL;
+
+	if (more)
+		s->activation = more;
+	if (!more || !(more[s->n_activation].name = sl_slice_dup(name))) {
+		close(fd);
+		return SLUICE_ENOMEM;
+	}
+	more[s->n_activation++].fd = fd;
+	return 0;
+}
+
+int listener_adopt(struct supervisor *s, sl_slice key, sl_slice shown, sl_slice path, int fd)
+{
+	struct listener *l = calloc(1, sizeof *l);
+	struct stat st;
+
+	if (!l) {
+		close(fd);
+		return SLUICE_ENOMEM;
+	}
+	sl_link_init(&l->link);
+	l->fd = fd;
+	l->borrowed = true;
+	l->key = sl_slice_dup(key);
+	l->shown = sl_slice_dup(shown);
+	l->path = path.len ? sl_slice_dup(path) : NULL;
+	if (!l->key || !l->shown || (path.len && !l->path)) {
+		listener_free(l);
+		return SLUICE_ENOMEM;
+	}
+	if (l->path && lstat(l->path, &st) == 0) {
+		l->dev = st.st_dev;
+		l->ino = st.st_ino;
+	}
+	sl_link_add(&s->listeners, &l->link);
+	return 0;
+}
+
+void listeners_lend(struct supervisor *s, bool borrowed)
+{
+	for (struct sl_link *l = s->listeners.next; l != &s->listeners; l = l->next)
+		SL_OF(l, struct listener, link)->borrowed = borrowed;
 }
 
 /* ---- all ---- */

@@ -6,6 +6,7 @@
 #include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -19,7 +20,7 @@ static const char main_usage[] =
         "      --print-config  print the effective configuration, defaults included, and exit\n"
         "  -v, --verbose       log everything, whatever log.level says\n"
         "      --version       print the version and exit\n"
-        "SIGHUP reloads the configuration, SIGTERM and SIGINT stop in order.\n";
+        "SIGHUP reloads the configuration, SIGUSR2 upgrades to the installed build, SIGTERM and SIGINT stop in order.\n";
 
 struct main_options {
 	const char *file;
@@ -94,10 +95,23 @@ static void main_limits(void)
 		sl_log_errno(SLUICE_LOG_WARN, "limit descriptors=%llu", (unsigned long long)r.rlim_max);
 }
 
+/* What an upgrade starts: the path by which we were started, links and all, because they say where the next build will be. */
+static int main_program(const char *name, char *out, size_t size)
+{
+	char cwd[PATH_MAX];
+	int n = -1;
+
+	if (name && *name == '/')
+		n = snprintf(out, size, "%s", name);
+	else if (name && strchr(name, '/') && getcwd(cwd, sizeof cwd))
+		n = snprintf(out, size, "%s/%s", cwd, name);
+	return n > 0 && (size_t)n < size ? 0 : spawn_self(out, size);
+}
+
 int main(int argc, char **argv)
 {
 	struct main_options o = {.file = SL_SYSCONFDIR "/sluice/sluice.yaml"};
-	char programs[PATH_MAX];
+	char programs[PATH_MAX], program[PATH_MAX];
 	struct supervisor s;
 	int rc = main_parse(argc, argv, &o);
 
@@ -110,6 +124,10 @@ int main(int argc, char **argv)
 		sl_fatal("the path of the programs is too long");
 	if (super_init(&s, o.file, programs, o.verbose))
 		sl_fatal("out of memory");
+	if (main_program(argv[0], program, sizeof program) == 0) {
+		s.program = program;
+		s.argv = argv;
+	}
 	rc = o.test || o.print ? super_check(&s, o.print) : super_run(&s);
 	super_fini(&s);
 	return rc;

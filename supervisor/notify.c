@@ -41,6 +41,14 @@ void notify_close(struct notify *n)
 	n->path = NULL;
 }
 
+int notify_adopt(struct notify *n, sl_slice path, uint64_t watchdog_ms)
+{
+	notify_close(n);
+	n->path = sl_slice_dup(path);
+	n->watchdog_ms = watchdog_ms;
+	return n->path ? 0 : SLUICE_ENOMEM;
+}
+
 void notify_send(const struct notify *n, const char *fmt, ...)
 {
 	struct sockaddr_un to = {.sun_family = AF_UNIX};

@@ -45,10 +45,10 @@ static void reload_begin(struct supervisor *s)
 
 void reload_request(struct supervisor *s)
 {
-	if (s->phase > SUPER_RUNNING)
+	if (s->phase > SUPER_HANDING)
 		return;
 	/* Old generations that drain hold memory and connections: their number is bounded. */
-	if (s->phase < SUPER_RUNNING || s->reloading || s->n_old >= OLD_MAX)
+	if (s->phase < SUPER_RUNNING || s->reloading || s->upgrade || s->n_old >= OLD_MAX)
 		s->reload_again = true;
 	else
 		reload_begin(s);
@@ -144,7 +144,7 @@ void reload_progress(struct supervisor *s)
 		reload_give_up(s, failed);
 	} else if (s->next && generation_ready(s->next)) {
 		reload_switch(s);
-	} else if (s->reload_again && !s->reloading && s->n_old < OLD_MAX) {
+	} else if (s->reload_again && !s->reloading && !s->upgrade && s->n_old < OLD_MAX) {
 		reload_begin(s);
 	}
 }

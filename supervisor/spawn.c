@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,14 +17,26 @@
 
 enum { CONTROL_FD = 3, LOG_INFO_PRIORITY = 6, LOG_WARN_PRIORITY = 4 };
 
+int spawn_self(char *out, size_t size)
+{
+	static const char deleted[] = " (deleted)";
+	ssize_t n = readlink("/proc/self/exe", out, size - 1);
+
+	if (n <= 0)
+		return SLUICE_EINVAL;
+	out[n] = '\0';
+	/* Replaced by an installation between our start and now: the path is that of the new one, which is what is wanted. */
+	if ((size_t)n > sizeof deleted && strcmp(out + n - (sizeof deleted - 1), deleted) == 0)
+		out[n - (ssize_t)(sizeof deleted - 1)] = '\0';
+	return 0;
+}
+
 int spawn_dir(char *out, size_t size)
 {
 	char self[PATH_MAX], probe[PATH_MAX + 32];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
 	char *slash;
 
-	if (n > 0) {
-		self[n] = '\0';
+	if (spawn_self(self, sizeof self) == 0) {
 		slash = strrchr(self, '/');
 		if (slash)
 			*slash = '\0';
@@ -138,7 +151,7 @@ int spawn_process(struct child *c)
 	}
 	if (c->pid == 0)
 		spawn_exec(&f, program, c->name);
-	rc = channel_open(&c->channel, c->super->base, f.control[0], c->channel.handlers, c->channel.lost, c);
+	rc = channel_open(&c->channel, c->super->base, f.control[0], c->channel.receive, c->channel.lost, c);
 	if (output_open(&c->out, c->super->base, f.out[0], LOG_INFO_PRIORITY, c->name, c->pid))
 		rc = SLUICE_ENOMEM;
 	if (output_open(&c->err, c->super->base, f.err[0], LOG_WARN_PRIORITY, c->name, c->pid))
@@ -150,4 +163,43 @@ int spawn_process(struct child *c)
 		errno = ENOMEM;
 	}
 	return rc;
+}
+
+static _Noreturn void successor_exec(const struct supervisor *s, int fd)
+{
+	sigset_t none;
+
+	if (place(fd, CONTROL_FD))
+		_exit(126);
+	(void)close_range(CONTROL_FD + 1, ~0U, CLOSE_RANGE_CLOEXEC);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execv(s->program, s->argv);
+	dprintf(STDERR_FILENO, "<3>sluiced cannot start %s: %s\n", s->program, strerror(errno));
+	_exit(126);
+}
+
+int spawn_successor(struct supervisor *s, pid_t *pid, int *channel)
+{
+	char mark[24];
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair))
+		return SLUICE_EBUSY;
+	/* Its output goes where ours goes, and it stays in our session: it is what we are. */
+	snprintf(mark, sizeof mark, "%ld", (long)getpid());
+	if (setenv(SPAWN_HANDOVER, mark, 1))
+		*pid = -1;
+	else
+		*pid = fork();
+	if (*pid == 0)
+		successor_exec(s, pair[1]);
+	unsetenv(SPAWN_HANDOVER);
+	close(pair[1]);
+	if (*pid < 0) {
+		close(pair[0]);
+		return SLUICE_EBUSY;
+	}
+	*channel = pair[0];
+	return 0;
 }

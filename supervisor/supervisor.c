@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -34,7 +35,7 @@ void super_poke(struct supervisor *s)
 	event_active(s->progress, EV_TIMEOUT, 0);
 }
 
-static void super_enter(struct supervisor *s, enum super_phase phase)
+void super_enter(struct supervisor *s, enum super_phase phase)
 {
 	sl_log(SLUICE_LOG_DEBUG, "phase from=\"%s\" to=\"%s\"", super_phases[s->phase], super_phases[phase]);
 	s->phase = phase;
@@ -56,6 +57,7 @@ void super_stop(struct supervisor *s, const char *why)
 		notify_send(&s->notify, "STOPPING=1");
 		super_enter(s, SUPER_DRAINING);
 	}
+	upgrade_cancel(s);
 	check_free(s->check);
 	s->check = NULL;
 	s->reloading = s->reload_again = false;
@@ -69,10 +71,23 @@ void super_stop(struct supervisor *s, const char *why)
 	listeners_close(s);
 }
 
+/* Why the start fails, for those who watch it: the service manager, a predecessor. */
+static void __attribute__((format(printf, 2, 3))) super_tell(struct supervisor *s, const char *fmt, ...)
+{
+	char why[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why, sizeof why, fmt, ap);
+	va_end(ap);
+	notify_send(&s->notify, "STATUS=%s", why);
+	takeover_fail(s, why);
+}
+
 static void super_fail(struct supervisor *s, const char *name, const char *why)
 {
 	sl_log(SLUICE_LOG_ERR, "fatal name=%s why=\"%s\"", name, why ? why : "it cannot be started; see the lines above");
-	notify_send(&s->notify, "STATUS=%s: %s", name, why ? why : "cannot be started, see the log");
+	super_tell(s, "%s: %s", name, why ? why : "cannot be started, see the log");
 	s->exit_code = 1;
 	super_stop(s, "start-up failed");
 }
@@ -80,7 +95,7 @@ static void super_fail(struct supervisor *s, const char *name, const char *why)
 /* ---- start ---- */
 
 /* As compilers do, so that editors find the place; for the journal with the priority of an error. */
-static void print_errors(const struct supervisor *s, const struct sl_conf_errors *errors)
+static void print_errors(struct supervisor *s, const struct sl_conf_errors *errors)
 {
 	const char *priority = s->only_check || isatty(STDERR_FILENO) ? "" : "<3>";
 
@@ -88,7 +103,7 @@ static void print_errors(const struct supervisor *s, const struct sl_conf_errors
 		fprintf(stderr, "%s%s:%u:%u: %s\n", priority, s->file, errors->v[i].line, errors->v[i].column, errors->v[i].text);
 	fflush(stderr);
 	if (errors->n > 0)
-		notify_send(&s->notify, "STATUS=%s:%u:%u: %s", s->file, errors->v[0].line, errors->v[0].column, errors->v[0].text);
+		super_tell(s, "%s:%u:%u: %s", s->file, errors->v[0].line, errors->v[0].column, errors->v[0].text);
 }
 
 static bool super_load(struct supervisor *s)
@@ -100,7 +115,7 @@ static bool super_load(struct supervisor *s)
 		const char *why = strerror(errno);
 
 		fprintf(stderr, "%s%s: %s\n", s->only_check || isatty(STDERR_FILENO) ? "" : "<3>", s->file, why);
-		notify_send(&s->notify, "STATUS=%s: %s", s->file, why);
+		super_tell(s, "%s: %s", s->file, why);
 		return false;
 	}
 	if (s->config->root && !s->verbose && !s->only_check)
@@ -110,6 +125,17 @@ static bool super_load(struct supervisor *s)
 		fprintf(stderr, "%s: out of memory\n", s->file);
 	sl_conf_errors_fini(&errors);
 	return s->check != NULL;
+}
+
+static void super_start_workers(struct supervisor *s)
+{
+	s->gen = generation_new(s, s->config, ++s->generations);
+	if (!s->gen) {
+		super_fail(s, "workers", "out of memory");
+		return;
+	}
+	super_enter(s, SUPER_WORKERS);
+	generation_start(s->gen);
 }
 
 static void super_start_store(struct supervisor *s)
@@ -123,12 +149,22 @@ static void super_start_store(struct supervisor *s)
 	child_start(s->store);
 }
 
-static void super_over(struct supervisor *s, int exit_code)
+void super_over(struct supervisor *s, int exit_code)
 {
 	if (exit_code)
 		s->exit_code = exit_code;
 	super_enter(s, SUPER_OVER);
 	event_base_loopexit(s->base, NULL);
+}
+
+static int super_data(struct supervisor *s)
+{
+	const char *why = "the data directory cannot be used, see the log";
+	int rc = s->takeover ? takeover_data(s, &why) : datadir_open(sl_conf_str(s->config->root, "data_dir"), &s->data);
+
+	if (rc)
+		super_tell(s, "%s", why);
+	return rc;
 }
 
 /* The configuration was checked: take the directory and the sockets, then start the writer. */
@@ -144,7 +180,7 @@ static void super_checked(struct supervisor *s)
 	print_errors(s, found);
 	check_free(s->check);
 	s->check = NULL;
-	if (n > 0 || datadir_open(sl_conf_str(s->config->root, "data_dir"), &s->data)) {
+	if (n > 0 || super_data(s)) {
 		super_over(s, 1);
 		return;
 	}
@@ -154,19 +190,10 @@ static void super_checked(struct supervisor *s)
 	sl_conf_errors_fini(&errors);
 	if (n > 0)
 		super_over(s, 1);
+	else if (s->takeover)
+		super_start_workers(s); /* they wait for the store; the writer of the predecessor is still at work */
 	else
 		super_start_store(s);
-}
-
-static void super_start_workers(struct supervisor *s)
-{
-	s->gen = generation_new(s, s->config, ++s->generations);
-	if (!s->gen) {
-		super_fail(s, "workers", "out of memory");
-		return;
-	}
-	super_enter(s, SUPER_WORKERS);
-	generation_start(s->gen);
 }
 
 static void super_announce(struct supervisor *s)
@@ -180,6 +207,7 @@ static void super_announce(struct supervisor *s)
 	       (const char *)sl_buf_slice(&shown).data);
 	sl_buf_fini(&shown);
 	notify_send(&s->notify, "READY=1\nSTATUS=Running");
+	takeover_serving(s);
 }
 
 /* ---- the next step ---- */
@@ -220,19 +248,34 @@ static void super_free_generations(struct supervisor *s)
 		listeners_sweep(s);
 }
 
+/* A worker that will not do: of an ordinary start one that gave up, of an upgrade also one that died, since another build serves still. */
+static struct child *super_failed_worker(const struct supervisor *s)
+{
+	if (!s->gen || s->phase >= SUPER_RUNNING)
+		return NULL;
+	return generation_failed(s->gen, !(s->takeover && s->phase == SUPER_WORKERS));
+}
+
 static void super_start_progress(struct supervisor *s)
 {
-	struct child *failed = s->phase == SUPER_WORKERS ? generation_failed(s->gen, true) : NULL;
+	struct child *failed = super_failed_worker(s);
+	bool store = s->store && s->store->state == CHILD_READY, workers = s->gen && generation_ready(s->gen);
 
 	if (s->store && s->store->state == CHILD_DOWN && s->store->final && s->phase < SUPER_RUNNING)
 		super_fail(s, "store", s->store->why);
 	else if (failed)
 		super_fail(s, failed->name, failed->why);
-	else if (s->phase == SUPER_CHECKING && s->check && check_done(s->check))
+	else if (s->phase == SUPER_CHECKING && s->check && check_done(s->check) && takeover_given(s))
 		super_checked(s);
-	else if (s->phase == SUPER_STORE && s->store && s->store->state == CHILD_READY)
+	else if (s->phase == SUPER_STORE && !s->store)
+		super_start_store(s);
+	else if (s->phase == SUPER_STORE && store && !s->gen)
 		super_start_workers(s);
-	else if (s->phase == SUPER_WORKERS && generation_ready(s->gen))
+	else if (s->phase == SUPER_WORKERS && workers && s->takeover)
+		takeover_able(s);
+	else if (s->phase == SUPER_TAKING && takeover_released(s))
+		super_enter(s, SUPER_STORE);
+	else if ((s->phase == SUPER_WORKERS || s->phase == SUPER_STORE) && store && workers)
 		super_announce(s);
 	else if (s->phase == SUPER_RUNNING)
 		reload_progress(s);
@@ -246,7 +289,7 @@ static void super_stop_progress(struct supervisor *s)
 		super_enter(s, SUPER_CLOSING);
 		if (s->store)
 			child_stop(s->store, STORE_DRAIN_MS, "every worker is gone");
-	} else if (s->phase == SUPER_CLOSING && sl_link_alone(&s->children)) {
+	} else if (s->phase == SUPER_CLOSING && sl_link_alone(&s->children) && !s->upgrade) {
 		super_over(s, 0);
 	}
 }
@@ -260,6 +303,8 @@ static void super_progress(evutil_socket_t fd, short what, void *arg)
 	super_start_progress(s);
 	super_free_children(s);
 	super_free_generations(s);
+	upgrade_progress(s);
+	takeover_progress(s);
 	super_stop_progress(s);
 }
 
@@ -286,12 +331,15 @@ static void super_reap(struct supervisor *s)
 
 		if (c)
 			child_reaped(c, status);
+		else
+			upgrade_reaped(s, pid, status);
 	}
 }
 
 static void super_on_signal(evutil_socket_t sig, short what, void *arg)
 {
 	struct supervisor *s = arg;
+	char why[256];
 
 	(void)what;
 	switch (sig) {
@@ -301,6 +349,10 @@ static void super_on_signal(evutil_socket_t sig, short what, void *arg)
 	case SIGHUP:
 		reload_request(s);
 		break;
+	case SIGUSR2:
+		if (super_upgrade(s, why, sizeof why))
+			sl_log(SLUICE_LOG_ERR, "upgrade_refused why=\"%s\"", why);
+		break;
 	case SIGTERM:
 	case SIGINT:
 		if (s->phase == SUPER_CHECKING)
@@ -309,7 +361,7 @@ static void super_on_signal(evutil_socket_t sig, short what, void *arg)
 			super_stop(s, sig == SIGTERM ? "SIGTERM" : "SIGINT");
 		break;
 	default:
-		sl_log(SLUICE_LOG_WARN, "signal number=%d action=\"none; SIGHUP reloads, SIGTERM stops\"", (int)sig);
+		sl_log(SLUICE_LOG_WARN, "signal number=%d action=\"none; SIGHUP reloads, SIGUSR2 upgrades, SIGTERM stops\"", (int)sig);
 		break;
 	}
 }
@@ -345,6 +397,12 @@ static struct event *super_every(struct supervisor *s, int64_t ms, event_callbac
 	return e;
 }
 
+void super_watchdog(struct supervisor *s)
+{
+	if (s->notify.watchdog_ms && !s->watchdog)
+		s->watchdog = super_every(s, (int64_t)s->notify.watchdog_ms, super_on_watchdog);
+}
+
 static int super_signals(struct supervisor *s)
 {
 	static const int numbers[] = {SIGCHLD, SIGHUP, SIGTERM, SIGINT, SIGUSR1, SIGUSR2};
@@ -378,6 +436,7 @@ int super_init(struct supervisor *s, const char *file, const char *programs, boo
 void super_fini(struct supervisor *s)
 {
 	check_free(s->check);
+	upgrade_free(s);
 	while (!sl_link_alone(&s->children)) {
 		struct child *c = SL_OF(s->children.next, struct child, link);
 		int status = 0;
@@ -398,6 +457,7 @@ void super_fini(struct supervisor *s)
 	config_unref(s->config);
 	listeners_close(s);
 	datadir_close(&s->data);
+	takeover_free(s);
 	notify_close(&s->notify);
 	for (size_t i = 0; i < s->n_signals; i++)
 		event_free(s->signals[i]);
@@ -413,10 +473,13 @@ void super_fini(struct supervisor *s)
 
 int super_run(struct supervisor *s)
 {
-	notify_open(&s->notify);
-	activation_take(s);
-	if (s->notify.watchdog_ms)
-		s->watchdog = super_every(s, (int64_t)s->notify.watchdog_ms, super_on_watchdog);
+	if (takeover_open(s))
+		return 1;
+	if (!s->takeover) {
+		notify_open(&s->notify);
+		activation_take(s);
+		super_watchdog(s);
+	}
 	if (!super_load(s))
 		return 1;
 	event_base_dispatch(s->base);

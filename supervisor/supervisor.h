@@ -19,6 +19,8 @@
 struct supervisor;
 struct generation;
 struct check;
+struct upgrade;
+struct takeover;
 
 /* ---- config.c: one text that was read and checked; shared by the generations that run on it ---- */
 struct config {
@@ -44,6 +46,7 @@ struct datadir {
 	bool temporary; /* ours to remove */
 };
 int datadir_open(const char *configured, struct datadir *); /* logs what is wrong */
+char *datadir_path(const char *configured);                 /* absolute, the caller's; NULL: no memory */
 void datadir_close(struct datadir *);
 
 /* ---- listen.c: listening sockets, which outlive every generation that uses them ---- */
@@ -55,8 +58,10 @@ struct listener {
 	dev_t dev;
 	ino_t ino;
 	int fd;
-	bool used; /* scratch of listeners_sweep() */
+	bool used;     /* scratch of listeners_sweep() */
+	bool borrowed; /* another supervisor owns the file at `path` */
 };
+enum { ACTIVATION_MAX = 64 };
 struct activation { /* sockets passed by systemd */
 	char *name;
 	int fd; /* -1: taken */
@@ -67,18 +72,23 @@ void listeners_open(struct supervisor *, const struct config *, struct sl_conf_e
 struct listener *listener_find(struct supervisor *, const struct sluice_conf *frontend, size_t index);
 void listeners_sweep(struct supervisor *); /* closes what no generation uses */
 void listeners_close(struct supervisor *);
+/* In an upgrade; both take fd over, also on failure. */
+int listener_adopt(struct supervisor *, sl_slice key, sl_slice shown, sl_slice path, int fd);
+int activation_adopt(struct supervisor *, sl_slice name, int fd);
+void listeners_lend(struct supervisor *, bool borrowed);
 void listeners_show(struct supervisor *, const struct config *, struct sl_buf *out); /* " listen=..." for each */
 
-/* ---- channel.c: the control connection to one child ---- */
+/* ---- channel.c: a connection to another process of ours ---- */
+typedef int channel_receive_fn(void *arg, struct sl_ipc *, uint16_t id, sl_slice body); /* nonzero: not understood */
 struct channel {
 	struct sl_ipc ipc;
 	struct event *readable, *writable;
-	const struct sl_control_handlers *handlers;
+	channel_receive_fn *receive;
 	void (*lost)(void *arg, const char *why); /* once; nothing is dispatched after it */
 	void *arg;
 	bool open;
 };
-int channel_open(struct channel *, struct event_base *, int fd, const struct sl_control_handlers *,
+int channel_open(struct channel *, struct event_base *, int fd, channel_receive_fn *,
                  void (*lost)(void *, const char *), void *arg); /* takes fd over, also on failure */
 void channel_flush(struct channel *);
 void channel_drain(struct channel *); /* dispatches what has arrived */
@@ -164,8 +174,11 @@ void child_ping(struct child *);
 const char *child_state_name(enum child_state);
 
 /* ---- spawn.c ---- */
-int spawn_dir(char *out, size_t size); /* where the programs of the children are */
+#define SPAWN_HANDOVER "SLUICE_HANDOVER" /* in the environment of a successor: the process id of its predecessor */
+int spawn_self(char *out, size_t size); /* the file of this program, or what was put in its place */
+int spawn_dir(char *out, size_t size);  /* where the programs of the children are */
 int spawn_process(struct child *);      /* fork and exec; channel and outputs are open after it */
+int spawn_successor(struct supervisor *, pid_t *, int *channel); /* the program that is installed now */
 
 /* ---- setup.c: what a child is told ---- */
 int setup_send(struct child *);
@@ -178,6 +191,7 @@ struct generation {
 	unsigned number;
 	struct config *config;
 	struct supervisor *super;
+	uint32_t idle_ms; /* while it drains: end connections that are idle for so long; 0: keep them */
 };
 struct generation *generation_new(struct supervisor *, struct config *, unsigned number); /* children exist, not started */
 void generation_start(struct generation *);
@@ -211,15 +225,37 @@ struct notify {
 };
 void notify_open(struct notify *); /* reads and clears the environment */
 void notify_close(struct notify *);
+int notify_adopt(struct notify *, sl_slice path, uint64_t watchdog_ms); /* from a predecessor */
 void notify_send(const struct notify *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void notify_reloading(const struct notify *, const char *status); /* READY=1 ends it */
+
+/* ---- upgrade.c: another build takes our place ---- */
+/* Begins; how it ended is told by the log. Nonzero: it cannot begin, for the reason in `why`. */
+int super_upgrade(struct supervisor *, char *why, size_t size);
+void upgrade_progress(struct supervisor *);
+void upgrade_cancel(struct supervisor *); /* we are stopping */
+bool upgrade_reaped(struct supervisor *, pid_t, int status); /* whether it was the successor */
+void upgrade_free(struct supervisor *);
+
+/* ---- takeover.c: we take the place of another build ---- */
+int takeover_open(struct supervisor *); /* reads and clears the environment; supervisor->takeover stays NULL when nobody is there */
+bool takeover_given(const struct supervisor *);    /* everything has arrived, or there is nobody to wait for */
+int takeover_data(struct supervisor *, const char **why); /* instead of datadir_open() */
+void takeover_able(struct supervisor *);           /* our workers accept and queue */
+bool takeover_released(const struct supervisor *); /* the data is ours */
+void takeover_serving(struct supervisor *);
+void takeover_progress(struct supervisor *); /* when the predecessor has gone the service manager is ours */
+void takeover_fail(struct supervisor *, const char *why);
+void takeover_free(struct supervisor *);
 
 /* ---- supervisor.c ---- */
 #define SUPER_PHASES(X) \
 	X(CHECKING, "checking") \
 	X(STORE, "starting the store") \
 	X(WORKERS, "starting the workers") \
+	X(TAKING, "waiting for the predecessor") \
 	X(RUNNING, "running") \
+	X(HANDING, "handing over to the successor") \
 	X(DRAINING, "draining the workers") \
 	X(CLOSING, "stopping the store") \
 	X(OVER, "over")
@@ -231,6 +267,8 @@ enum { OLD_MAX = 4, STORE_DRAIN_MS = 30000 };
 struct supervisor {
 	struct event_base *base;
 	const char *file;     /* configuration */
+	const char *program;  /* of this process, as installed now; NULL: not known */
+	char **argv;          /* its arguments */
 	const char *programs; /* directory of the children's programs */
 	bool verbose;
 	bool only_check; /* -t: the loop ends with the check */
@@ -244,6 +282,8 @@ struct supervisor {
 	unsigned n_old, generations;
 	struct check *check;
 	bool reloading, reload_again; /* one more is remembered */
+	struct upgrade *upgrade;      /* under way, or its process is not gone yet */
+	struct takeover *takeover;    /* until the predecessor is gone */
 	struct activation *activation;
 	size_t n_activation;
 	struct notify notify;
@@ -256,6 +296,9 @@ int super_run(struct supervisor *);               /* the daemon; returns the exi
 int super_check(struct supervisor *, bool print); /* -t and --print-config; returns the exit code */
 void super_poke(struct supervisor *);
 void super_stop(struct supervisor *, const char *why);
+void super_enter(struct supervisor *, enum super_phase);
+void super_over(struct supervisor *, int exit_code);
+void super_watchdog(struct supervisor *); /* begins to feed it, when one is asked for */
 int64_t super_now(void); /* monotonic milliseconds */
 uint32_t super_drain_ms(const struct supervisor *);
 

@@ -123,7 +123,8 @@ static uint32_t class_limit(const struct http_engine *e, enum timer_class cls)
 	case T_STREAM_BODY:
 		return e->limits.body_timeout;
 	case T_IDLE:
-		return e->limits.idle_timeout;
+		return e->drain_idle && (!e->limits.idle_timeout || e->drain_idle < e->limits.idle_timeout) ? e->drain_idle
+		                                                                                             : e->limits.idle_timeout;
 	case T_SEND:
 	case T_STREAM_SEND:
 		return e->limits.send_timeout;
@@ -440,10 +441,11 @@ void engine_conn_gone(struct http_engine *e)
 	engine_schedule(e);
 }
 
-void http_engine_drain(struct http_engine *e, void (*idle)(void *), void *arg)
+void http_engine_drain(struct http_engine *e, uint32_t idle_ms, void (*idle)(void *), void *arg)
 {
 	assert(e->magic == ENGINE_MAGIC);
 	e->draining = true;
+	e->drain_idle = idle_ms;
 	e->idle = idle;
 	e->idle_arg = arg;
 	listeners_free(e);

@@ -441,6 +441,7 @@ struct http_engine {
 	struct event turn_event, again_event, sweep_event, wait_event, accept_event;
 	bool turn_set, again_set, sweep_set, wait_set;
 	bool draining, freeing, idle_told;
+	uint32_t drain_idle; /* of a drain; 0: as ever */
 	void (*idle)(void *);
 	void *idle_arg;
 	int spare_fd; /* given up to accept and close when descriptors run out */

@@ -47,8 +47,8 @@ int http_mount_new(struct http_engine *, struct sluice_ctx *);
 /* After every plugin's start(): sorts routes; SLUICE_EEXIST names two equal ones in *why (static buffer). */
 int http_engine_ready(struct http_engine *, const char **why);
 /* Stops accepting; HTTP/1.1 answers say Connection: close, HTTP/2 gets GOAWAY; idle connections stay until their next
- * request. idle() is called when no connection is left. */
-void http_engine_drain(struct http_engine *, void (*idle)(void *), void *arg);
+ * request, or, unless idle_ms is 0, until they were idle for so long. idle() is called when no connection is left. */
+void http_engine_drain(struct http_engine *, uint32_t idle_ms, void (*idle)(void *), void *arg);
 void http_engine_free(struct http_engine *);
 
 extern const struct sluice_http http_table;

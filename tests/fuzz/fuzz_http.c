@@ -139,7 +139,7 @@ static void run(struct fx *f, sl_slice input, size_t piece)
 
 	send_all(f, fd, input.data, half, piece);
 	if (mode & MODE_DRAIN)
-		http_engine_drain(f->engine, NULL, NULL);
+		http_engine_drain(f->engine, 0, NULL, NULL);
 	if (mode & MODE_ANSWER)
 		answer(f);
 	send_all(f, fd, (const uint8_t *)input.data + half, input.len - half, piece);

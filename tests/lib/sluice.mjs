@@ -105,6 +105,10 @@ class Daemon {
 		writeFileSync(this.file, yaml ?? toYaml(this.settings));
 	}
 
+	writeConfig(settings = this.settings) {
+		writeFileSync(this.file, toYaml(settings));
+	}
+
 	spawn(env, args, wrap) {
 		const own = {
 			TMPDIR: this.home,
@@ -240,6 +244,15 @@ class Daemon {
 		writeFileSync(this.file, yaml ?? toYaml(this.settings));
 		process.kill(this.pid, 'SIGHUP');
 		return this.waitLine(outcome, { from });
+	}
+
+	// Puts another build in the place of this one. The successor is nobody's child that we could wait for: its end
+	// is that of its output.
+	async upgrade() {
+		const from = this.mark();
+		process.kill(this.pid, 'SIGUSR2');
+		await this.waitLine(/\bupgraded successor=/, { from });
+		this.pid = Number(/\bready pid=(\d+)/.exec(await this.waitReady(from))[1]);
 	}
 
 	// The worker that holds the server's end of this client socket, by way of /proc, or undefined.

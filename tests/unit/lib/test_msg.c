@@ -69,6 +69,9 @@ static sl_slice sample_text(void)
 #define SL_PROTO presence
 #include "lib/ipc/presence.def"
 #undef SL_PROTO
+#define SL_PROTO handover
+#include "lib/ipc/handover.def"
+#undef SL_PROTO
 #undef SL_RECORD
 #undef SL_END_RECORD
 #undef SL_MSG
@@ -108,6 +111,9 @@ static sl_slice sample_text(void)
 #define SL_PROTO presence
 #include "lib/ipc/presence.def"
 #undef SL_PROTO
+#define SL_PROTO handover
+#include "lib/ipc/handover.def"
+#undef SL_PROTO
 #undef SL_MSG
 #undef SL_FIELD
 #undef SL_LIST
@@ -132,11 +138,17 @@ static const struct sl_presence_handlers presence_handlers = {
 #include "lib/ipc/presence.def"
 };
 #undef SL_PROTO
+#define SL_PROTO handover
+static const struct sl_handover_handlers handover_handlers = {
+#include "lib/ipc/handover.def"
+};
+#undef SL_PROTO
 #undef SL_MSG
 
 static const struct sl_store_handlers no_store_handlers;
 static const struct sl_control_handlers no_control_handlers;
 static const struct sl_presence_handlers no_presence_handlers;
+static const struct sl_handover_handlers no_handover_handlers;
 
 /* Which protocol a frame belongs to, so that one test serves all. */
 struct proto {
@@ -158,6 +170,11 @@ static int dispatch_control(bool handled, enum sl_direction dir, struct sl_ipc *
 static int dispatch_presence(bool handled, enum sl_direction dir, struct sl_ipc *again, struct sl_ipc *from, uint16_t id, sl_slice body)
 {
 	return sl_presence_dispatch(handled ? &presence_handlers : &no_presence_handlers, dir, again, from, id, body);
+}
+
+static int dispatch_handover(bool handled, enum sl_direction dir, struct sl_ipc *again, struct sl_ipc *from, uint16_t id, sl_slice body)
+{
+	return sl_handover_dispatch(handled ? &handover_handlers : &no_handover_handlers, dir, again, from, id, body);
 }
 
 static int dispatch(const struct proto *p, bool handled, int dir, struct sl_ipc *again, struct sl_ipc *from, uint16_t id, sl_slice body)
@@ -204,7 +221,7 @@ static void check_refusals(const struct proto *p, const char *name, int dir, uin
 	memcpy(longer, body.data, body.len);
 	longer[body.len] = 0;
 	is_int(dispatch(p, true, dir, &none, &none, id, SL_SLICE(longer, body.len + 1)), SLUICE_EINVAL, "a byte too many is refused");
-	for (int d = SL_TO_WRITER; d <= SL_TO_MEMBER; d++)
+	for (int d = SL_TO_WRITER; d <= SL_TO_PREDECESSOR; d++)
 		bad += d != dir && dispatch(p, true, d, &none, &none, id, body) != SLUICE_EINVAL;
 	is_int(bad, 0, "the wrong direction is refused");
 	is_int(dispatch(p, false, dir, &none, &none, id, body), SLUICE_EINVAL, "no handler: refused");
@@ -285,6 +302,14 @@ static void test_presence(void)
 #undef SL_PROTO
 }
 
+static void test_handover(void)
+{
+	static const struct proto proto = {"handover", sl_handover_name, dispatch_handover};
+#define SL_PROTO handover
+#include "lib/ipc/handover.def"
+#undef SL_PROTO
+}
+
 static void test_counts(void)
 {
 	struct sl_ipc none;
@@ -317,6 +342,7 @@ int main(void)
 	test_store();
 	test_control();
 	test_presence();
+	test_handover();
 	test_counts();
 	ok(strcmp(golden, written) == 0, "the golden file has these messages and no others");
 	if (mode && strcmp(mode, "write") == 0 && (file = fopen(path, "w"))) {

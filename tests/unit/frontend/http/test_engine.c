@@ -341,7 +341,7 @@ static void test_drain(void)
 
 	fx_ask(f, idle, GET("/t/hello"));
 	fx_send(f, busy, GET("/t/wait/1"));
-	http_engine_drain(f->engine, on_idle, f);
+	http_engine_drain(f->engine, 0, on_idle, f);
 	fx_run(f);
 	is_int(f->engine->n_conns, 2, "nobody is cut");
 	fx_send(f, idle, GET("/t/hello"));
@@ -352,6 +352,30 @@ static void test_drain(void)
 	ok(!f->idle, "not idle yet");
 	a = fx_recv(f, busy, NULL, &eof);
 	ok(has(a, "done") && has(a, "connection: close\r\n") && eof, "a busy one is finished");
+	ok(f->idle, "idle when none is left");
+	close(idle);
+	close(busy);
+	fx_free(f);
+}
+
+static void test_drain_idle(void)
+{
+	struct fx *f = fx_new();
+	int idle = fx_connect(f), busy = fx_connect(f);
+	const char *a;
+	bool eof;
+
+	fx_ask(f, idle, GET("/t/hello"));
+	fx_send(f, busy, GET("/t/wait/1"));
+	http_engine_drain(f->engine, 40000, on_idle, f);
+	fx_sweep(f, 20000);
+	is_int(f->engine->n_conns, 2, "nobody is cut before it was idle for so long");
+	fx_sweep(f, 45000);
+	is_int(f->engine->n_conns, 1, "then the idle one ends");
+	H->reply(f->held[0], 200, NULL, 0, SL_STR("done"));
+	f->n_held = 0;
+	a = fx_recv(f, busy, NULL, &eof);
+	ok(has(a, "done") && eof, "a request that is being answered is no idleness");
 	ok(f->idle, "idle when none is left");
 	close(idle);
 	close(busy);
@@ -400,6 +424,7 @@ int main(void)
 	test_timeouts();
 	test_gzip();
 	test_drain();
+	test_drain_idle();
 	test_free();
 	test_origin();
 	return tap_done();

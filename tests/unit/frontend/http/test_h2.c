@@ -274,7 +274,7 @@ static void test_drain(void)
 	int32_t a = ask(c, "GET", "/t/wait/1");
 
 	client_run(c);
-	http_engine_drain(f->engine, on_idle, f);
+	http_engine_drain(f->engine, 0, on_idle, f);
 	client_run(c);
 	ok(c->goaways == 1 && c->goaway_last == INT32_MAX, "first a notice");
 	fx_sweep(f, 1000);
