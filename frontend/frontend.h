@@ -24,7 +24,7 @@ struct sluice_ctx {
 	void *self;        /* the plugin's own, from configure() */
 	char *name;        /* "streams", or "streams:/mount" when mounted twice */
 	char *mount;       /* "/v1/stream"; "/" for the root */
-	char *prefix;      /* put before every stream name; "" = the common catalogue */
+	char *prefix;      /* put before every stream name, with a "/" at its end; "" = the common catalogue */
 	struct http_mount *http; /* owned by the HTTP engine */
 	struct ws_mount *ws;     /* owned by the WebSocket engine */
 	const struct sluice_conf *conf;

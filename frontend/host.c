@@ -15,8 +15,6 @@
 static struct sl_conf_errors *host_conf_errors; /* not NULL: configure() is running */
 static bool host_metrics_open;
 
-static const struct sluice_principal host_anonymous = {.magic = PRINCIPAL_MAGIC, .name = "anonymous"};
-
 void host_conf_phase(struct sl_conf_errors *errors)
 {
 	host_conf_errors = errors;
@@ -144,33 +142,78 @@ static uint64_t *host_gauge(struct sluice_ctx *ctx, const char *name, const char
 	return host_cell(ctx, name, SL_METRICS_GAUGE);
 }
 
-/* auth.mode none: everybody is the same principal and may do everything. The calls are those of the other modes. */
-const struct sluice_principal *host_principal(void *arg, sl_slice authorization)
+/* ---- who may ---- */
+
+static void host_principal_check(const struct sluice_principal *principal)
 {
-	(void)arg;
-	(void)authorization;
-	return &host_anonymous;
+	host_thread_check();
+	if (principal_valid(principal))
+		return;
+	sl_log(SLUICE_LOG_ERR, "misuse what=\"a host call with a principal that is none\"");
+	abort();
 }
 
-int host_may(void *arg, const struct sluice_principal *principal, const char *action, sl_slice stream)
-{
-	(void)arg;
-	(void)stream;
-	return principal && principal->magic == PRINCIPAL_MAGIC && action ? 0 : SLUICE_EDENIED;
-}
-
+/* The catalogue's name of the stream: policies do not know the prefixes of instances. */
 static int host_authorize(struct sluice_ctx *ctx, const struct sluice_principal *principal, const char *action,
                           struct sluice_slice stream)
 {
+	struct sl_buf *name = &ctx->worker->auth_name;
+	size_t n = strlen(ctx->prefix);
+
 	host_ctx_check(ctx);
-	return host_may(ctx->worker, principal, action, stream);
+	if (!principal)
+		return SLUICE_EDENIED;
+	host_principal_check(principal);
+	if (n == 0)
+		return auth_may(ctx->worker->auth, principal, action, stream);
+	sl_buf_drain(name, name->len);
+	if (sl_buf_add(name, ctx->prefix, n) || sl_buf_add(name, stream.data, stream.len))
+		return SLUICE_EDENIED;
+	return auth_may(ctx->worker->auth, principal, action, sl_buf_slice(name));
 }
 
 static struct sluice_slice host_claim(const struct sluice_principal *principal, const char *name)
 {
-	(void)principal;
-	(void)name;
-	return SL_SLICE(NULL, 0);
+	host_principal_check(principal);
+	return principal_claim(principal, name);
+}
+
+static int host_principal_who(const struct sluice_principal *principal)
+{
+	host_principal_check(principal);
+	return principal_who(principal);
+}
+
+static struct sluice_slice host_principal_name(const struct sluice_principal *principal)
+{
+	host_principal_check(principal);
+	return principal_name(principal);
+}
+
+static uint64_t host_principal_expires(const struct sluice_principal *principal)
+{
+	host_principal_check(principal);
+	return principal_expires(principal);
+}
+
+static int host_verify(struct sluice_ctx *ctx, struct sluice_slice token, const struct sluice_verify *how,
+                       const struct sluice_principal **out)
+{
+	struct sluice_verify own = {0};
+
+	host_ctx_check(ctx);
+	/* A plugin built against a newer header may bring a longer struct, whose further members it cannot rely on here. */
+	if (how)
+		memcpy(&own, how, how->size < sizeof own ? how->size : sizeof own);
+	return auth_verify(ctx->worker->auth, token, &own, out);
+}
+
+static void host_principal_free(const struct sluice_principal *principal)
+{
+	if (!principal)
+		return;
+	host_principal_check(principal);
+	principal_unref(principal);
 }
 
 const struct sluice_host host_table = {
@@ -211,4 +254,9 @@ const struct sluice_host host_table = {
 	.authorize = host_authorize,
 	.claim = host_claim,
 	.ephemeral = &ephemeral_table,
+	.principal_who = host_principal_who,
+	.principal_name = host_principal_name,
+	.principal_expires = host_principal_expires,
+	.verify = host_verify,
+	.principal_free = host_principal_free,
 };

@@ -39,7 +39,7 @@ static struct sluice_ctx *instance_new(struct worker *w, const struct sluice_plu
                                        const struct sluice_conf *conf)
 {
 	struct sluice_ctx *ctx = calloc(1, sizeof *ctx);
-	const char *mount = sl_conf_str(conf, "mount");
+	const char *mount = sl_conf_str(conf, "mount"), *prefix = sl_conf_str(conf, "prefix");
 
 	if (!ctx)
 		return NULL;
@@ -58,7 +58,8 @@ static struct sluice_ctx *instance_new(struct worker *w, const struct sluice_plu
 	if (!*mount)
 		mount = plugin->default_mount && *plugin->default_mount ? plugin->default_mount : "/";
 	ctx->mount = strdup(mount);
-	ctx->prefix = strdup(sl_conf_str(conf, "prefix"));
+	if (asprintf(&ctx->prefix, "%s%s", prefix, *prefix ? "/" : "") < 0)
+		ctx->prefix = NULL;
 	ctx->name = ctx->mount ? instance_name(w, ctx) : NULL;
 	if (!ctx->mount || !ctx->prefix || !ctx->name) {
 		instance_free(ctx);

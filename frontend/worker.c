@@ -110,6 +110,8 @@ void worker_free(struct worker *w)
 	if (w->link >= 0)
 		close(w->link);
 	sl_metrics_unmap(w->metrics);
+	auth_free(w->auth);
+	sl_buf_fini(&w->auth_name);
 	sl_conf_free(w->conf);
 	sl_conf_errors_fini(&w->errors);
 	sl_buf_fini(&w->config_text);
@@ -147,25 +149,23 @@ static int worker_engines(struct worker *w)
 	};
 	const struct ws_limits ws_limits = {.header_bytes = limits.header_bytes, .connections = limits.connections};
 	const struct ws_hooks ws_hooks = {
-		.arg = w,
-		.principal = host_principal,
-		.authorize = host_may,
+		.auth = auth_hooks(w->auth),
 		.connections = sl_metrics_get(w->metrics, "ws.connections", SL_METRICS_GAUGE),
 		.messages_in = sl_metrics_get(w->metrics, "ws.messages_in", SL_METRICS_COUNTER),
 		.messages_out = sl_metrics_get(w->metrics, "ws.messages_out", SL_METRICS_COUNTER),
 	};
 	struct http_hooks hooks = {
 		.upgrade = ws_engine_upgrade,
-		.principal = host_principal,
-		.authorize = host_may,
+		.auth = auth_hooks(w->auth),
 		.requests = sl_metrics_get(w->metrics, "http.requests", SL_METRICS_COUNTER),
 		.connections = sl_metrics_get(w->metrics, "http.connections", SL_METRICS_GAUGE),
 		.answers_5xx = sl_metrics_get(w->metrics, "http.answers_5xx", SL_METRICS_COUNTER),
 	};
 
+	auth_metrics(w->auth, w->metrics);
 	w->budget.max = (uint64_t)sl_conf_int(w->conf, "limits.body_memory");
 	w->ws = ws_engine_new(w->base, &ws_limits, &ws_hooks);
-	hooks.arg = w->ws; /* upgrade's; the other hooks do not need any */
+	hooks.arg = w->ws; /* upgrade's */
 	w->http = w->ws ? http_engine_new(w->base, &limits, &hooks, &w->budget) : NULL;
 	return w->http ? 0 : SLUICE_ENOMEM;
 }
@@ -173,6 +173,8 @@ static int worker_engines(struct worker *w)
 /* Reads the file's text and brings the plugins up to configure(). */
 static int worker_configure(struct worker *w, const char **why)
 {
+	bool auth_broken;
+
 	w->conf = sl_options_load(sl_buf_slice(&w->config_text), &w->errors);
 	if (w->check && w->conf)
 		sl_conf_errors_fini(
@@ -184,8 +186,15 @@ static int worker_configure(struct worker *w, const char **why)
 		*why = "the configuration has no such frontend";
 		return SLUICE_EINVAL;
 	}
+	w->auth = auth_new(w->conf, &w->errors);
+	if (!w->auth && w->errors.n == 0)
+		return SLUICE_ENOMEM;
+	auth_broken = w->errors.n > 0;
 	if (instances_configure(w))
 		return SLUICE_ENOMEM;
+	/* Files of keys change without a reload. The one that is written at this moment may be good at the next start. */
+	if (auth_broken && !w->check)
+		return SLUICE_EBUSY;
 	return w->errors.n ? SLUICE_EINVAL : 0;
 }
 

@@ -29,7 +29,6 @@
 #define SUB_MAGIC 0x48537562u
 #define WATCH_MAGIC 0x48576174u
 #define TIMER_MAGIC 0x4854696du
-#define PRINCIPAL_MAGIC 0x5072696eu
 #define CHAN_REQ_MAGIC 0x43685271u
 #define CHAN_SUB_MAGIC 0x43685375u
 
@@ -41,11 +40,6 @@ enum {
 	READ_BIG = 32 * 1024,
 	READS_TURN = 4096,
 	DOWN_MAX_MS = 90000 /* without a writer, then the worker gives up and is restarted */
-};
-
-struct sluice_principal {
-	uint32_t magic;
-	const char *name;
 };
 
 struct sluice_watch {
@@ -265,6 +259,8 @@ struct worker {
 	/* instances, in the order of the YAML */
 	struct sluice_ctx *instances;
 	size_t n_instances;
+	struct auth *auth;
+	struct sl_buf auth_name; /* scratch of one authorize() */
 	struct http_engine *http;
 	struct ws_engine *ws;
 	struct payload_budget budget;
@@ -323,8 +319,6 @@ int instances_print(struct worker *, struct sl_buf *);
 extern const struct sluice_host host_table;
 void host_thread_check(void);
 void host_ctx_check(const struct sluice_ctx *);
-const struct sluice_principal *host_principal(void *arg, sl_slice authorization);
-int host_may(void *arg, const struct sluice_principal *, const char *action, sl_slice stream);
 void host_conf_phase(struct sl_conf_errors *); /* where conf_error() goes; NULL: not now */
 void host_metrics_phase(bool open);
 int loop_watch_new(struct sluice_ctx *, int fd, int events, void (*fn)(void *, int), void *arg, struct sluice_watch **);

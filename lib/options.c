@@ -51,10 +51,72 @@ static const struct sluice_option store_options[] = {
 	OPT_END,
 };
 
+static const struct sluice_option token_options[] = {
+	OPT("name", STRING, NULL, "1", "256", "Name of who has the token, for rules."),
+	OPT("hash", STRING, NULL, "1", "128",
+            "\"sha256:\" and the SHA-256 of the token in hexadecimal; sluiced --new-token makes both."),
+	OPT_END,
+};
+
+static const struct sluice_option jwt_key_options[] = {
+	OPT("alg", ENUM, "auto", "auto|HS256|RS256|ES256|EdDSA", NULL,
+            "The one algorithm that the key is for. auto: what fits a public key, HS256 for a secret."),
+	OPT("kid", STRING, "", "1", "256",
+            "A token that names a key is only tried with keys of that name, and with those that have none."),
+	OPT("file", STRING, "", "1", "4096",
+            "Absolute path of a public key in PEM, or, with alg: HS256, of a file whose bytes are the secret; one line end behind it is left out."),
+	{"secret", SLUICE_T_STRING, "", "1", "1024", "A secret for HS256 of at least 32 bytes, as text.", NULL,
+         SLUICE_OPT_SECRET},
+	OPT_END,
+};
+
+static const struct sluice_option text_element[] = {
+	OPT("", STRING, NULL, "1", "1024", "A text."),
+	OPT_END,
+};
+
+static const struct sluice_option jwt_options[] = {
+	OPT_SUB("keys", LIST, "", "1", "64", jwt_key_options,
+                "Keys whose signatures are believed; several for as long as a rotation takes."),
+	OPT("jwks", STRING, "", "1", "4096", "Absolute path of a JWKS file with further keys."),
+	OPT("issuer", STRING, "", "1", "1024", "What iss has to be. Absent: it is not compared."),
+	OPT_SUB("audience", LIST, "", "1", "64", text_element,
+                "What aud has to be, or contain: one of these. Absent: it is not compared."),
+	OPT("leeway", DURATION, "30s", "0s", "10m",
+            "How far the clocks of issuer and server may differ when exp and nbf are looked at."),
+	OPT("require_exp", BOOL, "true", NULL, NULL, "Refuse tokens that never expire."),
+	OPT("name_claim", STRING, "sub", "1", "256", "The claim whose text is the name that rules speak of."),
+	OPT("policy_claim", STRING, "", "1", "256",
+            "A claim with rules: a list of {paths, actions}. A token that has it is judged by it alone, others by auth.policy."),
+	OPT_END,
+};
+
+static const struct sluice_option action_element[] = {
+	OPT("", ENUM, NULL, "read|append|create|delete|admin|all", NULL, "Something to do with a stream."),
+	OPT_END,
+};
+
+static const struct sluice_option policy_options[] = {
+	OPT_SUB("who", LIST, NULL, "1", "1024", text_element,
+                "Names of tokens, or of JWTs; \"*\": whoever has a valid one; anonymous: who has none."),
+	OPT_SUB("paths", LIST, NULL, "1", "1024", text_element,
+                "Patterns of stream names: \"*\" is anything within a segment, \"**\" any number of segments."),
+	OPT_SUB("actions", LIST, NULL, "0", "6", action_element, "What they may do; an empty list: nothing."),
+	OPT_END,
+};
+
 static const struct sluice_option auth_options[] = {
 	OPT("mode", ENUM, "none", "none|tokens|jwt", NULL,
-            "Who may use the server. none: everybody who can reach it. tokens and jwt are not available in this version."),
+            "Who may use the server. none: everybody who can reach it. tokens: whoever has a token of the list. jwt: whoever has a JWT "
+            "signed with a known key, or a token of the list."),
 	OPT("insecure", BOOL, "false", NULL, NULL, "With mode none: allow listeners that other machines can reach."),
+	OPT_SUB("tokens", LIST, "", "0", "65536", token_options, "Bearer tokens, as hashes."),
+	OPT("tokens_file", STRING, "", "1", "4096",
+            "Absolute path of a file with more of them: lines of a name and a hash; # begins a comment."),
+	OPT_SUB("jwt", MAP, "{}", NULL, NULL, jwt_options, "JWTs."),
+	OPT_SUB("policy", LIST, "", "0", "4096", policy_options,
+                "Rules. The first one that names the client and the stream decides; what none speaks of is refused. Absent: whoever has a "
+                "valid token may do everything."),
 	OPT_END,
 };
 
@@ -93,7 +155,7 @@ const struct sluice_option sl_plugin_options[] = {
             "Name of the plugin, looked for in the plugin directory, or an absolute path."),
 	OPT("mount", STRING, "", "1", "1024", "Path below which the plugin answers; the plugin has a default."),
 	OPT("prefix", STRING, "", "1", "1024",
-            "Put before every stream name, so that this mount has a catalogue of its own. Absent: the common catalogue."),
+            "Put before every stream name, with a \"/\" between, so that this mount has a catalogue of its own. Absent: the common catalogue."),
 	OPT_END,
 };
 
@@ -240,17 +302,37 @@ static void check_plugins(const struct sluice_conf *f, struct sl_conf_errors *er
 	}
 }
 
+/* Rules that are not in force would look as if they were. */
+static void check_auth(const struct sluice_conf *root, struct sl_conf_errors *errors)
+{
+	static const char *const unused[] = {"auth.tokens", "auth.tokens_file", "auth.jwt", "auth.policy"};
+	const char *mode = sl_conf_str(root, "auth.mode");
+	size_t n = sizeof unused / sizeof *unused;
+
+	for (size_t i = 0; strcmp(mode, "none") == 0 && i < n; i++)
+		if (sl_conf_has(root, unused[i]))
+			sl_conf_error_at(root, unused[i], errors,
+			                 "has no effect with auth.mode: none; set the mode, or leave it out");
+	if (strcmp(mode, "tokens") == 0 && sl_conf_has(root, "auth.jwt"))
+		sl_conf_error_at(root, "auth.jwt", errors,
+		                 "has no effect with auth.mode: tokens; use mode jwt for both, or leave it out");
+	if (strcmp(mode, "tokens") == 0 && !sl_conf_has(root, "auth.tokens") && !sl_conf_has(root, "auth.tokens_file"))
+		sl_conf_error_at(root, "auth.mode", errors, "mode tokens needs auth.tokens or auth.tokens_file");
+	if (strcmp(mode, "jwt") == 0 && !sl_conf_has(root, "auth.jwt.keys") && !sl_conf_has(root, "auth.jwt.jwks"))
+		sl_conf_error_at(root, "auth.mode", errors, "mode jwt needs auth.jwt.keys or auth.jwt.jwks");
+}
+
 static void check_across(const struct sluice_conf *root, struct sl_conf_errors *errors)
 {
-	if (strcmp(sl_conf_str(root, "auth.mode"), "none") != 0 && sl_conf_has(root, "auth.mode"))
-		sl_conf_error_at(root, "auth.mode", errors, "\"%s\" is not available in this version",
-		                 sl_conf_str(root, "auth.mode"));
+	check_auth(root, errors);
 	if (sl_conf_int(root, "store.large_payload") > sl_conf_int(root, "store.max_payload"))
 		sl_conf_error_at(root, "store.large_payload", errors, "must not be larger than store.max_payload");
-	if (sl_conf_int(root, "limits.body_memory") && sl_conf_int(root, "limits.body") > sl_conf_int(root, "limits.body_memory"))
-		sl_conf_error_at(root, "limits.body_memory", errors,
-		                 "must not be smaller than limits.body (%s): a worker would have no room for such a body",
-		                 sl_conf_str(root, "limits.body"));
+	if (sl_conf_int(root, "limits.body_memory") &&
+	    sl_conf_int(root, "limits.body") > sl_conf_int(root, "limits.body_memory"))
+		sl_conf_error_at(
+			root, "limits.body_memory", errors,
+			"must not be smaller than limits.body (%s): a worker would have no room for such a body",
+			sl_conf_str(root, "limits.body"));
 }
 
 struct sluice_conf *sl_options_load(sl_slice text, struct sl_conf_errors *errors)

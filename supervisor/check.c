@@ -104,9 +104,21 @@ void check_free(struct check *k)
 	free(k);
 }
 
+/* What belongs to the whole file (keys, tokens) every frontend's check finds again. */
+static bool check_knows(const struct check *k, const struct sl_control_check_error *m)
+{
+	for (size_t i = 0; i < k->errors.n; i++) {
+		const struct sl_conf_error *e = &k->errors.v[i];
+
+		if (e->line == m->line && e->column == m->column && sl_slice_is(m->text, e->text))
+			return true;
+	}
+	return false;
+}
+
 void check_found(struct child *c, const struct sl_control_check_error *m)
 {
-	if (c->check)
+	if (c->check && !check_knows(c->check, m))
 		sl_conf_errors_add(&c->check->errors, m->line, m->column, "%.*s", (int)m->text.len,
 		                   m->text.data ? (const char *)m->text.data : "");
 }

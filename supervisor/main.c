@@ -15,9 +15,11 @@
 
 static const char main_usage[] =
         "usage: sluiced -c FILE [-t | --print-config] [-v]\n"
+        "       sluiced --new-token NAME\n"
         "  -c, --config FILE   configuration (default " SL_SYSCONFDIR "/sluice/sluice.yaml)\n"
         "  -t, --test          check the configuration, plugins included, and exit\n"
         "      --print-config  print the effective configuration, defaults included, and exit\n"
+        "      --new-token N   make a bearer token for N and print it with its line for the configuration\n"
         "  -v, --verbose       log everything, whatever log.level says\n"
         "      --version       print the version and exit\n"
         "SIGHUP reloads the configuration, SIGUSR2 upgrades to the installed build, SIGTERM and SIGINT stop in order.\n";
@@ -30,10 +32,10 @@ struct main_options {
 /* -1: go on; otherwise the exit code. */
 static int main_parse(int argc, char **argv, struct main_options *o)
 {
-	enum { OPT_PRINT = 256, OPT_VERSION, OPT_HELP };
+	enum { OPT_PRINT = 256, OPT_VERSION, OPT_HELP, OPT_TOKEN };
 	static const struct option longs[] = {
 	        {"config", required_argument, NULL, 'c'}, {"test", no_argument, NULL, 't'},
-	        {"print-config", no_argument, NULL, OPT_PRINT}, {"verbose", no_argument, NULL, 'v'},
+	        {"print-config", no_argument, NULL, OPT_PRINT}, {"new-token", required_argument, NULL, OPT_TOKEN}, {"verbose", no_argument, NULL, 'v'},
 	        {"version", no_argument, NULL, OPT_VERSION}, {"help", no_argument, NULL, OPT_HELP}, {NULL, 0, NULL, 0},
 	};
 	int c;
@@ -52,6 +54,8 @@ static int main_parse(int argc, char **argv, struct main_options *o)
 		case OPT_PRINT:
 			o->print = true;
 			break;
+		case OPT_TOKEN:
+			return token_print(optarg);
 		case OPT_VERSION:
 			printf("sluiced %s\n", PACKAGE_VERSION);
 			return 0;

@@ -302,4 +302,8 @@ void super_watchdog(struct supervisor *); /* begins to feed it, when one is aske
 int64_t super_now(void); /* monotonic milliseconds */
 uint32_t super_drain_ms(const struct supervisor *);
 
+/* ---- token.c: --new-token; returns the exit code ---- */
+
+int token_print(const char *name);
+
 #endif

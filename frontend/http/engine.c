@@ -202,6 +202,7 @@ void engine_sweep(struct http_engine *e, uint64_t now)
 		while (limit && (t = TAILQ_FIRST(&e->timers[cls])) && now - t->since >= limit)
 			timer_fire(e, t);
 	}
+	expiring_sweep(e);
 	if (e->draining)
 		conns_drain(e);
 }
@@ -422,6 +423,7 @@ struct http_engine *http_engine_new(struct event_base *base, const struct http_l
 	TAILQ_INIT(&e->dead_conns);
 	TAILQ_INIT(&e->work);
 	TAILQ_INIT(&e->waiting);
+	TAILQ_INIT(&e->expiring);
 	for (int i = 0; i < T_CLASSES; i++)
 		TAILQ_INIT(&e->timers[i]);
 	event_assign(&e->turn_event, base, -1, 0, engine_turn, e);

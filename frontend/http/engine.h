@@ -293,7 +293,7 @@ extern const struct http_transport transport_plain;
 
 /* ---- requests ---- */
 
-enum { WORK_PULL = 1, WORK_BODY = 2, WORK_GONE = 4, WORK_GZIP = 8 };
+enum { WORK_PULL = 1, WORK_BODY = 2, WORK_GONE = 4, WORK_GZIP = 8, WORK_EXPIRE = 16 };
 
 struct gzip;
 struct arena_more {
@@ -309,9 +309,11 @@ struct sluice_http_req {
 	TAILQ_ENTRY(sluice_http_req) link; /* conn->reqs */
 	TAILQ_ENTRY(sluice_http_req) work_link;
 	TAILQ_ENTRY(sluice_http_req) wait_link; /* engine->waiting, for body memory */
+	TAILQ_ENTRY(sluice_http_req) expire_link;
+	uint64_t expires_ms; /* not 0: in engine->expiring, until its token ends (ms since 1970) */
 	const struct http_route *route;
 	const struct http_mount *mount;
-	const struct sluice_principal *principal;
+	const struct sluice_principal *principal; /* one reference; NULL: refused before anybody asked who it is */
 	void *slot;
 	/* the question */
 	sl_slice method, path, full_path, authority;
@@ -373,6 +375,7 @@ bool req_begin(struct sluice_http_req *, uint64_t content_length, bool has_lengt
 /* An answer of the engine itself: one sentence of text. */
 void req_error(struct sluice_http_req *, int status, const char *why);
 void req_error_allow(struct sluice_http_req *, uint32_t methods);
+void req_error_with(struct sluice_http_req *, int status, const char *why, const struct sluice_header *extra, size_t n);
 void req_feed(struct sluice_http_req *, bool on); /* its answer has bytes, or has none left */
 void req_want_pull(struct sluice_http_req *);     /* after a flush: there may be room */
 void req_reset(struct sluice_http_req *);         /* cut the answer off; gone() follows */
@@ -381,6 +384,18 @@ bool header_is_framing(sl_slice name); /* the engine's own business, whatever a 
 bool header_given(const struct sluice_header *, size_t n, sl_slice name);
 sl_slice req_header(const struct sluice_http_req *, const char *name, size_t i);
 sl_slice req_origin(struct sluice_http_req *);
+sl_slice req_query(struct sluice_http_req *, const char *name, size_t i);
+
+/* ---- admit.c ---- */
+
+enum { REFUSAL_HEADERS = 2 };
+bool req_admit(struct sluice_http_req *); /* false: refused, the answer is queued */
+void req_refuse(struct sluice_http_req *, const struct auth_verdict *);
+size_t req_refusal_headers(const struct auth_verdict *, struct sluice_header *h); /* REFUSAL_HEADERS of them */
+void req_release(struct sluice_http_req *);    /* gives the principal back */
+void req_expire_not(struct sluice_http_req *); /* its token does not matter any more */
+void req_expire(struct sluice_http_req *);     /* WORK_EXPIRE */
+void expiring_sweep(struct http_engine *);
 
 /* ---- body.c ---- */
 
@@ -433,7 +448,7 @@ struct http_engine {
 	size_t n_routes;
 	TAILQ_HEAD(conn_list, http_conn) conns, dirty, dead_conns;
 	uint32_t n_conns;
-	struct req_list work, waiting;
+	struct req_list work, waiting, expiring;
 	const struct sluice_http_req *wait_first; /* to be compared only */
 	const struct sluice_http_req *overdraft;  /* its body may exceed the budget; to be compared only */
 	unsigned wait_looks;

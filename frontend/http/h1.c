@@ -92,6 +92,20 @@ static int h1_copy_headers(struct sluice_http_req *r, const struct h1_head *head
 	return 0;
 }
 
+/* Nothing that follows on the connection is looked at. */
+static void h1_stop(struct http_conn *c, struct sluice_http_req *r)
+{
+	c->h1_state = H1_STOP;
+	r->bad_head = true;
+	r->close = true;
+}
+
+static void h1_refuse(struct http_conn *c, struct sluice_http_req *r, int status, const char *why)
+{
+	h1_stop(c, r);
+	req_error(r, status, why);
+}
+
 /* What a refused upgrade is answered with; see struct http_hooks. */
 static int h1_upgrade_status(int e, const char **why)
 {
@@ -111,12 +125,17 @@ static int h1_upgrade_status(int e, const char **why)
 	}
 }
 
-/* 1: handed over. 0: no such endpoint. Otherwise an HTTP status. */
+/* 1: handed over. 0: no such endpoint. -1: refused, the answer is queued. Otherwise an HTTP status. */
 static int h1_upgrade(struct http_conn *c, struct sluice_http_req *r, sl_slice raw, const char **why)
 {
 	const struct http_hooks *h = &c->engine->hooks;
-	struct http_upgrade u = {
-		.fd = c->fd, .raw = raw, .query = r->target.query, .header = r->header, .n_header = r->n_header};
+	struct auth_verdict refusal = {0};
+	struct http_upgrade u = {.fd = c->fd,
+	                         .raw = raw,
+	                         .query = r->target.query,
+	                         .header = r->header,
+	                         .n_header = r->n_header,
+	                         .refusal = &refusal};
 	uint8_t *path = req_alloc(r, r->target.raw.len + 1);
 	size_t n;
 	int e;
@@ -133,6 +152,11 @@ static int h1_upgrade(struct http_conn *c, struct sluice_http_req *r, sl_slice r
 		return 0;
 	if (e == 0)
 		return 1;
+	if (refusal.status) {
+		h1_stop(c, r);
+		req_refuse(r, &refusal);
+		return -1;
+	}
 	return h1_upgrade_status(e, why);
 }
 
@@ -176,14 +200,6 @@ static int h1_fill(struct sluice_http_req *r, const uint8_t *p, size_t n, struct
 	return 0;
 }
 
-static void h1_refuse(struct http_conn *c, struct sluice_http_req *r, int status, const char *why)
-{
-	c->h1_state = H1_STOP;
-	r->bad_head = true;
-	r->close = true;
-	req_error(r, status, why);
-}
-
 /* One complete head at p[0..n), with everything read so far ending at p + total. */
 static void h1_begin(struct http_conn *c, const uint8_t *p, size_t n, size_t total)
 {
@@ -200,10 +216,10 @@ static void h1_begin(struct http_conn *c, const uint8_t *p, size_t n, size_t tot
 	e = h1_fill(r, p, n, &head, &why);
 	if (!e && head.upgrade_websocket && c->engine->hooks.upgrade && !c->refuse && !c->engine->draining) {
 		e = h1_upgrade(c, r, SL_SLICE(p, total), &why);
-		if (e == 1) {
+		if (e == 1)
 			conn_forget(c);
+		if (e == 1 || e == -1)
 			return;
-		}
 	}
 	if (e) {
 		h1_refuse(c, r, e, why);

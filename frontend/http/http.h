@@ -6,6 +6,7 @@
 #ifndef HTTP_H
 #define HTTP_H
 
+#include "frontend/auth/auth.h"
 #include "frontend/frontend.h"
 
 struct http_limits {           /* limits: of the configuration; times in milliseconds */
@@ -25,17 +26,16 @@ struct http_upgrade {
 	sl_slice query; /* as sent, without '?' */
 	const struct sluice_header *header;
 	size_t n_header;
+	struct auth_verdict *refusal; /* filled in (status) when access is what upgrade() refuses */
 };
 
 struct http_hooks {
 	void *arg;
 	/* 0: taken over, descriptor included. Otherwise the descriptor stays the engine's. SLUICE_ENOENT: no such endpoint
-	 * (the engine goes on with its routes). SLUICE_EDENIED: 403. SLUICE_EINVAL: 400. SLUICE_ENOTSUP: 426 with
+	 * (the engine goes on with its routes). SLUICE_EDENIED: what refusal says, otherwise 403. SLUICE_EINVAL: 400. SLUICE_ENOTSUP: 426 with
 	 * Sec-WebSocket-Version: 13. Others: 503. */
 	int (*upgrade)(void *arg, const struct http_upgrade *);
-	/* Who asks, from Authorization or (own_auth routes) a query parameter. Never NULL. */
-	const struct sluice_principal *(*principal)(void *arg, sl_slice authorization);
-	int (*authorize)(void *arg, const struct sluice_principal *, const char *action, sl_slice stream);
+	struct auth_hooks auth;
 	uint64_t *requests, *connections, *answers_5xx; /* metric cells; may be NULL */
 };
 

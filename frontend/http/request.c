@@ -75,6 +75,7 @@ void req_free_if_done(struct sluice_http_req *r)
 		return;
 	assert(r->magic == REQ_MAGIC);
 	body_fini(r);
+	req_release(r);
 	gzip_free(e, r->gzip);
 	timer_enter(e, &r->timer, T_NONE, true);
 	out_clear(e, &r->out);
@@ -101,6 +102,7 @@ void req_unlist(struct sluice_http_req *r)
 	r->conn->n_reqs--;
 	r->listed = false;
 	r->conn = NULL;
+	req_expire_not(r);
 	timer_enter(r->engine, &r->timer, T_NONE, true);
 	req_free_if_done(r);
 }
@@ -205,6 +207,8 @@ void req_do_work(struct sluice_http_req *r)
 		gzip_step(r);
 	if ((work & WORK_BODY) && r->conn)
 		body_resume(r);
+	if ((work & WORK_EXPIRE) && r->conn)
+		req_expire(r);
 	if ((work & WORK_PULL) && r->conn)
 		req_pull(r);
 	r->busy = false;
@@ -235,43 +239,6 @@ static int req_decode_path(struct sluice_http_req *r, const char **why)
 		return e;
 	r->full_path = SL_SLICE(out, n);
 	return 0;
-}
-
-static sl_slice req_stream_name(struct sluice_http_req *r)
-{
-	const char *prefix = r->mount->ctx->prefix;
-	size_t n = prefix ? strlen(prefix) : 0;
-	char *p;
-
-	if (!n)
-		return r->path;
-	p = req_alloc(r, n + r->path.len);
-	if (!p)
-		return SL_SLICE(NULL, 0);
-	memcpy(p, prefix, n);
-	memcpy(p + n, r->path.data, r->path.len);
-	return SL_SLICE(p, n + r->path.len);
-}
-
-/* The principal is always made; the verdict is the plugin's own with OWN_AUTH. */
-static int req_admit(struct sluice_http_req *r, const char **why)
-{
-	const struct http_hooks *h = &r->engine->hooks;
-	sl_slice given = req_header(r, "authorization", 0);
-	sl_slice name;
-
-	r->principal = h->principal ? h->principal(h->arg, given) : NULL;
-	if ((r->route->pub.flags & SLUICE_RT_OWN_AUTH) || !h->authorize)
-		return 0;
-	name = req_stream_name(r);
-	if (!name.data) {
-		*why = "There is no memory for the request.";
-		return 503;
-	}
-	if (h->authorize(h->arg, r->principal, r->route->pub.action, name) == 0)
-		return 0;
-	*why = given.data ? "You are not allowed to do this." : "Authorization is required.";
-	return given.data ? 403 : 401;
 }
 
 static int req_route(struct sluice_http_req *r, uint32_t *allow, const char **why)
@@ -334,8 +301,8 @@ bool req_begin(struct sluice_http_req *r, uint64_t content_length, bool has_leng
 		status = 503;
 		why = "There are too many connections.";
 	}
-	if (!status)
-		status = req_admit(r, &why);
+	if (!status && !req_admit(r))
+		return false;
 	if (!status && has_length && content_length > r->max_body) {
 		status = 413;
 		why = "The body is larger than allowed.";
@@ -385,8 +352,7 @@ void req_reset(struct sluice_http_req *r)
 	r->proto->reset(r);
 }
 
-static void req_error_with(struct sluice_http_req *r, int status, const char *why, const struct sluice_header *extra,
-                           size_t n)
+void req_error_with(struct sluice_http_req *r, int status, const char *why, const struct sluice_header *extra, size_t n)
 {
 	char text[256];
 	struct sluice_header h[4] = {
@@ -422,13 +388,10 @@ static void req_error_with(struct sluice_http_req *r, int status, const char *wh
 
 void req_error(struct sluice_http_req *r, int status, const char *why)
 {
-	static const struct sluice_header bearer = {{"www-authenticate", 16}, {"Bearer", 6}};
 	static const struct sluice_header retry = {{"retry-after", 11}, {"1", 1}};
 	static const struct sluice_header version = {{"sec-websocket-version", 21}, {"13", 2}}; /* RFC 6455 4.4 */
 
-	if (status == 401)
-		req_error_with(r, status, why, &bearer, 1);
-	else if (status == 503)
+	if (status == 503)
 		req_error_with(r, status, why, &retry, 1);
 	else if (status == 426)
 		req_error_with(r, status, why, &version, 1);

@@ -227,6 +227,7 @@ static void route_free(struct http_route *r)
 		return;
 	free((char *)(uintptr_t)r->pub.methods);
 	free((char *)(uintptr_t)r->pub.action);
+	free((char *)(uintptr_t)r->pub.token_query);
 	free(r->full);
 	free(r->seg);
 	free(r);
@@ -236,6 +237,7 @@ static struct http_route *route_new(struct http_mount *m, const struct sluice_ro
 {
 	struct http_route *r = calloc(1, sizeof *r);
 	size_t size = pub->size < sizeof r->pub ? pub->size : sizeof r->pub;
+	const char *token_query;
 	size_t n;
 
 	if (!r)
@@ -245,10 +247,13 @@ static struct http_route *route_new(struct http_mount *m, const struct sluice_ro
 	r->methods = methods_parse(pub->methods);
 	r->pub.methods = strdup(pub->methods);
 	r->pub.action = strdup(pub->action ? pub->action : "");
+	/* A plugin built against an older header brings a shorter struct; what it lacks is zero. */
+	token_query = r->pub.token_query;
+	r->pub.token_query = token_query ? strdup(token_query) : NULL;
 	n = m->path.len + strlen(pub->pattern);
 	r->full = malloc(n + 1);
 	r->seg = calloc(n + 1, sizeof *r->seg);
-	if (!r->pub.methods || !r->pub.action || !r->full || !r->seg) {
+	if (!r->pub.methods || !r->pub.action || (token_query && !r->pub.token_query) || !r->full || !r->seg) {
 		route_free(r);
 		return NULL;
 	}

@@ -116,7 +116,7 @@ static struct sluice_slice http_header(struct sluice_http_req *r, const char *na
 
 /* Looked up in the text each time: a table of everything that was sent would let a short query cost many times its
  * size for as long as the request lives. */
-static struct sluice_slice http_query(struct sluice_http_req *r, const char *name, size_t i)
+sl_slice req_query(struct sluice_http_req *r, const char *name, size_t i)
 {
 	sl_slice rest = r->target.query, key, value;
 	uint8_t *p;
@@ -354,6 +354,22 @@ static void http_reply(struct sluice_http_req *r, int status, const struct sluic
 	http_end(r);
 }
 
+static void http_refuse(struct sluice_http_req *r)
+{
+	struct sluice_header h[2 + REFUSAL_HEADERS] = {
+		{SL_STR("content-type"), SL_STR("text/plain; charset=utf-8")},
+		{SL_STR("cache-control"), SL_STR("no-store")},
+	};
+	struct auth_verdict v = {.status = 403, .why = "You are not allowed to do this."};
+	char text[256];
+	int len;
+
+	if (r->engine->hooks.auth.refusal && r->principal)
+		r->engine->hooks.auth.refusal(r->principal, &v);
+	len = snprintf(text, sizeof text, "%s\n", v.why);
+	http_reply(r, v.status, h, 2 + req_refusal_headers(&v, h + 2), SL_SLICE(text, (size_t)len));
+}
+
 static size_t http_pending(struct sluice_http_req *r)
 {
 	assert(r->magic == REQ_MAGIC);
@@ -369,7 +385,7 @@ const struct sluice_http http_table = {
 	.target = http_target,
 	.origin = http_origin,
 	.header = http_header,
-	.query = http_query,
+	.query = req_query,
 	.payload = http_payload,
 	.principal = http_principal,
 	.slot = http_slot,
@@ -382,4 +398,5 @@ const struct sluice_http http_table = {
 	.reset = http_reset,
 	.reply = http_reply,
 	.pending = http_pending,
+	.refuse = http_refuse,
 };

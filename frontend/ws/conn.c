@@ -34,6 +34,9 @@ void ws_conn_free(struct sluice_ws *ws)
 	sl_buf_fini(&ws->in);
 	free(ws->reason);
 	free(ws->decoded);
+	sl_link_del(&ws->expire);
+	if (ws->principal)
+		engine->hooks.auth.release(ws->principal);
 	ws->magic = 0;
 	free(ws);
 }
@@ -302,6 +305,21 @@ void ws_conn_sweep(struct ws_engine *engine, uint64_t now, size_t visits)
 		next = l->next;
 		if (now >= ws->deadline)
 			ws_lws_cut(ws);
+	}
+}
+
+void ws_conn_expire(struct ws_engine *engine, uint64_t wall_ms)
+{
+	struct sl_link *l, *next;
+
+	for (l = engine->expiring.next; l != &engine->expiring; l = next) {
+		struct sluice_ws *ws = SL_OF(l, struct sluice_ws, expire);
+
+		next = l->next;
+		if (wall_ms < ws->expires_ms)
+			continue;
+		sl_link_del(&ws->expire);
+		ws_conn_close(ws, 1008, "the token has expired"); /* RFC 6455 7.4.1: policy */
 	}
 }
 

@@ -59,6 +59,7 @@ static void endpoint_free(struct ws_endpoint *e)
 	free(e->text);
 	free(e->subprotocols);
 	free(e->action);
+	free(e->token_query);
 	free(e->segment);
 	free(e);
 }
@@ -70,13 +71,15 @@ static int endpoint_copy(struct ws_endpoint *e, const struct ws_mount *mount)
 	e->text = malloc(n);
 	e->action = strdup(e->pub.action ? e->pub.action : "");
 	e->subprotocols = strdup(e->pub.subprotocols ? e->pub.subprotocols : "");
-	if (!e->text || !e->action || !e->subprotocols)
+	e->token_query = e->pub.token_query ? strdup(e->pub.token_query) : NULL;
+	if (!e->text || !e->action || !e->subprotocols || (e->pub.token_query && !e->token_query))
 		return SLUICE_ENOMEM;
 	/* The pattern "/" means the mount itself: "/chat" and "/chat/" both. */
 	e->whole_mount = mount->path_len > 0 && strcmp(e->pub.pattern, "/") == 0;
 	snprintf(e->text, n, "%.*s%s", (int)mount->path_len, mount->ctx->mount, e->whole_mount ? "" : e->pub.pattern);
 	e->pub.pattern = e->text + mount->path_len;
 	e->pub.action = e->action;
+	e->pub.token_query = e->token_query;
 	e->pub.subprotocols = e->subprotocols;
 	return 0;
 }

@@ -49,7 +49,7 @@ struct ws_segment {
 struct ws_endpoint {
 	struct sluice_endpoint pub; /* strings are our copies */
 	struct ws_mount *mount;
-	char *text, *subprotocols, *action; /* owned; text = mount + pattern, pub.pattern points into it */
+	char *text, *subprotocols, *action, *token_query; /* owned; text = mount + pattern, pub.pattern points into it */
 	struct ws_segment *segment;
 	size_t n_segment;
 	bool whole_mount;
@@ -113,10 +113,12 @@ struct sluice_ws {
 	struct ws_engine *engine;
 	struct lws *wsi; /* libwebsockets'; NULL before and after */
 	const struct ws_endpoint *endpoint;
-	const struct sluice_principal *principal;
+	const struct sluice_principal *principal; /* one reference */
 	void *slot;
 	struct sl_link all;  /* engine->conns, in the order of the sweep */
 	struct sl_link work; /* engine->closing, flushed or lost */
+	struct sl_link expire; /* engine->expiring */
+	uint64_t expires_ms; /* ms since 1970: the end of its token, which is the end of the connection */
 	uint64_t deadline;   /* of CLOSING and ENDING */
 	char *reason;        /* owned; of our close */
 	struct ws_queue out;
@@ -145,6 +147,7 @@ struct ws_engine {
 	struct sl_link closing; /* CLOSING and ENDING ones, with a deadline */
 	struct sl_link flushed; /* CLOSING and nothing left to send: the close frame is due */
 	struct sl_link lost;    /* closed() is owed */
+	struct sl_link expiring;
 	size_t n_conns;
 	void (*idle)(void *);
 	void *idle_arg;
@@ -166,6 +169,7 @@ int ws_conn_peer_closes(struct sluice_ws *, sl_slice payload);
 void ws_conn_lost(struct sluice_ws *);
 void ws_conn_close(struct sluice_ws *, int code, const char *reason);
 void ws_conn_sweep(struct ws_engine *, uint64_t now, size_t visits);
+void ws_conn_expire(struct ws_engine *, uint64_t wall_ms); /* closes those whose token has ended */
 void ws_conn_link(struct sluice_ws *); /* into the engine's lists */
 void ws_conn_free(struct sluice_ws *);
 

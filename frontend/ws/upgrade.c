@@ -116,6 +116,7 @@ static struct sluice_ws *request_keep(struct ws_engine *engine, const struct ws_
 	                         .endpoint = e};
 	sl_link_init(&ws->all);
 	sl_link_init(&ws->work);
+	sl_link_init(&ws->expire);
 	sl_buf_init(&ws->in);
 	header = (struct sluice_header *)(ws + 1);
 	at = (uint8_t *)(header + up->n_header);
@@ -132,25 +133,52 @@ static struct sluice_ws *request_keep(struct ws_engine *engine, const struct ws_
 	return ws;
 }
 
+/* Two Authorization headers: neither is believed. */
+static sl_slice request_authorization(const struct http_upgrade *up)
+{
+	sl_slice found = {0};
+
+	for (size_t i = 0; i < up->n_header; i++)
+		if (sl_slice_is(up->header[i].name, "authorization")) {
+			if (found.data)
+				return SL_STR("");
+			found = up->header[i].value;
+		}
+	return found;
+}
+
 /* Who asks, and may they? The name the policy is asked about is the stream's: prefix + path. */
 static int request_authorize(struct ws_engine *engine, struct sluice_ws *ws, const struct http_upgrade *up)
 {
-	const struct ws_endpoint *e = ws->endpoint;
-	const char *prefix = e->mount->ctx->prefix ? e->mount->ctx->prefix : "";
+	const struct sluice_endpoint *e = &ws->endpoint->pub;
+	const char *prefix = ws->endpoint->mount->ctx->prefix ? ws->endpoint->mount->ctx->prefix : "";
+	struct auth_ask ask = {.authorization = request_authorization(up)};
+	struct auth_verdict v = {0};
 	struct sl_buf name;
 	int rc;
 
-	if (engine->hooks.principal)
-		ws->principal = engine->hooks.principal(engine->hooks.arg, request_header(up, "authorization"));
-	if ((e->pub.flags & SLUICE_RT_OWN_AUTH) || !engine->hooks.authorize)
+	if (!engine->hooks.auth.admit)
 		return 0;
+	if (e->token_query && !ask.authorization.data)
+		ask.token = ws_request_query(ws, e->token_query, 0);
 	sl_buf_init(&name);
 	rc = sl_buf_add(&name, prefix, strlen(prefix));
 	if (rc == 0)
 		rc = sl_buf_add(&name, ws->path.data, ws->path.len);
-	if (rc == 0)
-		rc = engine->hooks.authorize(engine->hooks.arg, ws->principal, e->pub.action, sl_buf_slice(&name));
+	if (rc == 0) {
+		ask.action = e->flags & SLUICE_RT_OWN_AUTH ? NULL : e->action;
+		ask.stream = sl_buf_slice(&name);
+		engine->hooks.auth.admit(engine->hooks.auth.arg, &ask, &v);
+		ws->principal = v.principal;
+		rc = v.status ? SLUICE_EDENIED : 0;
+	}
 	sl_buf_fini(&name);
+	if (rc == 0 && ask.action && v.expires_ms) {
+		ws->expires_ms = v.expires_ms;
+		sl_link_add(&engine->expiring, &ws->expire);
+	}
+	if (rc && up->refusal)
+		*up->refusal = v;
 	return rc;
 }
 

@@ -50,8 +50,11 @@ static void sweep_run(evutil_socket_t fd, short what, void *arg)
 {
 	struct ws_engine *engine = engine_of(arg);
 	uint64_t n = engine->n_conns;
+	struct timespec wall;
 
 	(void)fd, (void)what;
+	clock_gettime(CLOCK_REALTIME, &wall);
+	ws_conn_expire(engine, (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000);
 	ws_conn_sweep(
 		engine, ws_now(),
 		(size_t)((n * sweep_ms(engine) + engine->limits.ping_interval - 1) / engine->limits.ping_interval));
@@ -160,6 +163,7 @@ struct ws_engine *ws_engine_new(struct event_base *base, const struct ws_limits 
 	sl_link_init(&engine->closing);
 	sl_link_init(&engine->flushed);
 	sl_link_init(&engine->lost);
+	sl_link_init(&engine->expiring);
 	engine->ev_turn = event_new(base, -1, 0, turn_run, engine);
 	engine->ev_sweep = event_new(base, -1, 0, sweep_run, engine);
 	if (engine->ev_turn && engine->ev_sweep)

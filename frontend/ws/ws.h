@@ -24,11 +24,7 @@ struct ws_limits {            /* 0 takes the default; times in milliseconds */
 };
 
 struct ws_hooks {
-	void *arg;
-	/* Who asks, from Authorization (data NULL: there is none). Never NULL; lives at least as long as the
-	 * connection. */
-	const struct sluice_principal *(*principal)(void *arg, sl_slice authorization);
-	int (*authorize)(void *arg, const struct sluice_principal *, const char *action, sl_slice stream);
+	struct auth_hooks auth;
 	uint64_t *connections, *messages_in, *messages_out; /* metric cells (the first a gauge); may be NULL */
 };
 

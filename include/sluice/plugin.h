@@ -14,6 +14,9 @@
  *
  * History
  *   1.0  first version
+ *   1.1  ephemeral channels: host->ephemeral, SLUICE_CAP_EPHEMERAL
+ *        who asks: principal_who, principal_name, principal_expires, verify, principal_free; token_query of routes and
+ *        endpoints, expire of routes, http->refuse
  */
 #ifndef SLUICE_PLUGIN_H
 #define SLUICE_PLUGIN_H
@@ -318,6 +321,28 @@ struct sluice_store {
 	/* append below this line only */
 };
 
+/* ---- who asks ---- */
+
+enum sluice_who { /* what became of the token; frozen, new ones are only appended */
+	SLUICE_WHO_KNOWN = 0,   /* it is good: the principal has a name, and claims if it was a JWT */
+	SLUICE_WHO_ANYBODY = 1, /* there was none, and there are things that need none */
+	SLUICE_WHO_NOBODY = 2,  /* there was none, and everything needs one */
+	SLUICE_WHO_INVALID = 3,
+	SLUICE_WHO_EXPIRED = 4
+};
+
+#define SLUICE_VERIFY_EXP 0x1u /* a token without exp is refused */
+
+struct sluice_verify { /* zero it, set size */
+	uint32_t size, flags;
+	const struct sluice_slice *secret; /* HS256, 32 to 1024 bytes each; all of them are tried */
+	size_t n_secret;                   /* at most 64; 0: the tokens and keys of the configuration's auth section */
+	const char *issuer;                /* iss has to be this; NULL: not compared */
+	const char *audience;              /* aud has to be this or a list that has it; NULL: not compared */
+	int64_t leeway_s;                  /* for exp and nbf */
+	/* append below this line only */
+};
+
 /* ---- HTTP engine: one view of HTTP/1.1 and HTTP/2 ---- */
 
 #define SLUICE_RT_COLLECT 0x1u  /* request() runs once the whole body is there */
@@ -343,6 +368,11 @@ struct sluice_route {
 	/* The client left or the answer was reset; last call for this request, also the place to free what slot holds.
 	 * Not called for a request that was answered to its end. */
 	void (*gone)(void *self, struct sluice_http_req *);
+	/* 1.1: a query parameter that may carry the bearer token, for clients that cannot set headers; NULL: none */
+	const char *token_query;
+	/* 1.1: the token of this request has expired, and it is not answered yet: end it as soon as that can be done cleanly.
+	 * Without it answers go on. Not called with OWN_AUTH. */
+	void (*expire)(void *self, struct sluice_http_req *);
 	/* append below this line only */
 };
 
@@ -374,6 +404,8 @@ struct sluice_http {
 	/* respond + write + end in one step. */
 	void (*reply)(struct sluice_http_req *, int status, const struct sluice_header *, size_t n, struct sluice_slice body);
 	size_t (*pending)(struct sluice_http_req *); /* bytes written and not yet taken by the client */
+	/* 1.1: answers as the host does where it decides itself: 401 or 403, with WWW-Authenticate. The request ends here. */
+	void (*refuse)(struct sluice_http_req *);
 	/* append below this line only */
 };
 
@@ -389,6 +421,7 @@ struct sluice_endpoint {
 	void (*message)(void *self, struct sluice_ws *, struct sluice_slice, int binary); /* whole messages */
 	void (*pull)(void *self, struct sluice_ws *);                                      /* room again after EAGAIN */
 	void (*closed)(void *self, struct sluice_ws *, int code);                          /* last call */
+	const char *token_query; /* 1.1: as for routes; when the token expires, the host closes with 1008 unless OWN_AUTH */
 	/* append below this line only */
 };
 
@@ -541,8 +574,18 @@ struct sluice_host {
 	/* Who may: local and at once; 0 or SLUICE_EDENIED. */
 	int (*authorize)(struct sluice_ctx *, const struct sluice_principal *, const char *action, struct sluice_slice stream);
 	struct sluice_slice (*claim)(const struct sluice_principal *, const char *name); /* JSON text; data NULL if absent */
+	/* 1.1 */
+	const struct sluice_ephemeral *ephemeral;
+	int (*principal_who)(const struct sluice_principal *); /* SLUICE_WHO_* */
+	struct sluice_slice (*principal_name)(const struct sluice_principal *); /* of the token, or its claim (sub) */
+	uint64_t (*principal_expires)(const struct sluice_principal *);         /* ms since 1970; 0: never */
+	/* Verifies a token that came by another way, or with secrets of the plugin's own. 0 or SLUICE_EDENIED: *out is a principal
+	 * either way and says why; free it. authorize() refuses one made with the plugin's own secrets: the policy does not
+	 * know it. Not in configure(). */
+	int (*verify)(struct sluice_ctx *, struct sluice_slice token, const struct sluice_verify *,
+	              const struct sluice_principal **out);
+	void (*principal_free)(const struct sluice_principal *); /* those from verify(); NULL is fine */
 	/* append below this line only; bump SLUICE_ABI_MINOR */
-	const struct sluice_ephemeral *ephemeral; /* 1.1 */
 };
 
 #ifdef __cplusplus

@@ -112,9 +112,19 @@ void list_request(void *self, struct sluice_http_req *http)
 	slice prefix, after;
 	const char *why;
 	uint64_t limit;
+	int who;
 
 	if (!c)
 		return;
+	/* The list is for whoever may read something; who sends a token that is no good wants to know it. */
+	who = p->host->principal_who(p->http->principal(http));
+	if (who != SLUICE_WHO_KNOWN && who != SLUICE_WHO_ANYBODY) {
+		*p->http->slot(http) = NULL;
+		call_free(c);
+		++*p->count.refused;
+		p->http->refuse(http);
+		return;
+	}
 	why = list_parse(c, &prefix, &after, &limit);
 	if (why)
 		list_error(c, 400, "INVALID_REQUEST", why);

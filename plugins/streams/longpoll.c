@@ -45,7 +45,7 @@ static void poll_wait(struct call *c)
 		c->r.end_at = now + p->long_poll_ms;
 		streams_timer_set(p, &c->r.timer, c->r.end_at);
 	}
-	if (p->draining || now >= c->r.end_at)
+	if (p->draining || c->r.expiring || now >= c->r.end_at)
 		poll_finish(c);
 	else
 		hub_park(c);

@@ -420,7 +420,8 @@ static int streams_routes(struct streams *p)
 	         .action = "read",
 	         .request = read_request,
 	         .pull = read_pull,
-	         .gone = call_gone},
+	         .gone = call_gone,
+	         .expire = read_expire},
 		{.methods = "HEAD", .pattern = "/*", .action = "read", .request = head_request, .gone = call_gone},
 		{.methods = "DELETE",
 	         .pattern = "/*",
@@ -495,7 +496,27 @@ static int streams_start(void *self)
 	return err;
 }
 
-/* Ends what would wait for ever; what is under way finishes by itself. */
+/* Ends what would wait for ever, in the way of its protocol; what is under way finishes by itself. */
+static void call_finish(struct call *c)
+{
+	if (c->kind == CALL_POLL && c->r.parked)
+		poll_finish(c);
+	else if (c->kind == CALL_SSE && c->r.parked)
+		sse_finish(c);
+	else if (c->kind == CALL_POLL || c->kind == CALL_SSE)
+		c->r.expiring = true;
+}
+
+/* The client comes back, is refused, and knows why. */
+void read_expire(void *self, struct sluice_http_req *http)
+{
+	struct streams *p = self;
+	struct call *c = *p->http->slot(http);
+
+	if (c && c->magic == CALL_MAGIC)
+		call_finish(c);
+}
+
 static void streams_drain(void *self, uint64_t deadline_ms)
 {
 	struct streams *p = self;
@@ -505,12 +526,7 @@ static void streams_drain(void *self, uint64_t deadline_ms)
 	p->draining = true;
 	for (c = TAILQ_FIRST(&p->calls); c; c = next) {
 		next = TAILQ_NEXT(c, link);
-		if (c->kind == CALL_POLL && c->r.parked)
-			poll_finish(c);
-		else if (c->kind == CALL_SSE && c->r.parked)
-			sse_finish(c);
-		else if (c->kind == CALL_SSE)
-			c->r.expiring = true;
+		call_finish(c);
 	}
 	streams_drained(p);
 }

@@ -207,7 +207,7 @@ struct read_state {
 	uint64_t end_at, idle_at, idle_ms;
 	struct sse_format format;
 	bool want_read; /* SSE: read when there is room */
-	bool expiring;  /* SSE: end behind the next control event */
+	bool expiring;  /* SSE: end behind the next control event; long-poll: do not wait */
 	bool flush;     /* SSE: hold nothing back */
 	bool greeted;   /* SSE: something was sent */
 };
@@ -334,6 +334,7 @@ void options_request(void *self, struct sluice_http_req *);
 void list_request(void *self, struct sluice_http_req *);
 void reserved_request(void *self, struct sluice_http_req *);
 void call_gone(void *self, struct sluice_http_req *);
+void read_expire(void *self, struct sluice_http_req *); /* the client's token has ended */
 
 /* Submits c->w.op, now or when the queue has room; its *_done answers. */
 void write_submit(struct call *);

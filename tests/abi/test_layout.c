@@ -386,6 +386,32 @@ static void print_ephemeral(void)
 	M(sluice_host, ephemeral);
 }
 
+static void print_access(void)
+{
+	V(SLUICE_WHO_KNOWN);
+	V(SLUICE_WHO_ANYBODY);
+	V(SLUICE_WHO_NOBODY);
+	V(SLUICE_WHO_INVALID);
+	V(SLUICE_WHO_EXPIRED);
+	V(SLUICE_VERIFY_EXP);
+	M(sluice_verify, size);
+	M(sluice_verify, flags);
+	M(sluice_verify, secret);
+	M(sluice_verify, n_secret);
+	M(sluice_verify, issuer);
+	M(sluice_verify, audience);
+	M(sluice_verify, leeway_s);
+	M(sluice_route, token_query);
+	M(sluice_route, expire);
+	M(sluice_http, refuse);
+	M(sluice_endpoint, token_query);
+	M(sluice_host, principal_who);
+	M(sluice_host, principal_name);
+	M(sluice_host, principal_expires);
+	M(sluice_host, verify);
+	M(sluice_host, principal_free);
+}
+
 static void print_all(FILE *file)
 {
 	to = file;
@@ -393,6 +419,7 @@ static void print_all(FILE *file)
 	print_plain();
 	print_tables();
 	print_ephemeral();
+	print_access();
 	fflush(file);
 }
 

@@ -219,7 +219,8 @@ struct worker *fake_worker(void)
 	w->data_dir = strdup("/nowhere");
 	w->budget.max = 1 << 24;
 	w->state = WORKER_RUNNING;
-	if (!w->conf || w->errors.n || store_init(w))
+	w->auth = w->conf ? auth_new(w->conf, &w->errors) : NULL;
+	if (!w->auth || w->errors.n || store_init(w))
 		abort();
 	return w;
 }

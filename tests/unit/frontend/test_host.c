@@ -126,6 +126,8 @@ static void test_defer(void)
 static void test_table(void)
 {
 	struct sluice_buf *b;
+	struct auth_verdict verdict;
+	const struct sluice_principal *who;
 	uint64_t now, *a;
 
 	begin();
@@ -141,9 +143,16 @@ static void test_table(void)
 	b = host->buf_new(ctx, SL_STR("abc"));
 	host->buf_unref(host->buf_ref(b));
 	host->buf_unref(b);
-	ok(host->authorize(ctx, host_principal(NULL, SL_STR("x")), "append", SL_STR("s")) == 0, "mode none allows");
+	auth_admit(w->auth, &(struct auth_ask){.authorization = SL_STR("Bearer x"), .action = "append"}, &verdict);
+	who = verdict.principal;
+	ok(verdict.status == 0 && host->authorize(ctx, who, "append", SL_STR("s")) == 0, "mode none allows");
 	is_int(host->authorize(ctx, NULL, "append", SL_STR("s")), SLUICE_EDENIED, "somebody, that is");
-	ok(!host->claim(host_principal(NULL, SL_STR("x")), "sub").data, "who claims nothing");
+	ok(!host->claim(who, "sub").data, "who claims nothing");
+	ok(host->principal_who(who) == SLUICE_WHO_ANYBODY && host->principal_expires(who) == 0 &&
+	           sl_slice_is(host->principal_name(who), "anonymous"),
+	   "and is anybody, for ever");
+	is_int(host->verify(ctx, SL_STR("x"), NULL, &who), 0, "whoever comes by another way too");
+	host->principal_free(who);
 	is_int(host->listener_fd(ctx, "nowhere"), SLUICE_ENOENT, "an unknown listener");
 	host->drained(ctx);
 	ok(ctx->drained, "drained is noted");

@@ -404,6 +404,14 @@ static struct sluice_slice fake_claim(const struct sluice_principal *who, const 
 	return (struct sluice_slice){0};
 }
 
+int fake_who;
+
+static int fake_principal_who(const struct sluice_principal *who)
+{
+	assert((const void *)who == (const void *)&fake_who);
+	return fake_who;
+}
+
 fake *fake_new(const struct sluice_plugin *plugin, const char *const *settings)
 {
 	fake *f = fake_calloc(1, sizeof *f);
@@ -485,4 +493,5 @@ const struct sluice_host fake_host_table = {
 	.gauge = fake_counter,
 	.authorize = fake_authorize,
 	.claim = fake_claim,
+	.principal_who = fake_principal_who,
 };

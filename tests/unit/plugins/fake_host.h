@@ -153,6 +153,7 @@ void *fake_realloc(void *, size_t);
 bool fake_fails(fake *);
 void fake_bytes_add(struct fake_bytes *, const void *, size_t);
 
+extern int fake_who; /* SLUICE_WHO_*: what became of the token of every request */
 extern const struct sluice_host fake_host_table;
 extern const struct sluice_store fake_store_table;
 extern const struct sluice_http fake_http_table;

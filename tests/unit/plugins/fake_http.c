@@ -240,7 +240,7 @@ static struct sluice_payload *http_payload(hreq *r)
 static const struct sluice_principal *http_principal(hreq *r)
 {
 	(void)r;
-	return NULL;
+	return (const struct sluice_principal *)(void *)&fake_who; /* whoever asks */
 }
 
 static void **http_slot(hreq *r)
@@ -337,6 +337,11 @@ static void http_reply(hreq *r, int status, const struct sluice_header *h, size_
 	r->ended = r->dead = true;
 }
 
+static void http_refuse(hreq *r)
+{
+	http_reply(r, 401, NULL, 0, (slice){"refused\n", 8});
+}
+
 static size_t http_pending(hreq *r)
 {
 	return r->slow ? r->body.len - r->taken : 0;
@@ -395,4 +400,5 @@ const struct sluice_http fake_http_table = {
 	.reset = http_reset,
 	.reply = http_reply,
 	.pending = http_pending,
+	.refuse = http_refuse,
 };

@@ -75,6 +75,13 @@ static void on_wait(void *self, struct sluice_http_req *r)
 	fx_hold(f, r);
 }
 
+static void on_expire(void *self, struct sluice_http_req *r)
+{
+	fx_log(self, "expire", r);
+	fx_unhold(self, r);
+	H->refuse(r);
+}
+
 static void on_live(void *self, struct sluice_http_req *r)
 {
 	on_wait(self, r);
@@ -222,6 +229,10 @@ static void fx_routes(struct fx *f)
 	ROUTE(f, "GET|POST", "/wait/:id", .flags = SLUICE_RT_COLLECT, .request = on_wait, .pull = on_pull);
 	ROUTE(f, "GET|HEAD", "/live/:id", .flags = SLUICE_RT_COLLECT, .request = on_live, .pull = on_pull);
 	ROUTE(f, "GET|HEAD", "/big", .flags = SLUICE_RT_COLLECT, .request = on_big, .pull = on_big_pull);
+	ROUTE(f, "GET", "/expire/:id", .flags = SLUICE_RT_COLLECT, .request = on_wait, .pull = on_pull,
+	      .expire = on_expire, .token_query = "token");
+	ROUTE(f, "GET", "/own/:id", .flags = SLUICE_RT_COLLECT | SLUICE_RT_OWN_AUTH, .request = on_wait,
+	      .pull = on_pull, .expire = on_expire);
 	ROUTE(f, "POST", "/pieces", .request = on_wait, .body = on_pieces_body);
 	ROUTE(f, "GET", "/show/*", .flags = SLUICE_RT_COLLECT, .request = on_show);
 	ROUTE(f, "GET|HEAD", "/gzip", .flags = SLUICE_RT_COLLECT, .request = on_gzip);
@@ -232,20 +243,38 @@ static void fx_routes(struct fx *f)
 
 /* ---- hooks ---- */
 
-static const struct sluice_principal *hook_principal(void *arg, sl_slice authorization)
+static void hook_refusal(const struct sluice_principal *p, struct auth_verdict *v)
 {
-	(void)authorization;
-	return arg;
+	(void)p;
+	v->status = 401;
+	v->why = "Authorization is required.";
+	v->challenge = "Bearer realm=\"test\"";
 }
 
-static int hook_authorize(void *arg, const struct sluice_principal *p, const char *action, sl_slice stream)
+static void hook_admit(void *arg, const struct auth_ask *ask, struct auth_verdict *v)
 {
 	struct fx *f = arg;
 
-	if ((const void *)p != arg)
-		abort();
-	snprintf(f->asked, sizeof f->asked, "%s %.*s", action, (int)stream.len, (const char *)stream.data);
-	return f->deny;
+	*v = (struct auth_verdict){.principal = arg, .expires_ms = f->expires_ms};
+	f->n_principals++;
+	snprintf(f->token, sizeof f->token, "%.*s|%.*s", (int)ask->authorization.len,
+	         ask->authorization.data ? (const char *)ask->authorization.data : "", (int)ask->token.len,
+	         ask->token.data ? (const char *)ask->token.data : "");
+	if (!ask->action)
+		return;
+	snprintf(f->asked, sizeof f->asked, "%s %.*s", ask->action, (int)ask->stream.len,
+	         (const char *)ask->stream.data);
+	if (f->deny) {
+		hook_refusal(arg, v);
+		v->status = f->deny;
+	}
+}
+
+static void hook_release(const struct sluice_principal *p)
+{
+	struct fx *f = (void *)(uintptr_t)p;
+
+	f->n_principals--;
 }
 
 static int hook_upgrade(void *arg, const struct http_upgrade *u)
@@ -282,8 +311,7 @@ struct fx *fx_new_with(void (*change)(struct fx *))
 	                                 .idle_timeout = 60000,
 	                                 .send_timeout = 30000};
 	f->hooks = (struct http_hooks){.arg = f,
-	                               .principal = hook_principal,
-	                               .authorize = hook_authorize,
+	                               .auth = {f, hook_admit, hook_refusal, hook_release},
 	                               .upgrade = hook_upgrade,
 	                               .requests = &f->cell_requests,
 	                               .connections = &f->cell_connections,
@@ -318,9 +346,9 @@ void fx_free(struct fx *f)
 	http_engine_free(f->engine);
 	event_base_free(f->base);
 	sl_buf_fini(&f->pieces);
-	if (f->budget.used || f->n_held) {
-		printf("Bail out! %llu bytes of the body budget are still used, %zu handles never ended\n",
-		       (unsigned long long)f->budget.used, f->n_held);
+	if (f->budget.used || f->n_held || f->n_principals) {
+		printf("Bail out! %llu bytes of the body budget are still used, %zu handles never ended, %d principals are held\n",
+		       (unsigned long long)f->budget.used, f->n_held, f->n_principals);
 		exit(1);
 	}
 	free(f);

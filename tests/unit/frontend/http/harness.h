@@ -30,7 +30,10 @@ struct fx {
 	struct sl_buf pieces;
 	char log[4096]; /* "request:/x gone:/x" in order */
 	/* hooks */
-	int deny;        /* authorize() result */
+	int deny;        /* not 0: the status of a refusal */
+	char token[256]; /* Authorization|query parameter of the last request */
+	int n_principals; /* references given out */
+	uint64_t expires_ms;
 	char asked[256]; /* action and stream it was asked for */
 	int upgrade_result;
 	int upgrade_fd;

@@ -66,14 +66,62 @@ static void test_access(void)
 
 	fx_once(f, GET("/t/show/a%20b"));
 	is_str(f->asked, "read team/show/a b", "action and stream name with the prefix");
-	f->deny = SLUICE_EDENIED;
+	f->deny = 401;
 	a = fx_once(f, GET("/t/hello"));
-	ok(status_of(a) == 401 && has(a, "www-authenticate: Bearer"), "401 for somebody who has not said who he is");
-	a = fx_once(f, "GET /t/hello HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer x\r\n\r\n");
-	is_int(status_of(a), 403, "403 for somebody who has");
+	ok(status_of(a) == 401 && has(a, "www-authenticate: Bearer realm=\"test\"") && has(a, "x-default: yes"),
+	   "a refusal has the challenge, and the headers of the mount");
+	f->deny = 403;
+	a = fx_once(f, "GET /t/hello?token=q HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer x\r\n\r\n");
+	is_int(status_of(a), 403, "its status is that of the verdict");
+	is_str(f->token, "Bearer x|", "a query parameter that the route does not name is not looked at");
+	fx_once(f, "GET /t/hello HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer x\r\nAuthorization: Bearer y\r\n\r\n");
+	is_str(f->token, "|", "of two Authorization headers neither is believed");
+	f->deny = 401;
 	a = fx_once(f, "POST /t/echo HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
 	is_int(status_of(a), 401, "before the body");
 	is_int(f->requests, 1, "the plugin was not asked");
+	fx_free(f);
+}
+
+/* Whose token ends is told so once, and by the way of the route; who decides himself is not. */
+static void test_expiry(void)
+{
+	struct fx *f = fx_new();
+	int a = fx_connect(f), b = fx_connect(f), c = fx_connect(f), d = fx_connect(f);
+	struct sluice_http_req *r;
+	const char *answer;
+
+	f->expires_ms = UINT64_MAX;
+	fx_send(f, a, GET("/t/expire/late?token=a%20b"));
+	is_str(f->token, "|a b", "the parameter that the route names, decoded");
+	f->expires_ms = 1;
+	fx_send(f, b, GET("/t/expire/soon"));
+	fx_send(f, c, GET("/t/own/1"));
+	fx_send(f, d, GET("/t/wait/1"));
+	is_int(f->n_held, 4, "four wait");
+	fx_sweep(f, 1);
+	answer = fx_recv(f, b, NULL, NULL);
+	ok(status_of(answer) == 401 && has(answer, "www-authenticate: Bearer realm=\"test\"") &&
+	           has(answer, "x-default: yes"),
+	   "refuse() answers as the engine does");
+	is_str(body_of(answer), "Authorization is required.\n", "with its sentence");
+	fx_sweep(f, 1);
+	ok(f->n_held == 3 && strstr(f->log, "expire:") && !strstr(strstr(f->log, "expire:") + 1, "expire:"),
+	   "it was told once, and the others wait on");
+	close(a);
+	fx_run(f);
+	fx_sweep(f, EOF_MS + 1);
+	ok(f->gone == 1 && TAILQ_EMPTY(&f->engine->expiring), "one that leaves is not waited for");
+	while (f->n_held > 0) {
+		r = f->held[--f->n_held];
+		H->reply(r, 200, NULL, 0, SL_STR("x"));
+	}
+	ok(status_of(fx_recv(f, c, NULL, NULL)) == 200 && status_of(fx_recv(f, d, NULL, NULL)) == 200,
+	   "and are answered");
+	close(b);
+	close(c);
+	close(d);
+	fx_run(f);
 	fx_free(f);
 }
 
@@ -417,6 +465,7 @@ int main(void)
 {
 	test_upgrade();
 	test_access();
+	test_expiry();
 	test_connections();
 	test_listen();
 	test_exhausted();

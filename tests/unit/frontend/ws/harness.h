@@ -55,7 +55,10 @@ struct world {
 	struct ws_engine *engine;
 	struct sluice_ctx ctx;
 	struct plugin plugin;
-	int deny;        /* authorize() says no */
+	int deny;         /* not 0: the status of a refusal */
+	char token[256];  /* Authorization|query parameter of the last request */
+	int n_principals; /* references given out */
+	uint64_t expires_ms;
 	char asked[128]; /* what it was asked */
 	int gave_up, idle;
 };
@@ -137,25 +140,33 @@ static inline void plugin_closed(void *self, struct sluice_ws *ws, int code)
 
 /* ---- the world ---- */
 
-static inline const struct sluice_principal *hook_principal(void *arg, sl_slice authorization)
-{
-	(void)authorization;
-	return arg; /* opaque to the engine */
-}
-
-static inline int hook_authorize(void *arg, const struct sluice_principal *p, const char *action, sl_slice stream)
+static inline void hook_admit(void *arg, const struct auth_ask *ask, struct auth_verdict *v)
 {
 	struct world *w = arg;
 
-	ok(p == arg, "authorize() is asked about the principal that was made");
-	snprintf(w->asked, sizeof w->asked, "%s %.*s", action, (int)stream.len, (const char *)stream.data);
-	return w->deny ? SLUICE_EDENIED : 0;
+	*v = (struct auth_verdict){.principal = arg, .expires_ms = w->expires_ms};
+	w->n_principals++;
+	snprintf(w->token, sizeof w->token, "%.*s|%.*s", (int)ask->authorization.len,
+	         ask->authorization.data ? (const char *)ask->authorization.data : "", (int)ask->token.len,
+	         ask->token.data ? (const char *)ask->token.data : "");
+	if (!ask->action)
+		return;
+	snprintf(w->asked, sizeof w->asked, "%s %.*s", ask->action, (int)ask->stream.len,
+	         (const char *)ask->stream.data);
+	v->status = w->deny;
+}
+
+static inline void hook_release(const struct sluice_principal *p)
+{
+	struct world *w = (void *)(uintptr_t)p;
+
+	w->n_principals--;
 }
 
 static inline void world_open(struct world *w, const char *mount, const struct ws_limits *limits)
 {
 	static char name[] = "test", prefix[] = "p/";
-	struct ws_hooks hooks = {.arg = w, .principal = hook_principal, .authorize = hook_authorize};
+	struct ws_hooks hooks = {.auth = {w, hook_admit, NULL, hook_release}};
 
 	memset(w, 0, sizeof *w);
 	w->base = event_base_new();
@@ -194,6 +205,7 @@ static inline void world_close(struct world *w)
 	event_base_free(w->base);
 	is_int(w->plugin.closed, w->plugin.opened, "closed() ran once for each open() that said yes");
 	is_int(w->plugin.nested, 0, "no callback ran inside another");
+	is_int(w->n_principals, 0, "every principal was given back");
 	free(w->ctx.mount);
 	sl_buf_fini(&w->plugin.text);
 }

@@ -33,7 +33,7 @@ static void test_refusals(void)
 		is_int(client_upgrade(&w, &c, bad[i].path, NULL, bad[i].headers, SL_STR("")), bad[i].want, bad[i].name);
 		client_close(&c);
 	}
-	w.deny = 1;
+	w.deny = 401;
 	is_int(client_upgrade(&w, &c, "/mount/x", NULL, GOOD, SL_STR("")), SLUICE_EDENIED, "the policy says no");
 	is_str(w.asked, "read p/x", "it was asked about the stream with its prefix");
 	client_close(&c);
@@ -84,6 +84,44 @@ static void test_facts(void)
 	ok(*ws_table.slot(ws) == &c, "the plugin's pointer");
 	ok(!ws_table.subprotocol(ws).data, "no subprotocol");
 	client_close(&c);
+	world_close(&w);
+}
+
+/* A token that ends takes its connection with it; elsewhere the plugin decides. */
+static void test_token(void)
+{
+	struct sluice_endpoint own = {.size = sizeof own,
+	                              .flags = SLUICE_RT_OWN_AUTH,
+	                              .pattern = "/own",
+	                              .token_query = "t",
+	                              .open = plugin_open,
+	                              .message = plugin_message,
+	                              .closed = plugin_closed};
+	struct sluice_endpoint ours = own;
+	struct client a, b;
+	struct world w;
+
+	world_open(&w, "/", NULL);
+	ours.flags = 0;
+	ours.pattern = "/ours";
+	ok(ws_table.endpoint(&w.ctx, &own) == 0 && ws_table.endpoint(&w.ctx, &ours) == 0, "two endpoints");
+	w.expires_ms = 1000;
+	is_int(client_upgrade(&w, &a, "/ours", "t=a%20b", GOOD, SL_STR("")), 0, "upgraded");
+	is_str(w.token, "|a b", "the parameter that the endpoint names, decoded");
+	is_int(client_upgrade(&w, &b, "/own", "t=x&t=y", GOOD "authorization: Bearer z\r\n", SL_STR("")), 0,
+	       "upgraded");
+	is_str(w.token, "Bearer z|", "the header comes first");
+	run_until(&w, a.head[0] && b.head[0]);
+	ws_conn_expire(w.engine, 999);
+	is_int(ws_engine_connections(w.engine), 2, "not yet");
+	ws_conn_expire(w.engine, 1000);
+	ws_engine_kick(w.engine);
+	run_until(&w, a.close_code && a.eof);
+	is_int(a.close_code, 1008, "the end of the token");
+	client_close(&a);
+	run_until(&w, w.plugin.closed == 1);
+	is_int(ws_engine_connections(w.engine), 1, "the other is there");
+	client_close(&b);
 	world_close(&w);
 }
 
@@ -207,6 +245,7 @@ int main(void)
 {
 	test_refusals();
 	test_facts();
+	test_token();
 	test_subprotocols();
 	test_early_bytes();
 	test_patterns();
