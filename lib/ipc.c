@@ -118,6 +118,7 @@ int sl_ipc_next(struct sl_ipc *p, uint16_t *id, sl_slice *body)
 	struct sl_cur c;
 	uint32_t len;
 
+	*id = 0;
 	ipc_drop_frame(p);
 	if (p->in.len < HEAD) {
 		sl_buf_shrink(&p->in);

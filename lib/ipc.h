@@ -36,7 +36,8 @@ void sl_ipc_fini(struct sl_ipc *);         /* closes it and every descriptor in 
 /* Reads what is there, at most about 256 KiB. 0, or SLUICE_ELOST at end or error of the connection (frames read before
  * are still to be had), SLUICE_EINVAL on too many descriptors, SLUICE_ENOMEM. */
 int sl_ipc_fill(struct sl_ipc *);
-/* 1: a frame, body valid until the next call with this ipc; 0: none complete; SLUICE_EINVAL: malformed, end the peer. */
+/* 1: a frame, body valid until the next call with this ipc; 0: none complete; SLUICE_EINVAL: malformed, end the peer.
+ * Without a frame *id is 0, which no message has. */
 int sl_ipc_next(struct sl_ipc *, uint16_t *id, sl_slice *body);
 int sl_ipc_take_fd(struct sl_ipc *); /* the oldest descriptor received, now the caller's; -1: none */
 

@@ -5,16 +5,19 @@
  * A VFS in front of the real one fails the n-th write or sync, or every sync of the volume's own file: those are the ones of
  * checkpoints.
  */
+#include <stdatomic.h>
+
 #include "lib/log.h"
 #include "tests/unit/store-worker/fixture.h"
 
 /* ---- the VFS ---- */
 
+/* The helper thread's checkpoints come here as well. */
 static struct {
-	bool full, io, volume_sync;
-	unsigned long log_syncs;                /* of the write-ahead log */
-	long countdown;                         /* calls until it fails; negative: never */
-	unsigned long calls, failures, retried; /* retried: through a handle that was open when something failed */
+	atomic_bool full, io, volume_sync;
+	atomic_ulong log_syncs;                /* of the write-ahead log */
+	atomic_long countdown;                 /* calls until it fails; negative: never */
+	atomic_ulong calls, failures, retried; /* retried: through a handle that was open when something failed */
 } fault = {.countdown = -1};
 
 struct fault_file {
@@ -34,11 +37,13 @@ static sqlite3_file *real_of(sqlite3_file *f)
 
 static int fault_next(sqlite3_file *f)
 {
+	long left = fault.countdown;
+
 	fault.calls++;
 	fault.retried += ((struct fault_file *)(void *)f)->failures != fault.failures;
-	if (fault.countdown > 0)
-		fault.countdown--;
-	if (fault.countdown != 0)
+	while (left > 0 && !atomic_compare_exchange_weak(&fault.countdown, &left, left - 1))
+		;
+	if (left != 0 && left != 1)
 		return SQLITE_OK;
 	fault.failures += !fault.full && fault.io;
 	return fault.full ? SQLITE_FULL : fault.io ? SQLITE_IOERR_WRITE : SQLITE_OK;

@@ -10,6 +10,16 @@
 
 static const struct sluice_http *H = &http_table;
 
+uint64_t __real_clock_ms(void);
+uint64_t __wrap_clock_ms(void);
+
+uint64_t fx_clock;
+
+uint64_t __wrap_clock_ms(void)
+{
+	return fx_clock ? fx_clock : __real_clock_ms();
+}
+
 static void fx_log(struct fx *f, const char *what, struct sluice_http_req *r)
 {
 	sl_slice p = H->path(r);

@@ -44,6 +44,9 @@ struct fx {
 	uint64_t cell_requests, cell_connections, cell_5xx;
 };
 
+/* Not 0: the engine's clock stands still there. */
+extern uint64_t fx_clock;
+
 struct fx *fx_new(void);
 struct fx *fx_new_with(void (*change)(struct fx *));
 void fx_free(struct fx *);

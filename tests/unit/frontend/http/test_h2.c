@@ -224,6 +224,7 @@ static void test_limits(void)
 	a = ask(c, "GET", "/t/show/%zz");
 	client_run(c);
 	is_int(stream_of(c, a)->status, 400, "400");
+	fx_clock = clock_ms(); /* floods within one second, however slow this machine is */
 	for (int i = 0; i < 3000 && !c->eof; i++) {
 		nghttp2_submit_ping(c->s, 0, NULL);
 		client_send(c);
@@ -241,6 +242,7 @@ static void test_limits(void)
 	}
 	client_run(c);
 	ok(c->eof || c->goaways > 0, "so does a rapid reset");
+	fx_clock = 0;
 	client_free(c);
 	fx_free(f);
 }
