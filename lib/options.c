@@ -305,17 +305,16 @@ static void check_plugins(const struct sluice_conf *f, struct sl_conf_errors *er
 /* Rules that are not in force would look as if they were. */
 static void check_auth(const struct sluice_conf *root, struct sl_conf_errors *errors)
 {
-	static const char *const unused[] = {"auth.tokens", "auth.tokens_file", "auth.jwt", "auth.policy"};
+	static const char *const unused[] = {"auth.jwt.keys", "auth.jwt.jwks", "auth.tokens", "auth.tokens_file",
+	                                     "auth.policy"};
 	const char *mode = sl_conf_str(root, "auth.mode");
-	size_t n = sizeof unused / sizeof *unused;
+	/* A mode goes without the first of them: tokens without what is jwt's, none without all. */
+	size_t n = strcmp(mode, "none") == 0 ? sizeof unused / sizeof *unused : strcmp(mode, "tokens") == 0 ? 2 : 0;
 
-	for (size_t i = 0; strcmp(mode, "none") == 0 && i < n; i++)
+	for (size_t i = 0; i < n; i++)
 		if (sl_conf_has(root, unused[i]))
 			sl_conf_error_at(root, unused[i], errors,
-			                 "has no effect with auth.mode: none; set the mode, or leave it out");
-	if (strcmp(mode, "tokens") == 0 && sl_conf_has(root, "auth.jwt"))
-		sl_conf_error_at(root, "auth.jwt", errors,
-		                 "has no effect with auth.mode: tokens; use mode jwt for both, or leave it out");
+			                 "has no effect with auth.mode: %s; set another mode, or leave it out", mode);
 	if (strcmp(mode, "tokens") == 0 && !sl_conf_has(root, "auth.tokens") && !sl_conf_has(root, "auth.tokens_file"))
 		sl_conf_error_at(root, "auth.mode", errors, "mode tokens needs auth.tokens or auth.tokens_file");
 	if (strcmp(mode, "jwt") == 0 && !sl_conf_has(root, "auth.jwt.keys") && !sl_conf_has(root, "auth.jwt.jwks"))

@@ -44,12 +44,12 @@ static void test_across(void)
 		const char *yaml, *want;
 	} cases[] = {
 	        {"auth: {mode: jwt}\n" ONE, "1:14: auth.mode: mode jwt needs auth.jwt.keys or auth.jwt.jwks"},
-	        {"auth: {mode: tokens, jwt: {issuer: x}}\n" ONE,
+	        {"auth: {mode: tokens, jwt: {jwks: x}}\n" ONE,
 	         "1:14: auth.mode: mode tokens needs auth.tokens or auth.tokens_file\n"
-	         "1:27: auth.jwt: has no effect with auth.mode: tokens; use mode jwt for both, or leave it out"},
+	         "1:34: auth.jwt.jwks: has no effect with auth.mode: tokens; set another mode, or leave it out"},
 	        {"auth: {tokens_file: /x, policy: []}\n" ONE,
-	         "1:21: auth.tokens_file: has no effect with auth.mode: none; set the mode, or leave it out\n"
-	         "1:33: auth.policy: has no effect with auth.mode: none; set the mode, or leave it out"},
+	         "1:21: auth.tokens_file: has no effect with auth.mode: none; set another mode, or leave it out\n"
+	         "1:33: auth.policy: has no effect with auth.mode: none; set another mode, or leave it out"},
 	        {"frontends: [{name: a, listen: ['*:1', 'unix:/x'], plugins: [{plugin: s}]}]",
 	         "1:32: frontends[0].listen[0]: other machines can reach *:1 and auth.mode is none; listen on 127.0.0.1, or set "
 	         "auth.insecure: true if everybody may read and write"},

@@ -336,7 +336,7 @@ static void test_broken(void)
 		{"auth: {mode: tokens}\n", "1:14: auth.mode: mode tokens needs auth.tokens or auth.tokens_file"},
 		{"auth: {mode: jwt}\n", "1:14: auth.mode: mode jwt needs auth.jwt.keys or auth.jwt.jwks"},
 		{"auth: {policy: []}\n",
-	         "1:16: auth.policy: has no effect with auth.mode: none; set the mode, or leave it out"},
+	         "1:16: auth.policy: has no effect with auth.mode: none; set another mode, or leave it out"},
 		{"auth: {mode: tokens, tokens: [{name: a, hash: x}]}\n",
 	         "1:31: auth.tokens[0]: expected \"sha256:\" and 64 hexadecimal digits, as `sluiced --new-token` prints them"},
 		{"auth: {mode: tokens, tokens_file: /nowhere/at/all}\n",
