@@ -125,6 +125,12 @@ static const struct sluice_option limits_options[] = {
 	OPT("body_memory", SIZE, "256M", "1M", "64G",
             "Memory of a worker for bodies that are being received, at least body; beyond it, it stops reading from clients."),
 	OPT("connections", INT, "50000", "1", "1000000", "Most connections of a worker."),
+	OPT("client_connections", INT, "0", "0", "1000000",
+            "Most connections of one address (IPv6: of one network of 64 bits) at a worker; those beyond are answered 429. 0: no limit."),
+	OPT("client_requests", INT, "0", "0", "1000000",
+            "Requests a second of one client at a worker: of the name that its token has, otherwise of its address. Beyond: 429 with "
+            "Retry-After. 0: no limit."),
+	OPT("client_burst", INT, "100", "1", "1000000", "Requests that a client which was quiet may make at once."),
 	OPT("header_bytes", SIZE, "64K", "1K", "1M", "Largest request line and headers; beyond: 431."),
 	OPT("path_bytes", SIZE, "4K", "64", "64K", "Longest path of a request; beyond: 414."),
 	OPT("h2_streams", INT, "1024", "1", "100000", "Most concurrent requests of one HTTP/2 connection."),

@@ -5,6 +5,7 @@
  * were verified before.
  */
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 #include <time.h>
@@ -19,6 +20,14 @@ static uint64_t wall_ms(void)
 
 	clock_gettime(CLOCK_REALTIME, &ts);
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+static uint64_t now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
 /* ---- life ---- */
@@ -76,7 +85,9 @@ struct auth *auth_new(const struct sluice_conf *root, struct sl_conf_errors *err
 		return NULL;
 	a->magic = AUTH_MAGIC;
 	a->wall_ms = wall_ms;
+	a->now_us = now_us;
 	cache_init(&a->cache);
+	clients_init(&a->clients, root);
 	if (auth_load(a, root, errors) == 0)
 		return a;
 	auth_free(a);
@@ -89,6 +100,7 @@ void auth_free(struct auth *a)
 		return;
 	assert(a->magic == AUTH_MAGIC);
 	cache_fini(&a->cache);
+	clients_fini(&a->clients);
 	tokens_fini(&a->tokens);
 	keys_fini(&a->keys);
 	policy_free(a->policy);
@@ -149,7 +161,8 @@ static const struct sluice_principal *principal_of_claims(json_t *claims, const 
 	return principal_of_reason(AUTH_CLAIMS);
 }
 
-static const struct sluice_principal *auth_jwt(struct auth *a, sl_slice token, const uint8_t digest[DIGEST_LEN])
+static const struct sluice_principal *auth_jwt(struct auth *a, sl_slice token, const uint8_t digest[DIGEST_LEN],
+                                               sl_slice client)
 {
 	uint64_t now = a->wall_ms();
 	const struct sluice_principal *p = cache_find(&a->cache, digest, now);
@@ -161,6 +174,9 @@ static const struct sluice_principal *auth_jwt(struct auth *a, sl_slice token, c
 		auth_count(a->n_cached);
 		return principal_ref(p);
 	}
+	/* Verifying costs more than everything else here: not for whoever sends one bad token after the other. */
+	if (clients_wait(&a->clients, client, a->now_us()))
+		return principal_of_reason(AUTH_LIMITED);
 	auth_count(a->n_verified);
 	reason = jwt_verify(&a->keys, &a->rules, token, (int64_t)(now / 1000), &claims, &expires);
 	if (reason)
@@ -172,7 +188,7 @@ static const struct sluice_principal *auth_jwt(struct auth *a, sl_slice token, c
 }
 
 /* With a reference. */
-static const struct sluice_principal *auth_token(struct auth *a, sl_slice token)
+static const struct sluice_principal *auth_token(struct auth *a, sl_slice token, sl_slice client)
 {
 	const struct sluice_principal *p;
 	uint8_t digest[DIGEST_LEN];
@@ -186,7 +202,7 @@ static const struct sluice_principal *auth_token(struct auth *a, sl_slice token)
 	p = tokens_find(&a->tokens, digest);
 	if (p)
 		return principal_ref(p);
-	return a->mode == AUTH_JWT ? auth_jwt(a, token, digest) : principal_of_reason(AUTH_UNKNOWN);
+	return a->mode == AUTH_JWT ? auth_jwt(a, token, digest, client) : principal_of_reason(AUTH_UNKNOWN);
 }
 
 static const struct sluice_principal *auth_principal(struct auth *a, const struct auth_ask *ask)
@@ -199,7 +215,7 @@ static const struct sluice_principal *auth_principal(struct auth *a, const struc
 	if (!token.data)
 		token = ask->token;
 	if (token.data)
-		return auth_token(a, token);
+		return auth_token(a, token, ask->client);
 	return principal_of_reason(policy_knows_anonymous(a->policy) ? AUTH_OPEN : AUTH_ABSENT);
 }
 
@@ -257,6 +273,29 @@ int auth_may(const struct auth *a, const struct sluice_principal *p, const char 
 	return policy_allows(p->policy ? p->policy : a->policy, p, action, stream) ? 0 : SLUICE_EDENIED;
 }
 
+/* True: he asks too often. Whoever is known is a client by his name, wherever he comes from; others by their address. */
+static bool auth_limited(struct auth *a, const struct auth_ask *ask, struct auth_verdict *v)
+{
+	const struct sluice_principal *p = v->principal;
+	uint8_t name[1 + AUTH_NAME_MAX] = {'n'};
+	sl_slice key = ask->client;
+	uint64_t wait;
+
+	if (!a->clients.rate)
+		return false;
+	if (p->reason == AUTH_GOOD && p->name) {
+		key = SL_SLICE(name, 1 + strlen(p->name));
+		memcpy(name + 1, p->name, key.len - 1);
+	}
+	wait = clients_request(&a->clients, key, a->now_us());
+	if (!wait && p->reason != AUTH_LIMITED)
+		return false;
+	auth_refusal(principal_of_reason(AUTH_LIMITED), v);
+	snprintf(v->retry_after, sizeof v->retry_after, "%u", (unsigned)(wait / CLIENT_SECOND + 1));
+	auth_count(a->n_limited);
+	return true;
+}
+
 void auth_admit(void *arg, const struct auth_ask *ask, struct auth_verdict *v)
 {
 	struct auth *a = arg;
@@ -264,15 +303,48 @@ void auth_admit(void *arg, const struct auth_ask *ask, struct auth_verdict *v)
 	assert(a->magic == AUTH_MAGIC);
 	*v = (struct auth_verdict){.principal = auth_principal(a, ask)};
 	v->expires_ms = v->principal->expires_ms;
+	if (auth_limited(a, ask, v))
+		return;
 	if (!ask->action || auth_may(a, v->principal, ask->action, ask->stream) == 0)
 		return;
 	auth_refusal(v->principal, v);
 	auth_count(a->n_refused);
 }
 
+/* ---- connections ---- */
+
+static int auth_enter(void *arg, sl_slice client)
+{
+	struct auth *a = arg;
+	int rc = clients_enter(&a->clients, client);
+
+	if (rc)
+		auth_count(a->n_limited);
+	return rc;
+}
+
+static void auth_leave(void *arg, sl_slice client)
+{
+	clients_leave(&((struct auth *)arg)->clients, client);
+}
+
+static void auth_busy(struct auth_verdict *v)
+{
+	*v = (struct auth_verdict){
+		.status = 429, .why = "There are too many connections of yours.", .retry_after = "1"};
+}
+
 struct auth_hooks auth_hooks(struct auth *a)
 {
-	return (struct auth_hooks){.arg = a, .admit = auth_admit, .refusal = auth_refusal, .release = principal_unref};
+	return (struct auth_hooks){
+		.arg = a,
+		.admit = auth_admit,
+		.refusal = auth_refusal,
+		.release = principal_unref,
+		.enter = a->clients.conns ? auth_enter : NULL,
+		.leave = auth_leave,
+		.busy = auth_busy,
+	};
 }
 
 void auth_metrics(struct auth *a, struct sl_metrics *m)
@@ -280,4 +352,5 @@ void auth_metrics(struct auth *a, struct sl_metrics *m)
 	a->n_refused = sl_metrics_get(m, "auth.refused", SL_METRICS_COUNTER);
 	a->n_verified = sl_metrics_get(m, "auth.verified", SL_METRICS_COUNTER);
 	a->n_cached = sl_metrics_get(m, "auth.cached", SL_METRICS_COUNTER);
+	a->n_limited = sl_metrics_get(m, "auth.limited", SL_METRICS_COUNTER);
 }

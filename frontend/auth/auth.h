@@ -13,7 +13,8 @@
 
 enum {
 	AUTH_TOKEN_MAX = 8192, /* a longer bearer token is refused unread */
-	AUTH_NAME_MAX = 256    /* of a principal */
+	AUTH_NAME_MAX = 256,   /* of a principal */
+	CLIENT_KEY = 16        /* what is kept of an address */
 };
 
 struct auth;
@@ -23,6 +24,7 @@ struct auth_ask {
 	sl_slice token;         /* the query parameter that the route names; looked at when the header has no token */
 	const char *action;     /* NULL: the route decides itself, only the principal is wanted */
 	sl_slice stream;        /* as the catalogue knows it */
+	sl_slice client;        /* where it comes from, as conn_enter() has it; the engine's bytes */
 };
 
 struct auth_verdict {
@@ -31,6 +33,7 @@ struct auth_verdict {
 	const char *why;                          /* one sentence for the client */
 	const char *challenge;                    /* WWW-Authenticate; NULL: none */
 	uint64_t expires_ms;                      /* since 1970: until then; 0: for ever */
+	char retry_after[12];                     /* seconds; "": not said */
 };
 
 /* The service as the engines call it. */
@@ -41,6 +44,11 @@ struct auth_hooks {
 	/* How a refusal of this principal is told; fills in everything but the principal. */
 	void (*refusal)(const struct sluice_principal *, struct auth_verdict *);
 	void (*release)(const struct sluice_principal *);
+	/* A connection of this client begins: 0; SLUICE_EBUSY: it is one too many, its requests are answered 429 (*busy); otherwise
+	 * it is closed and does not count. NULL: connections are not counted. */
+	int (*enter)(void *arg, sl_slice client);
+	void (*leave)(void *arg, sl_slice client);
+	void (*busy)(struct auth_verdict *);
 };
 
 /* root: the checked configuration. What is wrong with keys, tokens and rules is added to errors; NULL: it is, or memory is

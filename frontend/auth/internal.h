@@ -46,6 +46,7 @@ enum auth_reason {
 	AUTH_AUDIENCE,
 	AUTH_CLAIMS,  /* a claim is missing or of the wrong kind */
 	AUTH_TROUBLE, /* no memory */
+	AUTH_LIMITED, /* not looked at: its client asks too often */
 	AUTH_REASONS
 };
 

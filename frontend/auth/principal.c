@@ -22,7 +22,7 @@ static const struct sluice_principal nobody[AUTH_REASONS] = {
 	NOBODY(AUTH_OPEN),      NOBODY(AUTH_ABSENT),    NOBODY(AUTH_TOO_LONG),  NOBODY(AUTH_UNKNOWN),
 	NOBODY(AUTH_MALFORMED), NOBODY(AUTH_ALGORITHM), NOBODY(AUTH_SIGNATURE), NOBODY(AUTH_EXPIRED),
 	NOBODY(AUTH_EARLY),     NOBODY(AUTH_ISSUER),    NOBODY(AUTH_AUDIENCE),  NOBODY(AUTH_CLAIMS),
-	NOBODY(AUTH_TROUBLE),
+	NOBODY(AUTH_TROUBLE),   NOBODY(AUTH_LIMITED),
 };
 
 /* RFC 6750 3: no error code when no token was given at all. */
@@ -45,6 +45,7 @@ static const struct {
 	[AUTH_AUDIENCE] = {INVALID("it is for another audience")},
 	[AUTH_CLAIMS] = {INVALID("a claim is missing or malformed")},
 	[AUTH_TROUBLE] = {NULL, "There is no memory for the request."},
+	[AUTH_LIMITED] = {NULL, "There are too many requests of yours."},
 };
 
 const struct sluice_principal *principal_of_reason(enum auth_reason reason)
@@ -164,7 +165,10 @@ sl_slice principal_claim(const struct sluice_principal *p, const char *name)
 
 void auth_refusal(const struct sluice_principal *p, struct auth_verdict *v)
 {
-	v->status = p->reason == AUTH_GOOD ? 403 : p->reason == AUTH_TROUBLE ? 503 : 401;
+	v->status = p->reason == AUTH_GOOD      ? 403
+	            : p->reason == AUTH_TROUBLE ? 503
+	            : p->reason == AUTH_LIMITED ? 429
+	                                        : 401;
 	v->why = reason_texts[p->reason].why;
 	v->challenge = reason_texts[p->reason].challenge;
 }

@@ -5,6 +5,7 @@
 #define AUTH_SERVICE_H
 
 #include "frontend/auth/cache.h"
+#include "frontend/auth/clients.h"
 #include "frontend/auth/keys.h"
 
 enum auth_mode { AUTH_NONE, AUTH_TOKENS, AUTH_JWT }; /* as the option lists them */
@@ -18,10 +19,11 @@ struct auth {
 	char *issuer, **audience, *name_claim, *policy_claim;
 	struct policy *policy; /* NULL with mode none */
 	struct auth_cache cache;
+	struct clients clients;
 	EVP_MD *digest;
 	EVP_MD_CTX *digest_ctx;
-	uint64_t (*wall_ms)(void);
-	uint64_t *n_refused, *n_verified, *n_cached; /* metric cells; may be NULL */
+	uint64_t (*wall_ms)(void), (*now_us)(void);
+	uint64_t *n_refused, *n_verified, *n_cached, *n_limited; /* metric cells; may be NULL */
 };
 
 static inline void auth_count(uint64_t *cell)

@@ -1,13 +1,14 @@
 /*
- * admit.c - whether a request may be made, how a refusal is told, and the end of a token while its request is being answered.
- * Worker process.
+ * admit.c - whether a request may be made, how a refusal is told, whose a connection is, and the end of a token while its
+ * request is being answered. Worker process.
  *
  * Who asks and what he may is the access service's business (struct auth_hooks); the engine finds the token, the action and the
  * name of the stream. A route with OWN_AUTH gets the principal and decides itself.
  */
 #include "frontend/http/engine.h"
 
-#include <stdio.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <time.h>
 
 static sl_slice admit_stream(struct sluice_http_req *r)
@@ -40,8 +41,9 @@ size_t req_refusal_headers(const struct auth_verdict *v, struct sluice_header *h
 
 	if (v->challenge)
 		h[n++] = (struct sluice_header){SL_STR("www-authenticate"), sl_slice_str(v->challenge)};
-	if (v->status == 503)
-		h[n++] = (struct sluice_header){SL_STR("retry-after"), SL_STR("1")};
+	if (*v->retry_after || v->status == 503)
+		h[n++] = (struct sluice_header){SL_STR("retry-after"),
+		                                *v->retry_after ? sl_slice_str(v->retry_after) : SL_STR("1")};
 	return n;
 }
 
@@ -56,7 +58,7 @@ bool req_admit(struct sluice_http_req *r)
 {
 	const struct auth_hooks *hooks = &r->engine->hooks.auth;
 	const struct sluice_route *route = &r->route->pub;
-	struct auth_ask ask = {.authorization = admit_authorization(r)};
+	struct auth_ask ask = {.authorization = admit_authorization(r), .client = conn_client(r->conn)};
 	struct auth_verdict v;
 
 	if (!hooks->admit)
@@ -82,6 +84,50 @@ bool req_admit(struct sluice_http_req *r)
 		TAILQ_INSERT_TAIL(&r->engine->expiring, r, expire_link);
 	}
 	return true;
+}
+
+/* ---- connections ---- */
+
+/* An IPv6 network of 64 bits is one client: whoever has an address of it has them all. */
+size_t client_key(const struct sockaddr *address, uint8_t *key)
+{
+	const struct sockaddr_in *v4 = (const void *)address;
+	const struct sockaddr_in6 *v6 = (const void *)address;
+
+	key[0] = (uint8_t)address->sa_family;
+	if (address->sa_family == AF_INET) {
+		memcpy(key + 1, &v4->sin_addr, 4);
+		return 5;
+	}
+	if (address->sa_family != AF_INET6)
+		return 1; /* a Unix socket: all who use it are one */
+	if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
+		key[0] = AF_INET;
+		memcpy(key + 1, v6->sin6_addr.s6_addr + 12, 4);
+		return 5;
+	}
+	memcpy(key + 1, v6->sin6_addr.s6_addr, 8);
+	return 9;
+}
+
+sl_slice conn_client(const struct http_conn *c)
+{
+	return SL_SLICE(c->client, c->n_client);
+}
+
+void conn_leave(struct http_conn *c)
+{
+	if (c->entered)
+		c->engine->hooks.auth.leave(c->engine->hooks.auth.arg, conn_client(c));
+	c->entered = false;
+}
+
+void req_busy(struct sluice_http_req *r)
+{
+	struct auth_verdict v;
+
+	r->engine->hooks.auth.busy(&v);
+	req_refuse(r, &v);
 }
 
 /* ---- the end of a token ---- */

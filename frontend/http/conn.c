@@ -98,6 +98,7 @@ static void conn_release(struct http_conn *c)
 	out_clear(e, &c->out);
 	sl_buf_fini(&c->in);
 	c->transport->close(c);
+	conn_leave(c);
 	TAILQ_REMOVE(&e->conns, c, link);
 	TAILQ_INSERT_TAIL(&e->dead_conns, c, link);
 	engine_conn_gone(e);

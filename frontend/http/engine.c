@@ -123,8 +123,9 @@ static uint32_t class_limit(const struct http_engine *e, enum timer_class cls)
 	case T_STREAM_BODY:
 		return e->limits.body_timeout;
 	case T_IDLE:
-		return e->drain_idle && (!e->limits.idle_timeout || e->drain_idle < e->limits.idle_timeout) ? e->drain_idle
-		                                                                                             : e->limits.idle_timeout;
+		return e->drain_idle && (!e->limits.idle_timeout || e->drain_idle < e->limits.idle_timeout)
+		               ? e->drain_idle
+		               : e->limits.idle_timeout;
 	case T_SEND:
 	case T_STREAM_SEND:
 		return e->limits.send_timeout;
@@ -326,10 +327,29 @@ static void accept_exhausted(struct http_engine *e, int fd)
 	event_add(&e->accept_event, &pause);
 }
 
-static void accept_one(struct http_engine *e, int fd)
+/* A connection of this client; NULL: there are far too many, or no memory is left. */
+static struct http_conn *accept_conn(struct http_engine *e, int fd, const struct sockaddr *from)
+{
+	const struct auth_hooks *auth = &e->hooks.auth;
+	uint8_t key[CLIENT_KEY];
+	size_t n = client_key(from, key);
+	int rc = auth->enter ? auth->enter(auth->arg, SL_SLICE(key, n)) : 0;
+	struct http_conn *c = rc && rc != SLUICE_EBUSY ? NULL : conn_new(e, fd, &transport_plain, NULL);
+
+	if (!c && auth->enter && (!rc || rc == SLUICE_EBUSY))
+		auth->leave(auth->arg, SL_SLICE(key, n));
+	if (!c)
+		return NULL;
+	memcpy(c->client, key, n);
+	c->n_client = (uint8_t)n;
+	c->entered = auth->enter != NULL;
+	c->busy = rc == SLUICE_EBUSY;
+	return c;
+}
+
+static void accept_one(struct http_engine *e, int fd, const struct sockaddr *from)
 {
 	static const struct timeval second = {1, 0};
-	struct http_conn *c;
 	int one = 1;
 
 	if (e->n_conns >= e->limits.connections + REFUSED_MAX) {
@@ -337,8 +357,7 @@ static void accept_one(struct http_engine *e, int fd)
 		return;
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* fails on Unix sockets, which need none */
-	c = conn_new(e, fd, &transport_plain, NULL);
-	if (!c) {
+	if (!accept_conn(e, fd, from)) {
 		close(fd);
 		return;
 	}
@@ -356,10 +375,12 @@ static void engine_on_accept(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	e->now = clock_ms();
 	for (int i = 0; i < ACCEPT_MAX; i++) {
-		int s = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		struct sockaddr_storage from = {0};
+		socklen_t len = sizeof from;
+		int s = accept4(fd, (struct sockaddr *)&from, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (s >= 0) {
-			accept_one(e, s);
+			accept_one(e, s, (struct sockaddr *)&from);
 			continue;
 		}
 		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)

@@ -263,11 +263,15 @@ struct http_conn {
 	uint32_t resume_below; /* input waits until conn->out holds fewer bytes; 0: it does not */
 	struct chunk_dec chunk;
 	uint8_t h1_state;
+	uint8_t client[CLIENT_KEY]; /* where it comes from */
+	uint8_t n_client;
 	bool reading : 1; /* read interest is on */
 	bool writing : 1; /* write interest is on: the socket was full */
 	bool dirty : 1;
 	bool dead : 1;      /* closed; to be freed at the end of the turn */
 	bool refuse : 1;    /* above the limit: gets a 503 */
+	bool entered : 1;   /* counts for its client */
+	bool busy : 1;      /* one too many of its client: gets a 429 */
 	bool eof : 1;       /* the client sent FIN */
 	bool closing : 1;   /* close when conn->out is empty */
 	bool linger : 1;    /* ... by way of a lingering close */
@@ -389,6 +393,11 @@ sl_slice req_query(struct sluice_http_req *, const char *name, size_t i);
 /* ---- admit.c ---- */
 
 enum { REFUSAL_HEADERS = 2 };
+struct sockaddr;
+size_t client_key(const struct sockaddr *address, uint8_t *key); /* CLIENT_KEY bytes at most; its length */
+sl_slice conn_client(const struct http_conn *);
+void conn_leave(struct http_conn *);     /* it does not count for its client any more */
+void req_busy(struct sluice_http_req *); /* 429: one connection too many of its client */
 bool req_admit(struct sluice_http_req *); /* false: refused, the answer is queued */
 void req_refuse(struct sluice_http_req *, const struct auth_verdict *);
 size_t req_refusal_headers(const struct auth_verdict *, struct sluice_header *h); /* REFUSAL_HEADERS of them */

@@ -135,6 +135,7 @@ static int h1_upgrade(struct http_conn *c, struct sluice_http_req *r, sl_slice r
 	                         .query = r->target.query,
 	                         .header = r->header,
 	                         .n_header = r->n_header,
+	                         .client = conn_client(c),
 	                         .refusal = &refusal};
 	uint8_t *path = req_alloc(r, r->target.raw.len + 1);
 	size_t n;
@@ -214,7 +215,8 @@ static void h1_begin(struct http_conn *c, const uint8_t *p, size_t n, size_t tot
 		return;
 	}
 	e = h1_fill(r, p, n, &head, &why);
-	if (!e && head.upgrade_websocket && c->engine->hooks.upgrade && !c->refuse && !c->engine->draining) {
+	if (!e && head.upgrade_websocket && c->engine->hooks.upgrade && !c->refuse && !c->busy &&
+	    !c->engine->draining) {
 		e = h1_upgrade(c, r, SL_SLICE(p, total), &why);
 		if (e == 1)
 			conn_forget(c);

@@ -172,7 +172,7 @@ static void h2_begin(struct sluice_http_req *r, bool end)
 		req_error(r, e, why);
 		return;
 	}
-	if (r->conn->refuse)
+	if (r->conn->refuse || r->conn->busy)
 		h2_send_away(r);
 	length = h2_length(r, &given);
 	if (req_begin(r, length, given, !end) && !end && r->expect)

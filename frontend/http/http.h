@@ -26,6 +26,7 @@ struct http_upgrade {
 	sl_slice query; /* as sent, without '?' */
 	const struct sluice_header *header;
 	size_t n_header;
+	sl_slice client;              /* whose connection it is, as struct auth_hooks wants it */
 	struct auth_verdict *refusal; /* filled in (status) when access is what upgrade() refuses */
 };
 

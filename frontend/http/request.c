@@ -301,6 +301,11 @@ bool req_begin(struct sluice_http_req *r, uint64_t content_length, bool has_leng
 		status = 503;
 		why = "There are too many connections.";
 	}
+	if (!status && r->conn->busy) {
+		r->close = true;
+		req_busy(r);
+		return false;
+	}
 	if (!status && !req_admit(r))
 		return false;
 	if (!status && has_length && content_length > r->max_body) {

@@ -35,6 +35,8 @@ void ws_conn_free(struct sluice_ws *ws)
 	free(ws->reason);
 	free(ws->decoded);
 	sl_link_del(&ws->expire);
+	if (ws->n_client > 0)
+		engine->hooks.auth.leave(engine->hooks.auth.arg, SL_SLICE(ws->client, ws->n_client));
 	if (ws->principal)
 		engine->hooks.auth.release(ws->principal);
 	ws->magic = 0;

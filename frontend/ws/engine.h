@@ -126,6 +126,7 @@ struct sluice_ws {
 	/* the request; all slices point behind this struct */
 	sl_slice path, query, subprotocol;
 	char key[WS_KEY_LEN + 1];
+	uint8_t client[CLIENT_KEY], n_client; /* whose it is; n_client 0: it does not count */
 	const struct sluice_header *header;
 	size_t n_header;
 	struct sluice_header *decoded; /* the query as names and values; owned, made when first asked for */

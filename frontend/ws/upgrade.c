@@ -152,7 +152,7 @@ static int request_authorize(struct ws_engine *engine, struct sluice_ws *ws, con
 {
 	const struct sluice_endpoint *e = &ws->endpoint->pub;
 	const char *prefix = ws->endpoint->mount->ctx->prefix ? ws->endpoint->mount->ctx->prefix : "";
-	struct auth_ask ask = {.authorization = request_authorization(up)};
+	struct auth_ask ask = {.authorization = request_authorization(up), .client = up->client};
 	struct auth_verdict v = {0};
 	struct sl_buf name;
 	int rc;
@@ -204,6 +204,18 @@ static void request_watch_peer(const struct ws_engine *engine, int fd)
 	           sizeof ms); /* fails on Unix sockets, where nobody vanishes */
 }
 
+/* Its connection counts on, for the same client; for a moment it does so twice, so the answer is not asked for. */
+static void request_enter(struct ws_engine *engine, struct sluice_ws *ws, sl_slice client)
+{
+	const struct auth_hooks *auth = &engine->hooks.auth;
+	int rc = auth->enter && client.len > 0 ? auth->enter(auth->arg, client) : SLUICE_ENOENT;
+
+	if (rc && rc != SLUICE_EBUSY)
+		return;
+	memcpy(ws->client, client.data, client.len);
+	ws->n_client = (uint8_t)client.len;
+}
+
 static int request_open(struct ws_engine *engine, struct sluice_ws *ws, const struct http_upgrade *up)
 {
 	const struct ws_endpoint *e = ws->endpoint;
@@ -239,6 +251,7 @@ int ws_engine_upgrade(void *arg, const struct http_upgrade *up)
 	if (!ws)
 		return SLUICE_EBUSY;
 	ws_conn_link(ws);
+	request_enter(engine, ws, up->client);
 	rc = request_open(engine, ws, up);
 	if (rc) {
 		ws_conn_free(ws); /* open() said no: closed() is not owed */

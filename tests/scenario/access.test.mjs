@@ -5,6 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import { connect as dial } from 'node:net';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import * as jose from 'jose';
@@ -376,6 +377,115 @@ describe('plugins', { concurrency: 2 }, () => {
 		own.close();
 		await daemon.stop();
 		assert.doesNotMatch(daemon.text(), /token=|eyJ/, 'a token is in the log');
+	});
+});
+
+describe('limits of a client, WebSockets', () => {
+	it('a WebSocket counts as long as it is there, and once', async () => {
+		const plugin = join(temporary(), 'access.so');
+		execFileSync('cc', ['-std=c11', `-I${join(TOP, 'include')}`, '-fPIC', '-fvisibility=hidden', '-shared', '-o', plugin,
+			join(TOP, 'tests', 'scenario', 'access-plugin.c')]);
+		const daemon = await startSluice({
+			config: (config) => {
+				config.limits = { client_connections: 1 };
+				config.frontends = [{ name: 'a', listen: ['127.0.0.1:0'], workers: 1, plugins: [{ plugin, mount: '/access' }] }];
+			},
+		});
+		const status = async () => {
+			const client = connect('HTTP/1.1', daemon.url, { keepAlive: false });
+			const answer = await client.request('GET', '/access/who');
+			client.close();
+			return answer.status;
+		};
+		const open = async () => {
+			const ws = new WebSocket(`${daemon.url.replace('http', 'ws')}/access/echo/x`);
+			await within('a greeting', once(ws, 'message'));
+			return ws;
+		};
+		for (let round = 0; round < 3; round++) {
+			const ws = await open();
+			assert.equal(await status(), 429);
+			ws.close();
+			await within('the close', once(ws, 'close'));
+			await until('room', async () => (await status()) === 200);
+		}
+		await daemon.stop();
+	});
+});
+
+describe('limits of a client', { concurrency: 2 }, () => {
+	const start = (limits, auth) =>
+		startSluice({
+			config: (config) => {
+				config.limits = limits;
+				config.frontends[0].workers = 1;
+				if (auth) config.auth = auth;
+			},
+		});
+	const tokens = { mode: 'tokens', tokens: ['a', 'b'].map((name) => ({ name, hash: hash(name) })) };
+
+	for (const via of ['HTTP/1.1', 'h2c'])
+		it(`${via}: a flood is answered 429 with Retry-After, and those who wait as told get on; others are not held up`, async () => {
+			const daemon = await start({ client_requests: 1, client_burst: 20 }, tokens);
+			const client = connect(via, daemon.url);
+			const ask = (token) => client.request('GET', '/v1/stream/x', { headers: bearer(token) });
+			const answers = await Promise.all(Array.from({ length: 200 }, () => ask('a')));
+			const limited = answers.filter(({ status }) => status === 429);
+			assert.ok(answers.every(({ status }) => [404, 429].includes(status)));
+			assert.ok(answers.length - limited.length >= 20, 'a burst is let through');
+			assert.ok(limited.length > 0, 'the flood is not');
+			assert.ok(limited.every(({ headers }) => Number(headers['retry-after']) >= 1));
+			assert.equal(limited[0].text, 'There are too many requests of yours.\n');
+			assert.equal((await ask('b')).status, 404, 'another client on the same address');
+			await until('room', async () => (await ask('a')).status === 404, { step: 300 });
+			client.close();
+			await daemon.stop();
+		});
+
+	it('whoever has no good token is limited by address', async () => {
+		const daemon = await start({ client_requests: 1, client_burst: 10 }, tokens);
+		const client = connect('HTTP/1.1', daemon.url);
+		const answers = await Promise.all(Array.from({ length: 50 }, (_, i) =>
+			client.request('GET', '/v1/stream/x', { headers: bearer(`guess-${i}`) })));
+		const count = (status) => answers.filter((answer) => answer.status === status).length;
+		assert.ok(count(401) >= 10 && count(429) > 0 && count(401) + count(429) === 50, `${count(401)} and ${count(429)}`);
+		assert.equal((await client.request('GET', '/v1/stream/x', { headers: bearer('a') })).status, 404, 'a known one is not held up');
+		client.close();
+		await daemon.stop();
+	});
+
+	it('connections beyond the limit of an address are told so and closed, and room comes back', async () => {
+		const daemon = await start({ client_connections: 3 });
+		const { hostname, port } = new URL(daemon.url);
+		const open = async () => {
+			const socket = dial(Number(port), hostname);
+			socket.text = '';
+			socket.setEncoding('latin1').on('data', (data) => (socket.text += data));
+			socket.on('error', () => {});
+			socket.ended = new Promise((done) => socket.once('close', done));
+			await once(socket, 'connect');
+			socket.write('GET /v1/stream/x HTTP/1.1\r\nHost: x\r\n\r\n');
+			return socket;
+		};
+		const kept = [];
+		for (let i = 0; i < 3; i++) {
+			kept.push(await open());
+			await until('an answer', () => kept[i].text.includes('404'));
+		}
+		const told = await open();
+		await within('the end', told.ended);
+		assert.match(told.text, /^HTTP\/1.1 429 .*[^]*retry-after: 1[^]*There are too many connections of yours/i);
+		kept.shift().destroy();
+		await until('room', async () => {
+			const socket = await open();
+			await until('an answer or the end', () => socket.text.includes('\r\n\r\n') || socket.destroyed);
+			const good = socket.text.includes('404');
+			if (good) kept.push(socket);
+			else socket.destroy();
+			return good;
+		});
+		kept.forEach((socket) => socket.destroy());
+		await daemon.stop();
 	});
 });
 

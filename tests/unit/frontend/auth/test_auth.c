@@ -281,6 +281,69 @@ static void test_verify(void)
 	principal_unref(p);
 }
 
+static uint64_t now_us = 1000000;
+
+static uint64_t us_of_test(void)
+{
+	return now_us;
+}
+
+/* A known client is limited by its name, whoever is not known by where it comes from. */
+static void test_limits(void)
+{
+	struct auth_ask bad = {.authorization = SL_STR("Bearer a.b.c"), .action = "read", .client = SL_STR("\2there")};
+	struct auth_ask good = bad;
+	const char *token = sign(HS256, "{\"sub\":\"ann\"}"), *other = sign(HS256, "{\"sub\":\"bob\"}");
+	char header[512];
+	uint64_t verified = 0;
+
+	is_str(load("limits: {client_requests: 2, client_burst: 3}\n"
+	            "auth: {mode: jwt, jwt: {keys: [{secret: " SECRET "}], require_exp: false}}\n"),
+	       "", "limits");
+	a->now_us = us_of_test;
+	a->n_verified = &verified;
+	for (int i = 0; i < 3; i++) {
+		auth_admit(a, &bad, &v);
+		is_int(v.status, 401, "bad tokens");
+	}
+	is_int(verified, 3, "are looked at");
+	auth_admit(a, &bad, &v);
+	is_int(v.status, 429, "until there are too many");
+	is_str(v.retry_after, "1", "it is said when to come back");
+	is_int(verified, 3, "and not even looked at then");
+	good.authorization = SL_SLICE(header, (size_t)snprintf(header, sizeof header, "Bearer %s", token));
+	auth_admit(a, &good, &v);
+	is_int(v.status, 429, "nor is a token that was never seen, from the same address");
+	principal_unref(v.principal);
+	good.client = SL_STR("\2elsewhere");
+	for (int i = 0; i < 3; i++) {
+		auth_admit(a, &good, &v);
+		is_int(v.status, 0, "from elsewhere it is");
+		principal_unref(v.principal);
+	}
+	good.client = SL_STR("\2nowhere");
+	auth_admit(a, &good, &v);
+	is_int(v.status, 429, "and counts for its name, wherever it comes from");
+	principal_unref(v.principal);
+	good.authorization = SL_SLICE(header, (size_t)snprintf(header, sizeof header, "Bearer %s", other));
+	auth_admit(a, &good, &v);
+	is_int(v.status, 0, "another name has a limit of its own");
+	principal_unref(v.principal);
+	good.action = NULL;
+	for (int i = 0; i < 2; i++) {
+		auth_admit(a, &good, &v);
+		principal_unref(v.principal);
+	}
+	auth_admit(a, &good, &v);
+	is_int(v.status, 429, "also where the route decides itself");
+	principal_unref(v.principal);
+	now_us += 500000;
+	auth_admit(a, &good, &v);
+	is_int(v.status, 0, "later there is room again");
+	principal_unref(v.principal);
+	v.principal = NULL;
+}
+
 static char *file_with(const char *text)
 {
 	static char path[64];
@@ -382,6 +445,7 @@ int main(void)
 	test_claims();
 	test_cache();
 	test_verify();
+	test_limits();
 	test_files();
 	test_broken();
 	principal_unref(v.principal);
