@@ -71,6 +71,7 @@ static int on_store_link(void *arg, const struct sl_control_store_link *m)
 {
 	struct worker *w = arg;
 
+	w->links++;
 	if (w->state == WORKER_SETUP) {
 		if (w->link >= 0)
 			close(w->link);
@@ -244,6 +245,14 @@ void control_ready(struct worker *w)
 {
 	if (w->control.fd >= 0)
 		(void)sl_put_control_ready(&w->control, &(struct sl_control_ready){});
+	control_flush(w, false);
+}
+
+/* The supervisor sees the death of the writer by itself, but not when the writer lives and gave up this connection only. */
+void control_store_lost(struct worker *w)
+{
+	if (w->control.fd >= 0)
+		(void)sl_put_control_store_lost(&w->control, &(struct sl_control_store_lost){.links = w->links});
 	control_flush(w, false);
 }
 

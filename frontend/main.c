@@ -22,7 +22,7 @@ int main(void)
 	signal(SIGPIPE, SIG_IGN);
 	w = worker_new(CONTROL_FD);
 	if (!w)
-		sl_fatal("why=\"no control channel on descriptor 3: this program is started by sluiced\"");
+		sl_fatal("why=\"out of memory, or no control channel on descriptor 3: this program is started by sluiced\"");
 	code = worker_run(w);
 	worker_free(w);
 	return code;

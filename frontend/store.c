@@ -211,6 +211,7 @@ static void hook_down(void *arg)
 	store_unwatch_fd(&w->store);
 	w->store.down_since = worker_now(w);
 	sl_log(SLUICE_LOG_WARN, "writer_down unanswered=%zu", sl_client_pending(w->store.client));
+	control_store_lost(w);
 }
 
 static void hook_refused(void *arg, const char *why)

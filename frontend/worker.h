@@ -250,6 +250,7 @@ struct worker {
 	} listener[LISTENERS_MAX];
 	size_t n_listener;
 	int link;          /* store_link that came before setup_done */
+	uint32_t links;    /* how many came */
 	int presence_link; /* likewise */
 	struct sl_metrics *metrics;
 	/* configuration */
@@ -297,6 +298,7 @@ uint64_t worker_wall(struct worker *);
 int control_open(struct worker *, int fd);
 void control_close(struct worker *);
 void control_ready(struct worker *);
+void control_store_lost(struct worker *);
 void control_failed(struct worker *, const char *why, bool final);
 void control_check_error(struct worker *, unsigned line, unsigned column, const char *text);
 void control_checked(struct worker *, uint32_t errors, sl_slice effective);

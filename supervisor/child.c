@@ -136,6 +136,17 @@ static int child_on_pong(void *arg, const struct sl_control_pong *m)
 	return 0;
 }
 
+/* After the writer's death all workers get another connection, from the next writer. This one lives, and had no room for the old one. */
+static int child_on_store_lost(void *arg, const struct sl_control_store_lost *m)
+{
+	struct child *c = child_of(arg);
+
+	if (c->kind != CHILD_WORKER || m->links > c->links)
+		return SLUICE_EINVAL;
+	c->unlinked = m->links == c->links && c->peer_fd < 0;
+	return 0;
+}
+
 static int child_on_check_error(void *arg, const struct sl_control_check_error *m)
 {
 	check_found(child_of(arg), m);
@@ -153,6 +164,7 @@ static const struct sl_control_handlers child_handlers = {
         .ready = child_on_ready,
         .failed = child_on_failed,
         .pong = child_on_pong,
+        .store_lost = child_on_store_lost,
         .check_error = child_on_check_error,
         .checked = child_on_checked,
 };
@@ -272,6 +284,8 @@ void child_start(struct child *c)
 	c->final = c->greeted = c->replaced = false;
 	c->missed = 0;
 	c->ping = 0;
+	c->links = 0;
+	c->unlinked = false;
 	c->ready_at = -1;
 	free(c->why);
 	c->why = NULL;
@@ -384,6 +398,8 @@ void child_ping(struct child *c)
 		child_kill(c, SIGABRT, "it does not answer");
 		return;
 	}
+	if (c->unlinked && c->super->store && c->super->store->state == CHILD_READY)
+		setup_link(c);
 	if (sl_put_control_ping(&c->channel.ipc, &m))
 		return;
 	c->ping++;

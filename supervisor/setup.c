@@ -103,6 +103,8 @@ void setup_link(struct child *worker)
 		sl_log(SLUICE_LOG_ERR, "link name=%s error=\"out of memory or descriptors\"", worker->name);
 		return;
 	}
+	worker->links++;
+	worker->unlinked = false;
 	worker->peer_fd = pair[1];
 	setup_peer(worker);
 }

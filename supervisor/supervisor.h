@@ -157,6 +157,8 @@ struct child {
 	int64_t ready_at;          /* monotonic; -1: not since it was started */
 	uint64_t ping;
 	unsigned missed;           /* pings without an answer */
+	uint32_t links;            /* worker: connections to the writer given to this process */
+	bool unlinked;             /* worker: the newest of them is lost; it gets another with the next ping */
 	int peer_fd;               /* worker: the writer's end of the connection, while there is no writer to take it; -1 */
 	int metrics_fd;
 	void *metrics;             /* mapped; survives the process until the next one starts */
