@@ -1,6 +1,6 @@
 // Runs the tests with real clients against a build tree:
-//   node tests/run.mjs --build DIR [--only conformance|scenario|clients|power|fault|crash[,...]] [--slow] [FILTER...]
-// FILTER keeps the files whose path contains one of the words. Several files run at once, conformance first because it
+//   node tests/run.mjs --build DIR [--only conformance|scenario|clients|power|fault|crash|soak[,...]] [--slow] [FILTER...]
+// The soak runs with --slow or when it is named. FILTER keeps the files whose path contains one of the words. Several files run at once, conformance first because it
 // mostly waits. Prints what failed and a summary; the exit code is 0 when everything passed.
 // SLUICE_TEST_SERVER=reference runs the same files against the Node reference server, to test the tests.
 
@@ -10,7 +10,8 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
 const HERE = import.meta.dirname;
-const GROUPS = ['conformance', 'scenario', 'clients', 'power', 'fault', 'crash'];
+const GROUPS = ['conformance', 'scenario', 'clients', 'power', 'fault', 'crash', 'soak'];
+const LONG = ['soak']; // only when named, or with --slow
 const TIMEOUT = 15 * 60_000;
 const TIMEOUT_SLOW = 24 * 3600_000;
 
@@ -24,7 +25,9 @@ function options() {
 		},
 		allowPositionals: true,
 	});
-	const groups = values.only ? values.only.split(',') : GROUPS;
+	const groups = values.only
+		? values.only.split(',')
+		: GROUPS.filter((group) => values.slow || !LONG.includes(group));
 	for (const group of groups)
 		if (!GROUPS.includes(group)) throw new Error(`--only ${group}: one of ${GROUPS.join(', ')}`);
 	const reference = process.env.SLUICE_TEST_SERVER === 'reference';
@@ -60,13 +63,13 @@ function files({ groups, filters }) {
 }
 
 // Runs node's test runner over the files; its report goes to our output as it comes.
-async function run({ build, slow, jobs }, paths) {
+async function run({ build, groups, slow, jobs }, paths) {
 	const child = spawn(
 		process.execPath,
 		[
 			'--test',
 			`--test-concurrency=${jobs}`,
-			`--test-timeout=${slow ? TIMEOUT_SLOW : TIMEOUT}`,
+			`--test-timeout=${slow || groups.some((group) => LONG.includes(group)) ? TIMEOUT_SLOW : TIMEOUT}`,
 			`--test-reporter=${join(HERE, 'lib', 'reporter.mjs')}`,
 			'--test-reporter-destination=stdout',
 			...paths,

@@ -37,7 +37,7 @@ export function random(seed) {
 }
 
 // world: {url} of the daemon of the moment; it changes when everything was killed.
-class Actor {
+export class Actor {
 	constructor(world, dice, door) {
 		Object.assign(this, { world, dice, via: DOORS[door % DOORS.length], ops: 0 });
 	}

@@ -8,6 +8,8 @@ export default async function* report(source) {
 	const files = new Map();
 
 	for await (const { type, data } of source) {
+		// What a test has to say: seeds, figures.
+		if (type === 'test:stdout' && data.message.startsWith('# ')) yield data.message;
 		if (type !== 'test:pass' && type !== 'test:fail') continue;
 		const path = data.file ?? data.name;
 		const file = files.get(path) ?? { passed: 0, failed: 0, skipped: 0 };
