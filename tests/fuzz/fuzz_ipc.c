@@ -73,6 +73,12 @@ static inline void touch_descriptor(int fd)
 #define SL_PROTO control
 #include "lib/ipc/control.def"
 #undef SL_PROTO
+#define SL_PROTO presence
+#include "lib/ipc/presence.def"
+#undef SL_PROTO
+#define SL_PROTO handover
+#include "lib/ipc/handover.def"
+#undef SL_PROTO
 #undef SL_RECORD
 #undef SL_END_RECORD
 #undef SL_MSG
@@ -95,7 +101,39 @@ static const struct sl_store_handlers store_handlers = {
 static const struct sl_control_handlers control_handlers = {
 #include "lib/ipc/control.def"
 };
+#undef SL_PROTO
+#define SL_PROTO presence
+static const struct sl_presence_handlers presence_handlers = {
+#include "lib/ipc/presence.def"
+};
+#undef SL_PROTO
+#define SL_PROTO handover
+static const struct sl_handover_handlers handover_handlers = {
+#include "lib/ipc/handover.def"
+};
 /* clang-format on */
+
+static int dispatch(uint8_t to, struct sl_ipc *ipc, uint16_t id, sl_slice body)
+{
+	switch (to & 7) {
+	case 0:
+		return sl_store_dispatch(&store_handlers, SL_TO_FRONT, NULL, ipc, id, body);
+	case 1:
+		return sl_store_dispatch(&store_handlers, SL_TO_WRITER, NULL, ipc, id, body);
+	case 2:
+		return sl_control_dispatch(&control_handlers, SL_TO_SUPERVISOR, NULL, ipc, id, body);
+	case 3:
+		return sl_control_dispatch(&control_handlers, SL_TO_CHILD, NULL, ipc, id, body);
+	case 4:
+		return sl_presence_dispatch(&presence_handlers, SL_TO_MEMBER, NULL, ipc, id, body);
+	case 5:
+		return sl_presence_dispatch(&presence_handlers, SL_TO_REGISTRY, NULL, ipc, id, body);
+	case 6:
+		return sl_handover_dispatch(&handover_handlers, SL_TO_SUCCESSOR, NULL, ipc, id, body);
+	default:
+		return sl_handover_dispatch(&handover_handlers, SL_TO_PREDECESSOR, NULL, ipc, id, body);
+	}
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
@@ -107,17 +145,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		return 0;
 	sl_ipc_init(&ipc, -1);
 	if (sl_buf_add(&ipc.in, data + 1, n - 1) == 0)
-		while (sl_ipc_next(&ipc, &id, &body) == 1) {
-			int e = data[0] & 2
-			                ? sl_control_dispatch(&control_handlers,
-			                                      data[0] & 1 ? SL_TO_CHILD : SL_TO_SUPERVISOR, NULL, &ipc,
-			                                      id, body)
-			                : sl_store_dispatch(&store_handlers, data[0] & 1 ? SL_TO_WRITER : SL_TO_FRONT,
-			                                    NULL, &ipc, id, body);
-
-			if (e)
+		while (sl_ipc_next(&ipc, &id, &body) == 1)
+			if (dispatch(data[0], &ipc, id, body))
 				break; /* the peer is ended */
-		}
 	sl_ipc_fini(&ipc);
 	return 0;
 }

@@ -320,12 +320,13 @@ struct fx *fx_new_with(void (*change)(struct fx *))
 	                                 .body_timeout = 20000,
 	                                 .idle_timeout = 60000,
 	                                 .send_timeout = 30000};
-	f->hooks = (struct http_hooks){.arg = f,
-	                               .auth = {f, hook_admit, hook_refusal, hook_release},
-	                               .upgrade = hook_upgrade,
-	                               .requests = &f->cell_requests,
-	                               .connections = &f->cell_connections,
-	                               .answers_5xx = &f->cell_5xx};
+	f->hooks = (struct http_hooks){
+		.arg = f,
+		.auth = {.arg = f, .admit = hook_admit, .refusal = hook_refusal, .release = hook_release},
+		.upgrade = hook_upgrade,
+		.requests = &f->cell_requests,
+		.connections = &f->cell_connections,
+		.answers_5xx = &f->cell_5xx};
 	f->upgrade_result = SLUICE_ENOENT;
 	f->upgrade_fd = -1;
 	f->ctx = (struct sluice_ctx){.magic = CTX_MAGIC,
