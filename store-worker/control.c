@@ -65,13 +65,15 @@ static int on_setup(void *arg, const struct sl_control_setup *m)
 {
 	struct control *c = arg;
 	char why[512];
+	int rc;
 
 	if (c->setup)
 		return SLUICE_EINVAL;
 	c->setup = true;
 	sl_log_level(m->log_level <= SLUICE_LOG_DEBUG ? (enum sluice_level)m->log_level : SLUICE_LOG_DEBUG);
-	if (settings_read(&c->store->settings, m->config, why, sizeof why))
-		return control_fail(c, why, true);
+	rc = settings_read(&c->store->settings, m->config, why, sizeof why);
+	if (rc)
+		return control_fail(c, why, rc != SLUICE_ENOMEM);
 	c->data_dir = sl_slice_dup(m->data_dir);
 	return c->data_dir ? 0 : SLUICE_ENOMEM;
 }

@@ -24,6 +24,8 @@ static const char *const engine_sql[STMTS] = {
 
 int se_of_sqlite(int rc)
 {
+	if (rc == SQLITE_IOERR_NOMEM)
+		return SE_NOMEM;
 	switch (rc & 0xff) {
 	case SQLITE_OK:
 	case SQLITE_ROW:

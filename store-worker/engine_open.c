@@ -45,6 +45,15 @@ static int engine_wal(void *arg, sqlite3 *db, const char *name, int pages)
 	return SQLITE_OK;
 }
 
+/* A lack of memory says nothing about the data. */
+static int engine_damaged(int rc, const char *text, const char **why)
+{
+	bool memory = se_of_sqlite(rc) == SE_NOMEM;
+
+	*why = memory ? "out of memory" : text;
+	return memory ? SE_NOMEM : SE_CORRUPT;
+}
+
 /* Looks without touching: a file of somebody else, or of a newer version, is left as it is. */
 static int engine_inspect(struct se *se, const struct se_config *c, uint32_t *have, const char **why)
 {
@@ -62,10 +71,8 @@ static int engine_inspect(struct se *se, const struct se_config *c, uint32_t *ha
 		return (rc & 0xff) == SQLITE_NOTADB ? SE_CORRUPT : se_of_sqlite(rc);
 	}
 	tables = engine_number(se, "SELECT count(*) FROM sqlite_schema", &rc);
-	if (rc != SQLITE_OK) {
-		*why = "its schema is damaged; restore a backup";
-		return SE_CORRUPT;
-	}
+	if (rc != SQLITE_OK)
+		return engine_damaged(rc, "its schema is damaged; restore a backup", why);
 	if (app == 0 && *have == 0 && tables == 0)
 		return SE_OK;
 	if ((uint32_t)app != c->app_id) {
@@ -76,10 +83,8 @@ static int engine_inspect(struct se *se, const struct se_config *c, uint32_t *ha
 		*why = "it was written by a newer version; start that version, or restore a backup made before the upgrade";
 		return SE_FORMAT;
 	}
-	if (engine_number(se, "SELECT count(*) FROM meta WHERE id = 0", &rc) != 1 || rc != SQLITE_OK) {
-		*why = "its tables are not what they should be (damaged); restore a backup";
-		return SE_CORRUPT;
-	}
+	if (engine_number(se, "SELECT count(*) FROM meta WHERE id = 0", &rc) != 1 || rc != SQLITE_OK)
+		return engine_damaged(rc, "its tables are not what they should be (damaged); restore a backup", why);
 	return SE_OK;
 }
 

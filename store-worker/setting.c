@@ -23,17 +23,20 @@ int settings_read(struct settings *s, sl_slice yaml, char *why, size_t why_len)
 {
 	struct sl_conf_errors errors = {0};
 	struct sluice_conf *c;
+	int rc;
 
 	settings_default(s);
 	if (yaml.len == 0) /* by hand, for tests */
 		return 0;
 	c = sl_options_load(yaml, &errors);
 	if (!c || errors.n) {
+		/* The supervisor has checked it: mostly this is it. */
+		rc = !errors.n || strstr(errors.v[0].text, "out of memory") ? SLUICE_ENOMEM : SLUICE_EINVAL;
 		snprintf(why, why_len, "line %u: %s", errors.n ? errors.v[0].line : 0,
 		         errors.n ? errors.v[0].text : "no configuration");
 		sl_conf_free(c);
 		sl_conf_errors_fini(&errors);
-		return SLUICE_EINVAL;
+		return rc;
 	}
 	s->sync = (enum se_sync)sl_conf_int(c, "store.synchronous");
 	/* Nobody will look for the data after the process: syncing it would only cost. */

@@ -1,0 +1,138 @@
+// The n-th allocation fails, while the writer starts and while the writer or a worker works: a program refuses, ends a
+// connection or ends in order and is started again; none falls over, and what was acknowledged is there. With --slow every n;
+// otherwise some. SLUICE_FAULT_SEED repeats a choice.
+
+import assert from 'node:assert/strict';
+import { randomInt } from 'node:crypto';
+import { describe, it } from 'node:test';
+import { random } from '../crash/actors.mjs';
+import { connect } from '../lib/http.mjs';
+import { sanitized, startSluice } from '../lib/sluice.mjs';
+import { JSON_TYPE, Stream, forkOf, freshName } from '../lib/streams.mjs';
+import { until, within } from '../lib/wait.mjs';
+import { Faults, Log } from './faults.mjs';
+
+const SLOW = Boolean(process.env.SLUICE_TEST_SLOW);
+const SEED = Number(process.env.SLUICE_FAULT_SEED ?? randomInt(1 << 30));
+const NOISE = [/memory|child|link|store|cannot|peer|event|fatal|worker|data_dir|failed/i];
+const PROGRAMS = ['sluiced', 'store', 'frontend'];
+const skip = sanitized && 'the shim is preloaded before the runtime of a sanitizer';
+
+// Some of 0..n-1, the first ones always: they differ most.
+function some(dice, n, want) {
+	if (SLOW || n <= want) return Array.from({ length: n }, (_, at) => at);
+	const chosen = new Set(Array.from({ length: want / 4 }, (_, at) => at));
+	while (chosen.size < want) chosen.add(dice.below(n));
+	return [...chosen];
+}
+
+// No process of this daemon ended by a signal, whatever else became of it; the supervisor itself may have ended one that it could not set up.
+function nobodyFell(daemon) {
+	assert.doesNotMatch(daemon.text(), /child_exit .*signal=(?!9 )/);
+	assert.ok(!daemon.gone?.signal, `sluiced ended by ${daemon.gone?.signal}\n${daemon.text()}`);
+}
+
+const allocations = async (faults, program) => {
+	faults.clear();
+	faults.write('programs', PROGRAMS.indexOf(program) === 0 ? 1 : PROGRAMS.indexOf(program) === 1 ? 2 : 4);
+	faults.write('allocations', 0);
+	const daemon = await faults.start();
+	const count = faults.read('allocations');
+	await daemon.stop();
+	return count;
+};
+
+describe('memory', { skip, concurrency: 2 }, () => {
+	for (const program of ['store'])
+		it(`runs out while ${program} starts: it comes up all the same, or ends with a sentence; seed ${SEED}`, async () => {
+			const faults = new Faults();
+			const dice = random(SEED);
+			const count = await allocations(faults, program);
+			assert.ok(count > 50, `${count} allocations`);
+			let up = 0,
+				refused = 0,
+				last = '';
+			for (const n of some(dice, count, 24)) {
+				faults.set('alloc', { program, skip: n, count: 1 });
+				const daemon = await startSluice({ dataDir: faults.dataDir, env: faults.env(), allow: NOISE, ready: false });
+				const ready = await daemon.waitReady().then(
+					() => true,
+					(error) => {
+						if (/in vain/.test(error.message)) throw new Error(`allocation ${n}: ${error.message}`);
+						return false;
+					},
+				);
+				faults.clear();
+				if (ready) {
+					up++;
+					const log = new Log(daemon.url);
+					await until('the stream', async () => [200, 201].includes((await log.stream.put({ type: JSON_TYPE })).status));
+					await log.insist();
+					await log.verify();
+					log.close();
+					await daemon.stop();
+				} else {
+					refused++;
+					last = `allocation ${n}\n${daemon.text()}`;
+					const end = await within('the end of the daemon', daemon.exited);
+					assert.ok(end.code > 0, `allocation ${n}: ${JSON.stringify(end)}\n${daemon.text()}`);
+					assert.match(daemon.text(), /memory|cannot|failed|error/i, `allocation ${n}`);
+					daemon.killAll();
+					daemon.cleanUp();
+				}
+				nobodyFell(daemon);
+			}
+			// The check of the configuration runs in a sluice-frontend, and refuses the start when it cannot be made.
+			assert.ok(up > 0 && (program !== 'store' || refused === 0), `${up} came up, ${refused} did not:\n${last}`);
+			faults.close();
+		});
+
+	for (const program of PROGRAMS.slice(1))
+		it(`runs out while ${program} works: that request fails, or that connection, and no other; seed ${SEED}`, async () => {
+			const faults = new Faults();
+			const dice = random(SEED);
+			const daemon = await faults.start({ allow: NOISE });
+			const log = await new Log(daemon.url).begin();
+			await log.insist();
+			let struck = 0;
+			for (const n of some(dice, 400, 100)) {
+				faults.set('alloc', { program, skip: n, count: 1 });
+				await everything(daemon, log, n);
+				struck += faults.read('hits');
+				faults.clear();
+				nobodyFell(daemon);
+			}
+			assert.ok(struck > 20, `${struck} allocations failed`);
+			await log.insist();
+			await log.verify();
+			log.close();
+			await daemon.stop();
+			faults.close();
+		});
+});
+
+// One of each: answers may be refusals, connections may end; what is acknowledged counts.
+async function everything(daemon, log, n) {
+	const client = connect(n % 2 ? 'h2c' : 'HTTP/1.1', daemon.url);
+	const s = new Stream(client, freshName('oom'));
+	const attempt = async (what, work) => {
+		try {
+			const { status } = await work();
+			assert.ok(status < 600 && ![400, 401, 403, 405].includes(status), `${what}: ${status} at allocation ${n}`);
+		} catch (error) {
+			if (error.code === 'ERR_ASSERTION' || /in vain/.test(error.message)) throw error;
+		}
+	};
+	await attempt('create', () => s.put({ body: 'first' }));
+	await attempt('append', () => s.post('second'));
+	await attempt('large', () => s.post('x'.repeat(300_000)));
+	await attempt('read', () => s.get());
+	await attempt('fork', () =>
+		new Stream(client, freshName('oom')).put({ type: null, headers: forkOf(s) }),
+	);
+	await attempt('list', () => client.request('GET', '/v1/stream/__ds/streams?prefix=oom'));
+	await attempt('remove', () => s.remove());
+	const status = await log.try();
+	assert.ok([0, 200, 204].includes(status) || status >= 500, String(status));
+	client.close();
+}
