@@ -7,7 +7,7 @@ if ! command -v mandoc >/dev/null 2>&1; then
 	exit 0
 fi
 n=0
-for page in docs/*.[1-9] plugins/*/*.[1-9] "${top_builddir:?}"/docs/*.[1-9]; do
+for page in docs/*.[1-9] plugins/*/*.[1-9] sluicectl/*.[1-9] "${top_builddir:?}"/docs/*.[1-9]; do
 	[ -f "$page" ] || continue
 	n=$((n + 1))
 	if findings=$(mandoc -Tlint -Wwarning "$page" 2>&1) && [ -z "$findings" ]; then

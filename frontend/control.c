@@ -10,6 +10,7 @@
 #include "lib/log.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -240,9 +241,26 @@ void control_flush(struct worker *w, bool wait)
 		event_add(w->ev_control_write, NULL);
 }
 
+static void control_plugin(struct worker *w, const struct sluice_ctx *ctx)
+{
+	char file[PATH_MAX];
+	struct sl_control_plugin m = {.name = sl_slice_str(ctx->plugin->name),
+	                              .version = sl_slice_str(ctx->plugin->version ? ctx->plugin->version : ""),
+	                              .abi_major = ctx->plugin->abi_major,
+	                              .abi_minor = ctx->plugin->abi_minor,
+	                              .mount = sl_slice_str(ctx->mount)};
+
+	if (load_path(sl_conf_str(ctx->conf, "plugin"), file, sizeof file))
+		return;
+	m.file = sl_slice_str(file);
+	(void)sl_put_control_plugin(&w->control, &m);
+}
+
 /* Messages that cannot be queued for want of memory are not sent: the supervisor's time limits cover it. */
 void control_ready(struct worker *w)
 {
+	for (const struct sluice_ctx *ctx = w->control.fd < 0 ? NULL : w->instances; ctx; ctx = ctx->next)
+		control_plugin(w, ctx);
 	if (w->control.fd >= 0)
 		(void)sl_put_control_ready(&w->control, &(struct sl_control_ready){});
 	control_flush(w, false);

@@ -111,6 +111,14 @@ static const struct sluice_plugin *load_check(const struct sluice_plugin *p, con
 	return NULL;
 }
 
+int load_path(const char *configured, char *path, size_t size)
+{
+	int n = configured[0] == '/' ? snprintf(path, size, "%s", configured) :
+	                               snprintf(path, size, "%s/%s.so", load_dir(), configured);
+
+	return n >= 0 && (size_t)n < size ? 0 : SLUICE_ETOOBIG;
+}
+
 const struct sluice_plugin *load_plugin(const char *configured, uint64_t caps, char *why, size_t size)
 {
 	char path[PATH_MAX], name[NAME_MAX + 1];
@@ -121,10 +129,10 @@ const struct sluice_plugin *load_plugin(const char *configured, uint64_t caps, c
 		snprintf(why, size, "\"%s\" is neither the name of a plugin nor an absolute path", configured);
 		return NULL;
 	}
-	if (configured[0] == '/')
-		snprintf(path, sizeof path, "%s", configured);
-	else
-		snprintf(path, sizeof path, "%s/%s.so", load_dir(), configured);
+	if (load_path(configured, path, sizeof path)) {
+		snprintf(why, size, "the path of plugin \"%.64s\" is too long", configured);
+		return NULL;
+	}
 	load_name(configured, name, sizeof name);
 	if (load_check_file(path, why, size))
 		return NULL;

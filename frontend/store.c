@@ -256,6 +256,7 @@ static void store_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	sl_client_tick(s->client);
+	*s->n_queued = sl_client_pending(s->client);
 	reads_expire(w);
 	subs_sweep(w);
 	if (s->down_since && w->state == WORKER_RUNNING && worker_now(w) - s->down_since > DOWN_MAX_MS)
@@ -296,6 +297,7 @@ int store_init(struct worker *w)
 	s->n_reads_done = sl_metrics_get(w->metrics, "store.reads", SL_METRICS_COUNTER);
 	s->n_cache_hits = sl_metrics_get(w->metrics, "store.cache_hits", SL_METRICS_COUNTER);
 	s->n_events = sl_metrics_get(w->metrics, "store.events", SL_METRICS_COUNTER);
+	s->n_queued = sl_metrics_get(w->metrics, "store.queued", SL_METRICS_GAUGE);
 	s->n_lost = sl_metrics_get(w->metrics, "store.lost", SL_METRICS_COUNTER);
 	if (subs_init(w) || sl_client_new(w->name ? w->name : "worker", SL_BUILD, &store_hooks, w, &s->client))
 		return SLUICE_ENOMEM;

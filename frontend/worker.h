@@ -175,7 +175,7 @@ struct store {
 	struct sl_buf cache_ends, cache_records;
 	struct sl_store_rule *rules; /* retention of all instances; prefixes owned */
 	uint32_t n_rules;
-	uint64_t *n_submits, *n_reads_done, *n_cache_hits, *n_events, *n_lost;
+	uint64_t *n_submits, *n_reads_done, *n_cache_hits, *n_events, *n_lost, *n_queued;
 };
 
 /* ---- ephemeral channels as this worker sees them (ephemeral/member.c, view.c) ---- */
@@ -307,6 +307,7 @@ void control_flush(struct worker *, bool wait); /* wait: up to a second, before 
 /* load.c */
 const struct sluice_plugin *load_plugin(const char *configured, uint64_t caps, char *why,
                                         size_t size); /* NULL: *why says it */
+int load_path(const char *configured, char *path, size_t size); /* the file of a plugin */
 const char *load_dir(void);
 
 /* instance.c */

@@ -91,6 +91,9 @@ static sl_slice get_str(struct sl_cur *c)
 #define SL_PROTO handover
 #include "lib/ipc/handover.def"
 #undef SL_PROTO
+#define SL_PROTO admin
+#include "lib/ipc/admin.def"
+#undef SL_PROTO
 #undef SL_RECORD
 #undef SL_END_RECORD
 #undef SL_MSG
@@ -133,6 +136,9 @@ static sl_slice get_str(struct sl_cur *c)
 #define SL_PROTO handover
 #include "lib/ipc/handover.def"
 #undef SL_PROTO
+#define SL_PROTO admin
+#include "lib/ipc/admin.def"
+#undef SL_PROTO
 #undef SL_RECORD
 #undef SL_END_RECORD
 #undef SL_MSG
@@ -166,6 +172,9 @@ static sl_slice get_str(struct sl_cur *c)
 #undef SL_PROTO
 #define SL_PROTO handover
 #include "lib/ipc/handover.def"
+#undef SL_PROTO
+#define SL_PROTO admin
+#include "lib/ipc/admin.def"
 #undef SL_PROTO
 #undef SL_MSG
 #undef SL_FIELD
@@ -211,6 +220,15 @@ const char *sl_handover_name(uint16_t id)
 {
 	switch (id) {
 #include "lib/ipc/handover.def"
+	default:
+		return "?";
+	}
+}
+
+const char *sl_admin_name(uint16_t id)
+{
+	switch (id) {
+#include "lib/ipc/admin.def"
 	default:
 		return "?";
 	}
@@ -263,6 +281,17 @@ int sl_handover_dispatch(const struct sl_handover_handlers *h, enum sl_direction
 {
 	switch (id) {
 #include "lib/ipc/handover.def"
+	default:
+		return SLUICE_EINVAL;
+	}
+}
+#undef SL_PROTO
+#define SL_PROTO admin
+int sl_admin_dispatch(const struct sl_admin_handlers *h, enum sl_direction to, void *arg, struct sl_ipc *ipc, uint16_t id,
+                         sl_slice body)
+{
+	switch (id) {
+#include "lib/ipc/admin.def"
 	default:
 		return SLUICE_EINVAL;
 	}

@@ -16,11 +16,13 @@
 #include "lib/ipc.h"
 
 #define SL_STORE_PROTOCOL 1u
-#define SL_CONTROL_PROTOCOL 2u
+#define SL_CONTROL_PROTOCOL 3u
 #define SL_PRESENCE_PROTOCOL 1u
+#define SL_ADMIN_PROTOCOL 1u
 
 enum sl_direction {
-	SL_TO_WRITER, SL_TO_FRONT, SL_TO_CHILD, SL_TO_SUPERVISOR, SL_TO_REGISTRY, SL_TO_MEMBER, SL_TO_SUCCESSOR, SL_TO_PREDECESSOR
+	SL_TO_WRITER, SL_TO_FRONT, SL_TO_CHILD, SL_TO_SUPERVISOR, SL_TO_REGISTRY, SL_TO_MEMBER, SL_TO_SUCCESSOR, SL_TO_PREDECESSOR,
+	SL_TO_SERVER, SL_TO_CTL
 };
 
 struct sl_list {
@@ -63,6 +65,9 @@ typedef int sl_type_fd;         /* received: the handler's to close; a refused f
 #define SL_PROTO handover
 #include "lib/ipc/handover.def"
 #undef SL_PROTO
+#define SL_PROTO admin
+#include "lib/ipc/admin.def"
+#undef SL_PROTO
 #undef SL_RECORD
 #undef SL_END_RECORD
 #undef SL_MSG
@@ -101,6 +106,11 @@ typedef int sl_type_fd;         /* received: the handler's to close; a refused f
 #include "lib/ipc/handover.def"
 #undef SL_PROTO
 #undef SL_PROTO_UP
+#define SL_PROTO admin
+#define SL_PROTO_UP ADMIN
+#include "lib/ipc/admin.def"
+#undef SL_PROTO
+#undef SL_PROTO_UP
 #undef SL_RECORD
 #undef SL_END_RECORD
 #undef SL_MSG
@@ -129,6 +139,11 @@ struct sl_handover_handlers {
 #include "lib/ipc/handover.def"
 };
 #undef SL_PROTO
+#define SL_PROTO admin
+struct sl_admin_handlers {
+#include "lib/ipc/admin.def"
+};
+#undef SL_PROTO
 #undef SL_RECORD
 #undef SL_END_RECORD
 #undef SL_MSG
@@ -142,9 +157,11 @@ int sl_store_dispatch(const struct sl_store_handlers *, enum sl_direction, void 
 int sl_control_dispatch(const struct sl_control_handlers *, enum sl_direction, void *arg, struct sl_ipc *, uint16_t id, sl_slice body);
 int sl_presence_dispatch(const struct sl_presence_handlers *, enum sl_direction, void *arg, struct sl_ipc *, uint16_t id, sl_slice body);
 int sl_handover_dispatch(const struct sl_handover_handlers *, enum sl_direction, void *arg, struct sl_ipc *, uint16_t id, sl_slice body);
+int sl_admin_dispatch(const struct sl_admin_handlers *, enum sl_direction, void *arg, struct sl_ipc *, uint16_t id, sl_slice body);
 const char *sl_store_name(uint16_t id); /* "?" when unknown */
 const char *sl_control_name(uint16_t id);
 const char *sl_presence_name(uint16_t id);
 const char *sl_handover_name(uint16_t id);
+const char *sl_admin_name(uint16_t id);
 
 #endif

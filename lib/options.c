@@ -180,6 +180,8 @@ static const struct sluice_option frontend_options[] = {
 const struct sluice_option sl_options[] = {
 	OPT("data_dir", STRING, "/var/lib/sluice", "1", "1024",
             "Directory of all data, made if it is missing. \"temporary\": a new one that is removed at the end."),
+	OPT("control_socket", STRING, "control.sock", "1", "1024",
+            "Unix socket by which sluicectl reaches sluiced; below data_dir unless it begins with \"/\". Cannot change by a reload."),
 	OPT_SUB("store", MAP, "{}", NULL, NULL, store_options, "The store-writer."),
 	OPT_SUB("auth", MAP, "{}", NULL, NULL, auth_options, "Who may use the server."),
 	OPT_SUB("limits", MAP, "{}", NULL, NULL, limits_options, "Bounds of every frontend."),

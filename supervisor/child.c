@@ -159,6 +159,30 @@ static int child_on_checked(void *arg, const struct sl_control_checked *m)
 	return 0;
 }
 
+static void child_forget_plugins(struct child *c)
+{
+	for (size_t i = 0; i < c->n_plugins; i++) {
+		free(c->plugins[i].name);
+		free(c->plugins[i].version);
+		free(c->plugins[i].mount);
+		free(c->plugins[i].file);
+	}
+	c->n_plugins = 0;
+}
+
+static int child_on_plugin(void *arg, const struct sl_control_plugin *m)
+{
+	struct child *c = child_of(arg);
+	struct child_plugin *p = &c->plugins[c->n_plugins];
+
+	if (!c->greeted || c->n_plugins == CHILD_PLUGINS_MAX)
+		return SLUICE_EINVAL;
+	*p = (struct child_plugin){.name = sl_slice_dup(m->name), .version = sl_slice_dup(m->version), .mount = sl_slice_dup(m->mount),
+	                           .file = sl_slice_dup(m->file), .abi_major = m->abi_major, .abi_minor = m->abi_minor};
+	c->n_plugins++;
+	return p->name && p->version && p->mount && p->file ? 0 : SLUICE_ENOMEM;
+}
+
 static const struct sl_control_handlers child_handlers = {
         .hello_back = child_on_hello_back,
         .ready = child_on_ready,
@@ -167,6 +191,7 @@ static const struct sl_control_handlers child_handlers = {
         .store_lost = child_on_store_lost,
         .check_error = child_on_check_error,
         .checked = child_on_checked,
+        .plugin = child_on_plugin,
 };
 
 static int child_receive(void *arg, struct sl_ipc *ipc, uint16_t id, sl_slice body)
@@ -245,6 +270,7 @@ void child_free(struct child *c)
 		close(c->metrics_fd);
 	if (c->metrics)
 		munmap(c->metrics, METRICS_SIZE);
+	child_forget_plugins(c);
 	free(c->why);
 	free(c->name);
 	free(c);
@@ -287,6 +313,7 @@ void child_start(struct child *c)
 	c->links = 0;
 	c->unlinked = false;
 	c->ready_at = -1;
+	child_forget_plugins(c);
 	free(c->why);
 	c->why = NULL;
 	if (spawn_process(c)) {

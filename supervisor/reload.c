@@ -5,6 +5,9 @@
  * then nothing that runs has been touched, so a failure at any step leaves the old configuration in force. The writer owns state and is
  * not replaced: it is told the new settings, and is restarted when one of them needs that.
  */
+#include <errno.h>
+#include <string.h>
+
 #include "lib/log.h"
 #include "supervisor/supervisor.h"
 
@@ -16,7 +19,30 @@ static void reload_end(struct supervisor *s, bool good)
 	if (!good)
 		sl_log(SLUICE_LOG_ERR, "reload_failed action=\"the old configuration stays in force\"");
 	notify_send(&s->notify, "READY=1\nSTATUS=%s", good ? "Running" : "Running; the last reload failed, see the log");
+	control_reloaded(s, good);
 	super_poke(s);
+}
+
+/* For the log, and for whoever asked for the reload. */
+static void reload_errors(struct supervisor *s, const struct config *config, const struct sl_conf_errors *errors)
+{
+	config_log_errors(config, errors);
+	for (size_t i = 0; i < errors->n; i++)
+		control_note(s, "%s:%u:%u: %s", config->file, errors->v[i].line, errors->v[i].column, errors->v[i].text);
+}
+
+/* What cannot change while it is in use. */
+static void reload_check_fixed(const struct config *old, const struct config *new, struct sl_conf_errors *errors)
+{
+	static const struct {
+		const char *name, *why;
+	} fixed[] = {{"data_dir", "a reload cannot move the data; restart sluiced"},
+	             {"control_socket", "a reload cannot move the control socket; restart sluiced"}};
+
+	for (size_t i = 0; new->root && i < sizeof fixed / sizeof *fixed; i++) {
+		if (strcmp(sl_conf_str(new->root, fixed[i].name), sl_conf_str(old->root, fixed[i].name)) != 0)
+			sl_conf_error_at(new->root, fixed[i].name, errors, "%s", fixed[i].why);
+	}
 }
 
 static void reload_begin(struct supervisor *s)
@@ -26,16 +52,19 @@ static void reload_begin(struct supervisor *s)
 
 	s->reloading = true;
 	s->reload_again = false;
+	s->reloads++;
 	sl_log(SLUICE_LOG_INFO, "reload file=%s", s->file);
 	notify_reloading(&s->notify, "Reloading");
 	config = config_load(s->file, &errors);
 	if (!config) {
-		sl_log_errno(SLUICE_LOG_ERR, "config_error %s", s->file);
+		const char *why = strerror(errno);
+
+		sl_log(SLUICE_LOG_ERR, "config_error %s error=\"%s\"", s->file, why);
+		control_note(s, "%s: %s", s->file, why);
 		reload_end(s, false);
 		return;
 	}
-	if (config->root && strcmp(sl_conf_str(config->root, "data_dir"), sl_conf_str(s->config->root, "data_dir")) != 0)
-		sl_conf_error_at(config->root, "data_dir", &errors, "a reload cannot move the data; restart sluiced");
+	reload_check_fixed(s->config, config, &errors);
 	s->check = check_start(s, config, &errors);
 	config_unref(config);
 	sl_conf_errors_fini(&errors);
@@ -65,7 +94,7 @@ static void reload_start(struct supervisor *s)
 	bound = errors.n == 0;
 	if (bound)
 		s->next = generation_new(s, config, ++s->generations);
-	config_log_errors(config, &errors);
+	reload_errors(s, config, &errors);
 	sl_conf_errors_fini(&errors);
 	config_unref(config);
 	check_free(s->check);
@@ -122,6 +151,7 @@ static void reload_give_up(struct supervisor *s, const struct child *failed)
 	struct generation *g = s->next;
 
 	sl_log(SLUICE_LOG_ERR, "reload_worker name=%s why=\"%s\"", failed->name, failed->why ? failed->why : "it died before it was ready");
+	control_note(s, "%s: %s", failed->name, failed->why ? failed->why : "it died before it was ready, see the log");
 	s->next = NULL;
 	sl_link_add(&s->old, &g->link);
 	s->n_old++;
@@ -137,7 +167,7 @@ void reload_progress(struct supervisor *s)
 		if (check_errors(s->check)->n == 0) {
 			reload_start(s);
 		} else {
-			config_log_errors(check_config(s->check), check_errors(s->check));
+			reload_errors(s, check_config(s->check), check_errors(s->check));
 			reload_end(s, false);
 		}
 	} else if (failed) {

@@ -17,6 +17,11 @@
 static const char *const super_phases[] = {SUPER_PHASES(X)};
 #undef X
 
+const char *super_phase_name(enum super_phase phase)
+{
+	return super_phases[phase];
+}
+
 int64_t super_now(void)
 {
 	struct timespec ts;
@@ -58,6 +63,7 @@ void super_stop(struct supervisor *s, const char *why)
 		super_enter(s, SUPER_DRAINING);
 	}
 	upgrade_cancel(s);
+	control_stopping(s);
 	check_free(s->check);
 	s->check = NULL;
 	s->reloading = s->reload_again = false;
@@ -188,7 +194,8 @@ static void super_checked(struct supervisor *s)
 	n = errors.n;
 	print_errors(s, &errors);
 	sl_conf_errors_fini(&errors);
-	if (n > 0)
+	/* In an upgrade the predecessor answers at its path until we serve. */
+	if (n > 0 || (!s->takeover && control_open(s, false)))
 		super_over(s, 1);
 	else if (s->takeover)
 		super_start_workers(s); /* they wait for the store; the writer of the predecessor is still at work */
@@ -201,9 +208,11 @@ static void super_announce(struct supervisor *s)
 	struct sl_buf shown;
 
 	super_enter(s, SUPER_RUNNING);
+	if (s->takeover)
+		(void)control_open(s, true); /* without it the service goes on; the log says what to do */
 	sl_buf_init(&shown);
 	listeners_show(s, s->config, &shown);
-	sl_log(SLUICE_LOG_INFO, "ready pid=%ld data_dir=%s%.*s", (long)getpid(), s->data.path, (int)shown.len,
+	sl_log(SLUICE_LOG_INFO, "ready pid=%ld data_dir=%s control=%s%.*s", (long)getpid(), s->data.path, control_shown(s), (int)shown.len,
 	       (const char *)sl_buf_slice(&shown).data);
 	sl_buf_fini(&shown);
 	notify_send(&s->notify, "READY=1\nSTATUS=Running");
@@ -305,6 +314,7 @@ static void super_progress(evutil_socket_t fd, short what, void *arg)
 	super_free_generations(s);
 	upgrade_progress(s);
 	takeover_progress(s);
+	control_progress(s);
 	super_stop_progress(s);
 }
 
@@ -422,7 +432,7 @@ static int super_signals(struct supervisor *s)
 
 int super_init(struct supervisor *s, const char *file, const char *programs, bool verbose)
 {
-	*s = (struct supervisor){.file = file, .programs = programs, .verbose = verbose};
+	*s = (struct supervisor){.file = file, .programs = programs, .verbose = verbose, .started = super_now()};
 	sl_link_init(&s->children);
 	sl_link_init(&s->listeners);
 	sl_link_init(&s->old);
@@ -437,6 +447,7 @@ void super_fini(struct supervisor *s)
 {
 	check_free(s->check);
 	upgrade_free(s);
+	control_close(s);
 	while (!sl_link_alone(&s->children)) {
 		struct child *c = SL_OF(s->children.next, struct child, link);
 		int status = 0;

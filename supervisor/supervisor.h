@@ -20,6 +20,7 @@ struct supervisor;
 struct generation;
 struct check;
 struct upgrade;
+struct control;
 struct takeover;
 
 /* ---- config.c: one text that was read and checked; shared by the generations that run on it ---- */
@@ -132,6 +133,12 @@ enum child_state { CHILD_STATES(X) };
 #undef X
 enum child_kind { CHILD_STORE, CHILD_WORKER, CHILD_CHECK };
 
+struct child_plugin { /* as its worker said; all owned */
+	char *name, *version, *mount, *file;
+	uint32_t abi_major, abi_minor;
+};
+enum { CHILD_PLUGINS_MAX = 32 }; /* of a frontend, see lib/options.c */
+
 #define CHILD_MAGIC 0x4368696cu
 struct child {
 	uint32_t magic;
@@ -160,6 +167,8 @@ struct child {
 	uint32_t links;            /* worker: connections to the writer given to this process */
 	bool unlinked;             /* worker: the newest of them is lost; it gets another with the next ping */
 	int peer_fd;               /* worker: the writer's end of the connection, while there is no writer to take it; -1 */
+	struct child_plugin plugins[CHILD_PLUGINS_MAX];
+	size_t n_plugins;
 	int metrics_fd;
 	void *metrics;             /* mapped; survives the process until the next one starts */
 };
@@ -250,6 +259,22 @@ void takeover_progress(struct supervisor *); /* when the predecessor has gone th
 void takeover_fail(struct supervisor *, const char *why);
 void takeover_free(struct supervisor *);
 
+/* ---- control.c: sluicectl ---- */
+/* Logs what is wrong. replace: take the place of a predecessor that still answers there. */
+int control_open(struct supervisor *, bool replace);
+const char *control_shown(const struct supervisor *); /* the path; "" when there is none */
+bool control_may(uid_t);                              /* whether that user may connect */
+void control_note(struct supervisor *, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* about the reload under way */
+void control_reloaded(struct supervisor *, bool good);
+void control_upgraded(struct supervisor *, const char *failed); /* NULL: the other build serves */
+void control_stopping(struct supervisor *);
+void control_progress(struct supervisor *);
+void control_close(struct supervisor *);
+
+/* ---- report.c ---- */
+int report_status(struct supervisor *, struct sl_ipc *out);
+int report_plugins(struct supervisor *, struct sl_ipc *out);
+
 /* ---- supervisor.c ---- */
 #define SUPER_PHASES(X) \
 	X(CHECKING, "checking") \
@@ -284,6 +309,9 @@ struct supervisor {
 	unsigned n_old, generations;
 	struct check *check;
 	bool reloading, reload_again; /* one more is remembered */
+	unsigned reloads;             /* begun so far */
+	struct control *control;      /* NULL: not open */
+	int64_t started;              /* monotonic */
 	struct upgrade *upgrade;      /* under way, or its process is not gone yet */
 	struct takeover *takeover;    /* until the predecessor is gone */
 	struct activation *activation;
@@ -301,6 +329,7 @@ void super_stop(struct supervisor *, const char *why);
 void super_enter(struct supervisor *, enum super_phase);
 void super_over(struct supervisor *, int exit_code);
 void super_watchdog(struct supervisor *); /* begins to feed it, when one is asked for */
+const char *super_phase_name(enum super_phase);
 int64_t super_now(void); /* monotonic milliseconds */
 uint32_t super_drain_ms(const struct supervisor *);
 

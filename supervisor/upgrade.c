@@ -58,6 +58,7 @@ static void upgrade_fail(struct upgrade *u, const char *why)
 	upgrade_arm(u, UPGRADE_DEATH_MS);
 	if (s->phase > SUPER_HANDING)
 		return;
+	control_upgraded(s, why);
 	sl_log(SLUICE_LOG_ERR, "upgrade_failed pid=%ld why=\"%s\" action=\"this build goes on\"", (long)u->pid, why);
 	if (s->phase == SUPER_HANDING)
 		super_enter(s, SUPER_STORE); /* the writer is started again if it has left, then new workers */
@@ -119,6 +120,7 @@ static int upgrade_on_serving(void *arg, const struct sl_handover_serving *m)
 	if (s->reload_again)
 		kill(u->pid, SIGHUP); /* it was meant for whoever serves */
 	u->pid = -1;
+	control_upgraded(s, NULL);
 	super_over(s, 0);
 	return 0;
 }

@@ -79,6 +79,9 @@ static inline void touch_descriptor(int fd)
 #define SL_PROTO handover
 #include "lib/ipc/handover.def"
 #undef SL_PROTO
+#define SL_PROTO admin
+#include "lib/ipc/admin.def"
+#undef SL_PROTO
 #undef SL_RECORD
 #undef SL_END_RECORD
 #undef SL_MSG
@@ -111,11 +114,16 @@ static const struct sl_presence_handlers presence_handlers = {
 static const struct sl_handover_handlers handover_handlers = {
 #include "lib/ipc/handover.def"
 };
+#undef SL_PROTO
+#define SL_PROTO admin
+static const struct sl_admin_handlers admin_handlers = {
+#include "lib/ipc/admin.def"
+};
 /* clang-format on */
 
 static int dispatch(uint8_t to, struct sl_ipc *ipc, uint16_t id, sl_slice body)
 {
-	switch (to & 7) {
+	switch (to % 10) {
 	case 0:
 		return sl_store_dispatch(&store_handlers, SL_TO_FRONT, NULL, ipc, id, body);
 	case 1:
@@ -130,8 +138,12 @@ static int dispatch(uint8_t to, struct sl_ipc *ipc, uint16_t id, sl_slice body)
 		return sl_presence_dispatch(&presence_handlers, SL_TO_REGISTRY, NULL, ipc, id, body);
 	case 6:
 		return sl_handover_dispatch(&handover_handlers, SL_TO_SUCCESSOR, NULL, ipc, id, body);
-	default:
+	case 7:
 		return sl_handover_dispatch(&handover_handlers, SL_TO_PREDECESSOR, NULL, ipc, id, body);
+	case 8:
+		return sl_admin_dispatch(&admin_handlers, SL_TO_SERVER, NULL, ipc, id, body);
+	default:
+		return sl_admin_dispatch(&admin_handlers, SL_TO_CTL, NULL, ipc, id, body);
 	}
 }
 

@@ -183,6 +183,7 @@ class Daemon {
 		const line = await this.waitLine(/\bready\b.*\blisten=/, { from });
 		this.urls = [...line.matchAll(/\blisten=(\S+)/g)].map((match) => match[1]);
 		this.url = this.urls.find((url) => url.startsWith('http://'));
+		this.control = /\bcontrol=(\S+)/.exec(line)?.[1];
 		return line;
 	}
 

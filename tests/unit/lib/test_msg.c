@@ -72,6 +72,9 @@ static sl_slice sample_text(void)
 #define SL_PROTO handover
 #include "lib/ipc/handover.def"
 #undef SL_PROTO
+#define SL_PROTO admin
+#include "lib/ipc/admin.def"
+#undef SL_PROTO
 #undef SL_RECORD
 #undef SL_END_RECORD
 #undef SL_MSG
@@ -114,6 +117,9 @@ static sl_slice sample_text(void)
 #define SL_PROTO handover
 #include "lib/ipc/handover.def"
 #undef SL_PROTO
+#define SL_PROTO admin
+#include "lib/ipc/admin.def"
+#undef SL_PROTO
 #undef SL_MSG
 #undef SL_FIELD
 #undef SL_LIST
@@ -143,12 +149,18 @@ static const struct sl_handover_handlers handover_handlers = {
 #include "lib/ipc/handover.def"
 };
 #undef SL_PROTO
+#define SL_PROTO admin
+static const struct sl_admin_handlers admin_handlers = {
+#include "lib/ipc/admin.def"
+};
+#undef SL_PROTO
 #undef SL_MSG
 
 static const struct sl_store_handlers no_store_handlers;
 static const struct sl_control_handlers no_control_handlers;
 static const struct sl_presence_handlers no_presence_handlers;
 static const struct sl_handover_handlers no_handover_handlers;
+static const struct sl_admin_handlers no_admin_handlers;
 
 /* Which protocol a frame belongs to, so that one test serves all. */
 struct proto {
@@ -177,6 +189,11 @@ static int dispatch_handover(bool handled, enum sl_direction dir, struct sl_ipc 
 	return sl_handover_dispatch(handled ? &handover_handlers : &no_handover_handlers, dir, again, from, id, body);
 }
 
+static int dispatch_admin(bool handled, enum sl_direction dir, struct sl_ipc *again, struct sl_ipc *from, uint16_t id, sl_slice body)
+{
+	return sl_admin_dispatch(handled ? &admin_handlers : &no_admin_handlers, dir, again, from, id, body);
+}
+
 static int dispatch(const struct proto *p, bool handled, int dir, struct sl_ipc *again, struct sl_ipc *from, uint16_t id, sl_slice body)
 {
 	return p->dispatch(handled, (enum sl_direction)dir, again, from, id, body);
@@ -188,16 +205,19 @@ static void check_golden(const char *proto, const char *name, sl_slice frame)
 	char line[8192];
 	size_t at = (size_t)snprintf(line, sizeof line, "%s %s ", proto, name), head = at;
 	const char *found;
+	char first;
 
 	for (size_t i = 0; i < frame.len && at < sizeof line - 3; i++)
 		at += (size_t)snprintf(line + at, sizeof line - at, "%02x", ((const uint8_t *)frame.data)[i]);
 	line[at++] = '\n';
 	line[at] = '\0';
 	snprintf(written + strlen(written), sizeof written - strlen(written), "%s", line);
-	line[head - 1] = '\0';
+	/* With the space behind the name, which may be the beginning of another one. */
+	first = line[head];
+	line[head] = '\0';
 	for (found = golden; (found = strstr(found, line)) && found != golden && found[-1] != '\n'; found++)
 		;
-	line[head - 1] = ' ';
+	line[head] = first;
 	ok(found && strncmp(found, line, at) == 0, "the exact bytes");
 }
 
@@ -221,7 +241,7 @@ static void check_refusals(const struct proto *p, const char *name, int dir, uin
 	memcpy(longer, body.data, body.len);
 	longer[body.len] = 0;
 	is_int(dispatch(p, true, dir, &none, &none, id, SL_SLICE(longer, body.len + 1)), SLUICE_EINVAL, "a byte too many is refused");
-	for (int d = SL_TO_WRITER; d <= SL_TO_PREDECESSOR; d++)
+	for (int d = SL_TO_WRITER; d <= SL_TO_CTL; d++)
 		bad += d != dir && dispatch(p, true, d, &none, &none, id, body) != SLUICE_EINVAL;
 	is_int(bad, 0, "the wrong direction is refused");
 	is_int(dispatch(p, false, dir, &none, &none, id, body), SLUICE_EINVAL, "no handler: refused");
@@ -310,6 +330,14 @@ static void test_handover(void)
 #undef SL_PROTO
 }
 
+static void test_admin(void)
+{
+	static const struct proto proto = {"admin", sl_admin_name, dispatch_admin};
+#define SL_PROTO admin
+#include "lib/ipc/admin.def"
+#undef SL_PROTO
+}
+
 static void test_counts(void)
 {
 	struct sl_ipc none;
@@ -343,6 +371,7 @@ int main(void)
 	test_control();
 	test_presence();
 	test_handover();
+	test_admin();
 	test_counts();
 	ok(strcmp(golden, written) == 0, "the golden file has these messages and no others");
 	if (mode && strcmp(mode, "write") == 0 && (file = fopen(path, "w"))) {

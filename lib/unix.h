@@ -1,0 +1,18 @@
+/*
+ * unix.h - Unix sockets at a path of any length. Supervisor, sluicectl.
+ *
+ * An address has room for 107 bytes; a longer path is reached through its directory's descriptor.
+ */
+#ifndef SL_UNIX_H
+#define SL_UNIX_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* A non-blocking listening socket with that mode from its first moment on. What a dead process left behind is replaced; with replace
+ * also what is alive, at one moment. -1 with a sentence in *why. */
+int sl_unix_listen(const char *path, mode_t mode, int backlog, bool replace, const char **why);
+/* A blocking connection; -1 with errno. */
+int sl_unix_connect(const char *path);
+
+#endif

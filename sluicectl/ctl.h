@@ -1,0 +1,156 @@
+/*
+ * ctl.h - what the files of sluicectl share: the description of a command, the way to the server, output.
+ *
+ * A command is a file cmd_NAME.c with one `const struct ctl_command cmd_NAME` and a row in commands.def; parser, help and completion come out
+ * of the description. It prints its own errors (ctl_error) and returns an exit code.
+ */
+#ifndef CTL_H
+#define CTL_H
+
+#include <jansson.h>
+#include <poll.h>
+#include <stdio.h>
+
+#include "lib/msg.h"
+#include "lib/store_client.h"
+#include "lib/store_reader.h"
+
+/* Documented in sluicectl(8). */
+enum ctl_exit { CTL_OK = 0, CTL_FAILED = 1, CTL_USAGE = 2, CTL_AWAY = 3, CTL_ABSENT = 4 };
+
+struct ctl_option {
+	char letter;
+	const char *name, *value, *help; /* value: what it is called in help; NULL: a flag */
+};
+
+enum ctl_words {
+	CTL_NO_WORDS,
+	CTL_WORD_STREAM,
+	CTL_WORD_LEVEL,
+	CTL_WORD_FILE,
+	CTL_WORD_COMMAND
+}; /* what completion offers */
+
+struct ctl;
+struct ctl_command {
+	const char *name, *args;          /* args: as in a synopsis */
+	const char *summary;              /* one line */
+	const char *help;                 /* paragraphs; NULL: the summary says it all */
+	const struct ctl_option *options; /* ends with letter 0; NULL: none */
+	unsigned min, max;                /* number of arguments */
+	enum ctl_words words;
+	int (*run)(struct ctl *);
+};
+
+struct ctl {
+	const struct ctl_command *command;
+	const char *socket, *config; /* as given; NULL: not */
+	bool json;
+	const char *option[128]; /* by letter: value, "" for a flag, NULL when not given */
+	char **arg;
+	unsigned n_arg;
+};
+
+#define CTL_COMMAND(id) extern const struct ctl_command cmd_##id;
+#include "sluicectl/commands.def"
+#undef CTL_COMMAND
+extern const struct ctl_command *const ctl_commands[]; /* ends with NULL */
+
+/* ---- ctl.c ---- */
+int ctl_main(int argc, char **argv);
+void ctl_error(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* "sluicectl: ...\n" on stderr */
+int ctl_misuse(const struct ctl *, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* CTL_USAGE */
+const struct ctl_command *ctl_find(const char *name);
+bool ctl_number(const char *text, uint64_t *); /* decimal, the whole of it */
+
+/* ---- help.c ---- */
+extern const struct ctl_option ctl_global_options[];
+void help_all(FILE *);
+void help_command(FILE *, const struct ctl_command *);
+void help_usage(FILE *, const struct ctl_command *);
+
+/* ---- locate.c: where the control socket is ---- */
+char *locate_socket(const struct ctl *); /* the caller's; NULL: said why */
+
+/* ---- link.c: the control connection ---- */
+struct link {
+	struct sl_ipc ipc;
+	char *path, *build, *data_dir; /* of socket, server, last store_link */
+	uint32_t pid;
+	int store_fd;       /* of the last store_link; -1 */
+	struct sl_buf text; /* of the last done */
+	int status;         /* of the last done */
+	bool done, greeted;
+	struct sl_admin_handlers handlers;
+	void *user; /* of the handlers, whose first argument is the link */
+};
+enum { LINK_SOON_MS = 30000 };
+int link_open(const struct ctl *, struct link *); /* exit code; CTL_OK: to be closed */
+/* After sl_put_admin_*(&link->ipc): sends, and handles what comes until it is done. wait_ms -1: however long it takes. Exit code, with
+ * everything but a refusal told; a refusal is CTL_FAILED with status and text. */
+int link_ask(struct link *, const struct sl_admin_handlers *, void *user, int wait_ms);
+int link_refused(const struct link *); /* tells a refusal; CTL_FAILED */
+const char *link_text(const struct link *);
+bool link_wait_end(struct link *, int wait_ms); /* until the server closes the connection */
+void link_close(struct link *);
+
+/* ---- session.c: a connection to the store ---- */
+struct session {
+	const struct ctl *ctl;
+	struct sl_client *client;
+	struct sl_reader *reader;
+	uint32_t schema;
+	uint8_t generation[16];
+	uint64_t away_since; /* monotonic ms; 0: a writer is there */
+	bool known, replaced, refused;
+	char why[256];
+	void (*event)(struct session *, void *user, const struct sl_client_event *);
+};
+int session_open(const struct ctl *, struct session *); /* exit code; CTL_OK: a writer is there, the volume is open */
+/* Waits for something to happen, at most wait_ms; brings a writer that is gone back. extra: a further descriptor to wait for, or NULL. Exit code. */
+int session_turn(struct session *, int wait_ms, struct pollfd *extra);
+int session_begin(struct session *); /* of a read transaction; exit code, told */
+/* Submits and waits. results: n of them. Exit code, of the transport alone. */
+int session_submit(struct session *, const struct sl_store_op *, uint32_t n, int fd, struct sluice_result *results);
+void session_close(struct session *);
+uint64_t session_now(void);                                                 /* monotonic ms */
+uint64_t session_wall(void);                                                /* ms since 1970 */
+int session_facts(struct session *, const char *stream, struct sl_facts *); /* inside a transaction; exit code, told */
+int result_tell(const struct sluice_result *, const char *what, const char *stream); /* exit code */
+const char *result_why(const struct sluice_result *);
+
+/* ---- print.c: records of a stream on standard output ---- */
+struct print {
+	struct session *session;
+	const char *stream;
+	uint64_t incarnation;
+	uint64_t next, skip; /* where the next step begins */
+	bool lines;          /* a JSON stream: a message a line */
+	struct sl_buf out;
+};
+bool print_offset(const char *text, uint64_t *); /* "123" or "0000000000000000_0000000000000123" */
+bool print_is_json(sl_slice content_type);
+int print_until(struct print *, uint64_t until); /* exit code */
+void print_fini(struct print *);
+
+/* ---- out.c ---- */
+int out_json(json_t *);     /* a line; takes the object over; exit code */
+json_t *out_text(sl_slice); /* a string; what is not UTF-8 comes as {"base64": ...} */
+char *out_name(sl_slice);   /* with control characters escaped; the caller's */
+const char *out_duration(uint64_t ms, char buf[32]);
+const char *out_bytes(uint64_t n, char buf[32]);
+int out_flush(void); /* exit code: output that went nowhere is a failure */
+
+enum { TABLE_COLUMNS = 16 };
+struct table {
+	unsigned n_col;
+	unsigned right; /* bits of the columns that are aligned to the right */
+	size_t n_cell, cap;
+	char **cell; /* row by row; the first row is the head */
+};
+void table_init(struct table *, unsigned right, const char *const head[]);                  /* NULL-terminated */
+void table_add(struct table *, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* the next cell */
+void table_print(struct table *, FILE *);
+void table_fini(struct table *);
+
+#endif

@@ -1,0 +1,370 @@
+// sluicectl: what an operator asks is answered, what is wrong is said in words and by the exit status.
+
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { ctlFor, runCtl } from '../lib/ctl.mjs';
+import { connect } from '../lib/http.mjs';
+import { startSluice, temporary } from '../lib/sluice.mjs';
+import { JSON_TYPE, Stream, freshName } from '../lib/streams.mjs';
+import { until } from '../lib/wait.mjs';
+import { toYaml } from '../lib/yaml.mjs';
+
+const CLOSE = { 'stream-closed': 'true' };
+
+describe('sluicectl and the server', { concurrency: 2 }, () => {
+	let daemon, ctl;
+	before(async () => {
+		daemon = await startSluice({ allow: [/config_error|reload_failed|child_exit.*signal=9/] });
+		ctl = ctlFor(daemon);
+	});
+	after(() => daemon.stop());
+
+	it('status names every process with its state, the addresses and the store', async () => {
+		const [status] = await ctl.json('status');
+		assert.equal(status.pid, daemon.pid);
+		assert.equal(status.phase, 'running');
+		assert.equal(status.log_level, 'info');
+		assert.deepEqual(
+			status.processes.map((process) => [process.name, process.state]),
+			[
+				['store', 'ready'],
+				['streams#1', 'ready'],
+				['streams#2', 'ready'],
+			],
+		);
+		assert.deepEqual(
+			status.processes.map((process) => process.pid).sort(),
+			daemon
+				.children()
+				.map((child) => child.pid)
+				.sort(),
+		);
+		assert.equal(status.processes[1].metrics['http.connections'], 0);
+		assert.deepEqual(status.listeners, [{ frontend: 'streams', address: daemon.url }]);
+		assert.ok(status.store.volume_bytes > 0);
+		const text = await ctl('status');
+		assert.match(text, /^sluiced \S+ {2}running, pid \d+, up /);
+		assert.match(text, /^streams#2 +\d+ {2}ready /m);
+		assert.ok(text.includes(daemon.url));
+	});
+
+	it('status counts connections and restarts', async () => {
+		const client = connect('HTTP/1.1', daemon.url);
+		await new Stream(client, freshName()).put();
+		const [{ processes }] = await ctl.json('status');
+		const sum = (name) => processes.reduce((total, process) => total + (process.metrics[name] ?? 0), 0);
+		assert.equal(sum('http.connections'), 1);
+		assert.ok(sum('http.requests') >= 1);
+		client.close();
+		await daemon.killChild(daemon.workers()[0]);
+		await until('a worker that is back', async () => {
+			const [status] = await ctl.json('status');
+			return (
+				status.processes.every((process) => process.state === 'ready') &&
+				status.processes.some((process) => process.restarts === 1)
+			);
+		});
+	});
+
+	it('plugins lists what serves where, from which file', async () => {
+		const [plugins] = await ctl.json('plugins');
+		assert.equal(plugins.length, 1, 'one line for a frontend, however many workers it has');
+		assert.equal(plugins[0].name, 'streams');
+		assert.equal(plugins[0].mount, '/v1/stream');
+		assert.equal(plugins[0].frontend, 'streams');
+		assert.equal(plugins[0].abi[0], 1);
+		assert.match(plugins[0].file, /\/streams\.so$/);
+		assert.match(await ctl('plugins'), /^streams +\S+ +1\.\d+ +streams +\/v1\/stream +\S+streams\.so$/m);
+	});
+
+	it('log-level changes what every process logs', async () => {
+		const from = daemon.mark();
+		await ctl('log-level', 'debug');
+		assert.equal((await ctl.json('status'))[0].log_level, 'debug');
+		await daemon.waitLine(/^<7>/, { from });
+		assert.deepEqual(await ctl.json('log-level', 'info'), [{ log_level: 'info' }]);
+		await ctl.fails(2, /error, warn, info or debug, not "loud"/, 'log-level', 'loud');
+	});
+
+	it('upgrade puts the same build in its own place, and says so', async () => {
+		const own = await startSluice();
+		const control = ctlFor(own);
+		const client = connect('HTTP/1.1', own.url, { keepAlive: false });
+		const stream = new Stream(client, freshName());
+		await stream.put();
+		const { pid } = (await control.json('status'))[0];
+		assert.match(await control('upgrade'), /upgraded/);
+		await until('the successor at the socket', async () => {
+			const end = await control.run(['--json', 'status']);
+			return end.code === 0 && JSON.parse(end.text).pid !== pid;
+		});
+		assert.equal((await stream.get()).status, 200);
+		client.close();
+		await control('drain');
+		await until('the end', () => !own.alive());
+		own.checkLog();
+		own.cleanUp();
+	});
+
+	it('reload says that the new configuration is in force, or what is wrong in which line', async () => {
+		const own = await startSluice({ allow: [/config_error|reload_failed/] });
+		const control = ctlFor(own);
+		own.settings.frontends[0].workers = 1;
+		writeFileSync(own.file, toYaml(own.settings));
+		assert.match(await control('reload'), /^reloaded: .*in force/);
+		assert.equal((await control.json('status'))[0].generation, 2);
+		writeFileSync(own.file, toYaml({ ...own.settings, limitz: { body: 'much' } }));
+		await control.fails(1, /sluice\.yaml:\d+:\d+: .*limitz.*\n.*the old configuration stays/s, 'reload');
+		writeFileSync(own.file, toYaml({ ...own.settings, control_socket: 'elsewhere.sock' }));
+		await control.fails(1, /control_socket: a reload cannot move the control socket/, 'reload');
+		writeFileSync(own.file, toYaml(own.settings));
+		const both = await Promise.all([control.run(['reload']), control.run(['reload'])]);
+		assert.deepEqual(
+			both.map((end) => end.code),
+			[0, 0],
+			'two at once are both answered',
+		);
+		await own.stop();
+	});
+
+	it('drain stops the server, waits for its end, and what comes later is told that nobody answers', async () => {
+		const own = await startSluice();
+		const control = ctlFor(own);
+		assert.equal((await control.json('drain'))[0].drain, 'stopped');
+		assert.equal((await own.exited).code, 0);
+		await control.fails(3, /no server answers at .*control\.sock: is sluiced running\?/, 'status');
+		own.checkLog();
+		own.cleanUp();
+	});
+
+	it('the socket is found by --config, by $SLUICE_SOCKET, and the lack of it is explained', async () => {
+		const dataDir = temporary();
+		const own = await startSluice({ dataDir });
+		assert.equal(own.control, join(dataDir, 'control.sock'));
+		assert.equal((await runCtl(['-c', own.file, 'ls'])).code, 0);
+		assert.equal((await runCtl(['ls'], { env: { SLUICE_SOCKET: own.control } })).code, 0);
+		await own.stop();
+		const file = join(temporary(), 'sluice.yaml');
+		writeFileSync(file, toYaml({ ...own.settings, data_dir: 'temporary' }));
+		const lost = await runCtl(['-c', file, 'ls']);
+		assert.equal(lost.code, 3);
+		assert.match(lost.err, /data_dir: temporary.*--socket/);
+		const none = await runCtl(['-c', '/nonexistent/sluice.yaml', 'ls']);
+		assert.equal(none.code, 3);
+		assert.match(none.err, /No such file.*--config FILE or --socket PATH/);
+	});
+
+	it('two servers cannot have one control socket', async () => {
+		const second = await startSluice({
+			config: (config) => (config.control_socket = daemon.control),
+			ready: false,
+			allow: [/control_socket/],
+		});
+		await second.waitLine(/control_socket .*another sluiced answers there/);
+		assert.equal((await second.exited).code, 1);
+		second.checkLog();
+		second.cleanUp();
+		await ctl('status');
+	});
+
+	it('a wrong command line is a usage error that names what was wrong', async () => {
+		await ctl.fails(2, /there is no command "frob"/, 'frob');
+		await ctl.fails(2, /"cat" needs STREAM\nusage: sluicectl cat/, 'cat');
+		await ctl.fails(2, /unexpected argument "b"/, 'ls', 'a', 'b');
+		await ctl.fails(2, /unrecognized option '--frob'/, 'ls', '--frob');
+		await ctl.fails(2, /usage: sluicectl \[options\] COMMAND/);
+		await ctl.fails(2, /offset is a number/, 'cat', '--from', 'x', 'a');
+	});
+
+	it('help and version need no server', async () => {
+		const all = await runCtl(['--help']);
+		assert.equal(all.code, 0);
+		const names = [...all.text.matchAll(/^ {2}([a-z][a-z-]*) /gm)].map((match) => match[1]);
+		assert.ok(names.includes('status') && names.includes('append'));
+		for (const name of names.filter((name) => name !== 'help')) {
+			const one = await runCtl(['help', name]);
+			assert.equal(one.code, 0);
+			assert.match(one.text, new RegExp(`^usage: sluicectl ${name}\\b`));
+			assert.equal((await runCtl([name, '--help'])).text, one.text);
+		}
+		assert.match((await runCtl(['--version'])).text, /^sluicectl \d/);
+		assert.equal((await runCtl(['help', 'frob'])).code, 2);
+	});
+});
+
+describe('sluicectl and streams', { concurrency: 4 }, () => {
+	let daemon, ctl, client;
+	before(async () => {
+		daemon = await startSluice({ allow: [/child_exit.*signal=9/] });
+		ctl = ctlFor(daemon);
+		client = connect('HTTP/1.1', daemon.url);
+	});
+	after(async () => {
+		client.close();
+		await daemon.stop();
+	});
+
+	it('what sluicectl appends is read over HTTP, and the other way round', async () => {
+		const name = freshName();
+		const [made] = await ctl.json('append', '--create', '--type', 'text/plain', name, { input: 'one\n' });
+		assert.equal(made.records, 1);
+		await ctl('append', name, '-', { input: 'two\n' });
+		const stream = new Stream(client, name);
+		assert.equal((await stream.get()).text, 'one\ntwo\n');
+		const next = await stream.append('three\n');
+		assert.equal(await ctl('cat', name), 'one\ntwo\nthree\n');
+		await stream.append('four\n');
+		assert.equal(await ctl('cat', '--from', next, name), 'four\n', 'offsets as HTTP has them');
+		assert.equal(await ctl('cat', name, '--from', String(Number(next.split('_')[1]))), 'four\n', 'or as numbers');
+	});
+
+	it('records come as JSON objects whose offsets can be used', async () => {
+		const name = freshName();
+		await ctl('append', '--create', '--lines', name, { input: 'a\nbc\n' });
+		const records = await ctl.json('cat', name);
+		assert.deepEqual(
+			records.map((record) => record.data),
+			['a\n', 'bc\n'],
+		);
+		assert.equal(records[0].next, records[1].offset);
+		assert.deepEqual(await ctl.json('cat', '--from', String(records[1].offset), name), [records[1]]);
+	});
+
+	it('binary data comes back byte for byte, of any size', async () => {
+		for (const size of [1, 1000, 300_000, 3_000_000]) {
+			const name = freshName();
+			const bytes = randomBytes(size);
+			const file = join(temporary(), 'data');
+			writeFileSync(file, bytes);
+			await ctl('append', '--create', name, file);
+			const { out, code } = await ctl.run(['cat', name]);
+			assert.equal(code, 0);
+			assert.ok(out.equals(bytes), `${size} bytes`);
+			const pieces = (await ctl.json('cat', name)).map((record) =>
+				typeof record.data === 'string' ? Buffer.from(record.data) : Buffer.from(record.data.base64, 'base64'),
+			);
+			assert.ok(Buffer.concat(pieces).equals(bytes), `${size} bytes as JSON`);
+		}
+	});
+
+	it('a JSON stream is printed a message a line, and takes nothing but JSON', async () => {
+		const name = freshName();
+		const stream = await new Stream(client, name).create({ type: JSON_TYPE });
+		await ctl('append', name, { input: ' {"n": 1}\n' });
+		await ctl('append', '--lines', name, { input: '{"n":2}\n\n123456789012345678901234567890\n' });
+		await stream.append('[3,[4]]', { type: JSON_TYPE });
+		assert.equal(await ctl('cat', name), '{"n": 1}\n{"n":2}\n123456789012345678901234567890\n3\n[4]\n');
+		assert.equal((await stream.get()).text, '[{"n": 1},{"n":2},123456789012345678901234567890,3,[4]]');
+		await ctl.fails(1, /standard input:1:\d+: not one JSON value/, 'append', name, { input: '{"n":' });
+		await ctl.fails(1, /standard input:2:\d+: not JSON/, 'append', '--lines', name, { input: '1\nx\n' });
+		assert.equal((await stream.get()).text.includes('x'), false);
+	});
+
+	it('ls lists by prefix, over pages, with control characters made visible', async () => {
+		const prefix = `${freshName()}/`;
+		const names = Array.from({ length: 1203 }, (_, i) => `${prefix}${String(i).padStart(4, '0')}`);
+		await Promise.all(names.map((name) => new Stream(client, name).put()));
+		assert.equal(await ctl('ls', prefix), `${names.join('\n')}\n`);
+		const entries = await ctl.json('ls', prefix);
+		assert.deepEqual(
+			entries.map((entry) => entry.stream),
+			names,
+		);
+		const odd = `${freshName()}/a\nb\\c`;
+		await ctl('append', '--create', odd, { input: 'x' });
+		assert.equal(await ctl('ls', odd), `${odd.replace('\\', '\\x5c').replace('\n', '\\x0a')}\n`);
+		assert.equal((await ctl.json('ls', odd))[0].stream, odd);
+		assert.match(await ctl('ls', '-l', odd), /^CREATED.*\n\d{4}-\d\d-\d\d .* open +application\/octet-stream/);
+		assert.equal(await ctl('ls', `${prefix}none`), '');
+	});
+
+	it('rm removes all it is given, and says which were not there', async () => {
+		const names = [freshName(), freshName()];
+		for (const name of names) await ctl('append', '--create', name, { input: 'x' });
+		await ctl.fails(4, /^sluicectl: nothere: there is no such stream\n$/, 'rm', names[0], 'nothere', names[1]);
+		for (const name of names) await ctl.fails(4, /there is no such stream/, 'cat', name);
+	});
+
+	it('refusals name the stream, the reason and what to do', async () => {
+		const name = freshName();
+		await ctl.fails(4, /there is no such stream; --create makes it/, 'append', name, { input: 'x' });
+		await ctl('append', '--create', '--type', 'text/plain', name, { input: 'x' });
+		await ctl.fails(1, /content type/, 'append', '--type', 'text/html', name, { input: 'x' });
+		await ctl.fails(1, /empty, so there is nothing to append/, 'append', name);
+		await ctl.fails(1, /nofile: No such file or directory/, 'append', name, '/nonexistent/nofile');
+		await new Stream(client, name).post(undefined, { headers: CLOSE });
+		await ctl.fails(1, /the stream is closed/, 'append', name, { input: 'x' });
+	});
+
+	it('tail prints the last records, however far back they are', async () => {
+		const name = freshName();
+		const lines = Array.from({ length: 5000 }, (_, i) => `${i}${' '.repeat(i % 50)}\n`);
+		await ctl('append', '--create', '--lines', name, { input: lines.join('') });
+		for (const n of [0, 1, 10, 700, 4999, 5000, 6000])
+			assert.equal(await ctl('tail', '-n', String(n), name), n ? lines.slice(-n).join('') : '', `-n ${n}`);
+		assert.equal(await ctl('tail', name), lines.slice(-10).join(''));
+	});
+
+	it('tail -f follows over a restart of the writer and a reload, misses nothing and repeats nothing, and ends with the stream', async () => {
+		const own = await startSluice({ allow: [/child_exit.*signal=9/] });
+		const control = ctlFor(own);
+		const name = freshName();
+		await control('append', '--create', name, { input: 'begin\n' });
+		const tail = control.start(['tail', '-f', '-n', '1', name]);
+		await tail.waitOut('begin\n');
+		let expected = 'begin\n';
+		const add = async (text) => {
+			await control('append', name, { input: text });
+			expected += text;
+			await tail.waitOut(expected, (out) => out === expected);
+		};
+		await add('live\n');
+		await own.killChild(own.writer());
+		await add('behind a new writer\n');
+		await own.reload();
+		await add('behind a reload\n');
+		const other = connect('HTTP/1.1', own.url);
+		await new Stream(other, name).post(undefined, { headers: CLOSE });
+		other.close();
+		const end = await tail.end();
+		assert.equal(end.code, 0, end.err);
+		assert.equal(end.text, expected);
+		await own.stop();
+	});
+
+	it('tail -f ends when the stream is removed, and when nobody reads it any more', async () => {
+		const name = freshName();
+		await ctl('append', '--create', name, { input: 'x\n' });
+		const tail = ctl.start(['tail', '-f', name]);
+		const other = ctl.start(['tail', '-f', name]);
+		await Promise.all([tail.waitOut('x\n'), other.waitOut('x\n')]);
+		other.process.stdout.destroy();
+		assert.equal((await other.end()).code, 1);
+		await ctl('rm', name);
+		const end = await tail.end();
+		assert.equal(end.code, 4);
+		assert.match(end.err, /the stream was removed/);
+	});
+
+	it('cat of a large stream that is appended to meanwhile prints whole records up to the tail of its beginning', async () => {
+		const name = freshName();
+		const line = (i) => `${String(i).padStart(9, '0')}${'x'.repeat(90)}\n`;
+		let written = 0;
+		const more = (n) => Array.from({ length: n }, () => line(written++)).join('');
+		await ctl('append', '--create', '--lines', name, { input: more(50_000) });
+		const append = ctl.start(['append', '--lines', name], { input: null });
+		const cat = ctl.start(['cat', name]);
+		while (cat.process.exitCode === null && written < 80_000)
+			await new Promise((done) => append.process.stdin.write(more(500), done));
+		append.process.stdin.end();
+		const { text, code } = await cat.end();
+		assert.equal(code, 0);
+		const lines = text.split('\n').slice(0, -1);
+		assert.ok(lines.length >= 50_000 && lines.every((content, i) => `${content}\n` === line(i)));
+		assert.equal((await append.end()).code, 0);
+		assert.equal((await ctl('cat', name)).length, written * 100);
+	});
+});

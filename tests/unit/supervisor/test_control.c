@@ -1,0 +1,420 @@
+/* The control socket: whoever sends nonsense, too much or nothing loses only his own connection. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/build.h"
+#include "lib/log.h"
+#include "lib/unix.h"
+#include "supervisor/supervisor.h"
+#include "tests/unit/tap.h"
+
+enum { CLIENTS = 32, TURNS = 2000 };
+
+static char dir[128], file[192], path[192];
+
+static void start(struct supervisor *s)
+{
+	struct sl_conf_errors errors = {0};
+
+	sl_log_init("test", SLUICE_LOG_ERR);
+	if (super_init(s, file, dir, false))
+		abort();
+	s->config = config_load(file, &errors);
+	if (!s->config || errors.n)
+		abort();
+	s->data.path = strdup(dir);
+	s->phase = SUPER_RUNNING;
+}
+
+/* ---- a client ---- */
+
+struct peer {
+	struct sl_ipc ipc;
+	unsigned done, servers, welcomes, notes;
+	int status;
+	char text[128];
+};
+
+static int peer_on_welcome(void *arg, const struct sl_admin_welcome *m)
+{
+	(void)m;
+	((struct peer *)arg)->welcomes++;
+	return 0;
+}
+
+static int peer_on_server(void *arg, const struct sl_admin_server *m)
+{
+	(void)m;
+	((struct peer *)arg)->servers++;
+	return 0;
+}
+
+static int peer_on_note(void *arg, const struct sl_admin_note *m)
+{
+	(void)m;
+	((struct peer *)arg)->notes++;
+	return 0;
+}
+
+static int peer_on_done(void *arg, const struct sl_admin_done *m)
+{
+	struct peer *p = arg;
+
+	p->done++;
+	p->status = m->status;
+	snprintf(p->text, sizeof p->text, "%.*s", (int)m->text.len, m->text.len ? (const char *)m->text.data : "");
+	return 0;
+}
+
+static const struct sl_admin_handlers peer_handlers = {
+	.welcome = peer_on_welcome, .server = peer_on_server, .note = peer_on_note, .done = peer_on_done};
+
+static struct peer peer_new(bool hello)
+{
+	struct peer p = {0};
+	int fd = sl_unix_connect(path);
+
+	sl_ipc_init(&p.ipc, fd);
+	if (fd < 0)
+		return p;
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	if (hello && sl_put_admin_hello(&p.ipc, &(struct sl_admin_hello){.protocol = SL_ADMIN_PROTOCOL,
+	                                                                 .build = SL_STR(SL_BUILD)}))
+		abort();
+	return p;
+}
+
+/* Both sides turn until the client is answered (1), its connection has ended (0), or nothing happens any more (-1). */
+static int run(struct supervisor *s, struct peer *p)
+{
+	unsigned before = p->done;
+	int quiet = 0;
+
+	for (int i = 0; i < TURNS && quiet < 20; i++) {
+		struct pollfd wait = {.fd = p->ipc.fd, .events = POLLIN};
+		uint16_t id;
+		sl_slice body;
+		int rc;
+
+		if (sl_ipc_flush(&p->ipc) && sl_ipc_queued(&p->ipc) == 0)
+			return 0;
+		event_base_loop(s->base, EVLOOP_NONBLOCK);
+		quiet = poll(&wait, 1, 1) > 0 ? 0 : quiet + 1;
+		rc = quiet ? 0 : sl_ipc_fill(&p->ipc);
+		while (sl_ipc_next(&p->ipc, &id, &body) > 0)
+			if (sl_admin_dispatch(&peer_handlers, SL_TO_CTL, p, &p->ipc, id, body))
+				abort();
+		if (p->done > before)
+			return 1;
+		if (rc)
+			return 0;
+	}
+	return -1;
+}
+
+static int ask_status(struct supervisor *s, struct peer *p)
+{
+	if (sl_put_admin_status(&p->ipc, &(struct sl_admin_status){}))
+		abort();
+	return run(s, p);
+}
+
+/* Whoever comes next is served. */
+static void check_alive(struct supervisor *s, const char *after)
+{
+	struct peer p = peer_new(true);
+
+	ok(ask_status(s, &p) == 1 && p.status == SLUICE_OK && p.servers == 1, "others are served");
+	printf("#   after %s\n", after);
+	sl_ipc_fini(&p.ipc);
+}
+
+/* ---- tests ---- */
+
+static void test_answers(struct supervisor *s)
+{
+	struct peer p = peer_new(true);
+	struct stat st;
+
+	ok(stat(path, &st) == 0 && S_ISSOCK(st.st_mode) && (st.st_mode & 0777) == 0600, "the socket is private");
+	is_int(ask_status(s, &p), 1, "a question is answered");
+	is_int(p.welcomes, 1, "after a welcome");
+	is_int(ask_status(s, &p), 1, "another one on the same connection, too");
+	if (sl_put_admin_store(&p.ipc, &(struct sl_admin_store){}))
+		abort();
+	ok(run(s, &p) == 1 && p.status == SLUICE_EAGAIN, "without a writer there is no connection to it");
+	if (sl_put_admin_log_level(&p.ipc, &(struct sl_admin_log_level){.level = SLUICE_LOG_WARN}))
+		abort();
+	ok(run(s, &p) == 1 && p.status == SLUICE_OK && sl_log_level_get() == SLUICE_LOG_WARN, "a level");
+	if (sl_put_admin_upgrade(&p.ipc, &(struct sl_admin_upgrade){}))
+		abort();
+	ok(run(s, &p) == 1 && p.status == SLUICE_EBUSY && *p.text,
+	   "an upgrade that cannot be is refused with a reason");
+	if (!sl_ipc_begin(&p.ipc, 0x3ff) || sl_ipc_end(&p.ipc, 0))
+		abort();
+	ok(run(s, &p) == 1 && p.status == SLUICE_ENOTSUP,
+	   "a request of a later version is refused and the connection stays");
+	is_int(ask_status(s, &p), 1, "it does");
+	sl_ipc_fini(&p.ipc);
+}
+
+static void test_reload(struct supervisor *s)
+{
+	struct peer p = peer_new(true);
+	char aside[256];
+
+	snprintf(aside, sizeof aside, "%s.aside", file);
+	is_int(rename(file, aside), 0, "no configuration");
+	if (sl_put_admin_reload(&p.ipc, &(struct sl_admin_reload){}))
+		abort();
+	ok(run(s, &p) == 1 && p.status == SLUICE_EINVAL && p.notes == 1,
+	   "a reload that fails says why, then that it failed");
+	is_int(rename(aside, file), 0, "it is back");
+	s->reload_again = true;
+	s->reloading = true; /* another one runs: ours comes after it */
+	if (sl_put_admin_reload(&p.ipc, &(struct sl_admin_reload){}))
+		abort();
+	is_int(run(s, &p), -1, "an outcome is waited for");
+	control_reloaded(s, true);
+	is_int(run(s, &p), -1, "the end of the one before is not it");
+	control_stopping(s);
+	ok(run(s, &p) == 1 && p.status == SLUICE_ECANCELED, "whoever waits hears of the end");
+	s->reload_again = s->reloading = false;
+	sl_ipc_fini(&p.ipc);
+}
+
+static void send_bytes(struct peer *p, const void *bytes, size_t n)
+{
+	if (send(p->ipc.fd, bytes, n, MSG_NOSIGNAL) != (ssize_t)n)
+		abort();
+}
+
+static void test_hostile(struct supervisor *s)
+{
+	static const struct {
+		const char *what, *bytes;
+		size_t n;
+		bool hello;
+	} cases[] = {
+		{"a question without a hello", "\x02\0\0\0\x10\0", 6, false},
+		{"a text", "GET / HTTP/1.1\r\n\r\n", 18, false},
+		{"a frame of four gigabytes", "\xff\xff\xff\xff\x10\0", 6, true},
+		{"a frame without room for an id", "\x01\0\0\0\x10\0", 6, true},
+		{"a byte too many", "\x03\0\0\0\x10\0\0", 7, true},
+		{"a level that is none", "\x03\0\0\0\x13\0\x09", 7, true},
+		{"an answer instead of a question", "\x0a\0\0\0\x4f\0\0\0\0\0\0\0\0\0", 14, true},
+		{"a second hello", "\x0b\0\0\0\x01\0\x01\0\0\0\x01\0\0\0x", 15, true},
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct peer p = peer_new(cases[i].hello);
+
+		if (cases[i].hello)
+			ok(ask_status(s, &p) == 1, "served so far");
+		send_bytes(&p, cases[i].bytes, cases[i].n);
+		is_int(run(s, &p), 0, "ends the connection");
+		sl_ipc_fini(&p.ipc);
+		check_alive(s, cases[i].what);
+	}
+}
+
+static void test_protocol(struct supervisor *s)
+{
+	struct peer p = peer_new(false);
+
+	if (sl_put_admin_hello(&p.ipc,
+	                       &(struct sl_admin_hello){.protocol = SL_ADMIN_PROTOCOL + 1, .build = SL_STR("later")}))
+		abort();
+	is_int(run(s, &p), -1, "another protocol is not hung up on");
+	is_int(p.welcomes, 1, "it is told ours");
+	is_int(ask_status(s, &p), 0, "and nothing else");
+	sl_ipc_fini(&p.ipc);
+}
+
+static void test_half(struct supervisor *s)
+{
+	struct peer p = peer_new(true);
+
+	is_int(ask_status(s, &p), 1, "served");
+	send_bytes(&p, "\x02\0\0", 3);
+	is_int(run(s, &p), -1, "half a frame is waited for");
+	check_alive(s, "half a frame");
+	send_bytes(&p, "\0\x10\0", 3);
+	is_int(run(s, &p), 1, "and answered when it is whole");
+	sl_ipc_fini(&p.ipc);
+}
+
+static void test_many(struct supervisor *s)
+{
+	struct peer many[CLIENTS], more;
+
+	for (int i = 0; i < CLIENTS; i++) {
+		many[i] = peer_new(true);
+		if (ask_status(s, &many[i]) != 1)
+			abort();
+	}
+	more = peer_new(true);
+	ok(run(s, &more) == 1 && more.status == SLUICE_EBUSY && more.welcomes == 0, "one too many is told so");
+	is_int(run(s, &more), 0, "and let go");
+	sl_ipc_fini(&more.ipc);
+	is_int(ask_status(s, &many[0]), 1, "those who are there are served");
+	for (int i = 0; i < CLIENTS; i++)
+		sl_ipc_fini(&many[i].ipc);
+	for (int i = 0; i < 20; i++)
+		event_base_loop(s->base, EVLOOP_NONBLOCK);
+	check_alive(s, "the crowd");
+}
+
+/* In a process of its own; what it was told is its exit status. */
+static int as_nobody(void)
+{
+	struct peer p;
+	struct pollfd wait;
+	uint16_t id;
+	sl_slice body;
+
+	if (setgid(65534) || setuid(65534))
+		return 10;
+	p = peer_new(true);
+	if (p.ipc.fd < 0)
+		return errno == EACCES ? 1 : 11;
+	wait = (struct pollfd){.fd = p.ipc.fd, .events = POLLIN};
+	(void)sl_ipc_flush(&p.ipc);
+	while (poll(&wait, 1, 30000) > 0) {
+		int rc = sl_ipc_fill(&p.ipc);
+
+		while (sl_ipc_next(&p.ipc, &id, &body) > 0)
+			if (sl_admin_dispatch(&peer_handlers, SL_TO_CTL, &p, &p.ipc, id, body))
+				return 12;
+		if (p.done)
+			return p.status == SLUICE_EBUSY && strstr(p.text, "root") && !p.welcomes ? 2 : 13;
+		if (rc)
+			return 14;
+	}
+	return 15;
+}
+
+static int nobody_sees(struct supervisor *s)
+{
+	int status = -1;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid < 0)
+		abort();
+	if (pid == 0)
+		_exit(as_nobody());
+	while (waitpid(pid, &status, WNOHANG) == 0) {
+		struct pollfd none = {.fd = -1};
+
+		event_base_loop(s->base, EVLOOP_NONBLOCK);
+		poll(&none, 1, 2);
+	}
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void test_users(struct supervisor *s)
+{
+	ok(control_may(0) && control_may(geteuid()) && !control_may(geteuid() + 1), "root and our own user may");
+	if (geteuid() != 0) {
+		printf("# not root: no other user to try with\n");
+		return;
+	}
+	chmod(dir, 0711);
+	is_int(nobody_sees(s), 1, "another user does not get through the mode");
+	chmod(path, 0666);
+	is_int(nobody_sees(s), 2, "nor past the credentials when the mode was changed");
+	check_alive(s, "another user");
+}
+
+static void test_places(void)
+{
+	struct supervisor a, b;
+	struct stat st;
+
+	start(&a);
+	start(&b);
+	is_int(control_open(&a, false), 0, "opened");
+	sl_log_level(SLUICE_LOG_ERR);
+	ok(control_open(&b, false) != 0 && !b.control, "not where another one answers");
+	check_alive(&a, "another one");
+	is_int(control_open(&b, true), 0, "unless it takes over");
+	check_alive(&b, "taking over");
+	control_close(&a);
+	ok(stat(path, &st) == 0, "the one before leaves the successor's file alone");
+	check_alive(&b, "the end of the one before");
+	control_close(&b);
+	ok(stat(path, &st) != 0, "the last one removes it");
+	is_int(mkdir(path, 0700), 0, "something else there");
+	ok(control_open(&a, false) != 0, "is not touched");
+	is_int(rmdir(path), 0, "it is still there");
+	super_fini(&a);
+	super_fini(&b);
+}
+
+/* A socket file whose process was killed; and a path that no address has room for. */
+static void test_paths(void)
+{
+	const char *why;
+	char deep[512];
+	int fd = sl_unix_listen(path, 0600, 1, false, &why), again, client;
+
+	ok(fd >= 0, "a socket");
+	close(fd);
+	again = sl_unix_listen(path, 0600, 1, false, &why);
+	ok(again >= 0, "what a dead process left is replaced");
+	close(again);
+	unlink(path);
+	snprintf(deep, sizeof deep, "%s/%0150d", dir, 0);
+	is_int(mkdir(deep, 0700), 0, "a deep directory");
+	strcat(deep, "/s");
+	fd = sl_unix_listen(deep, 0600, 1, false, &why);
+	ok(fd >= 0, "a long path");
+	client = sl_unix_connect(deep);
+	ok(client >= 0, "is connected to");
+	close(client);
+	close(fd);
+	unlink(deep);
+	*strrchr(deep, '/') = '\0';
+	rmdir(deep);
+}
+
+int main(void)
+{
+	struct supervisor s;
+	FILE *f;
+
+	snprintf(dir, sizeof dir, "%s/sluice-control-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+	if (!mkdtemp(dir))
+		abort();
+	snprintf(file, sizeof file, "%s/sluice.yaml", dir);
+	snprintf(path, sizeof path, "%s/control.sock", dir);
+	f = fopen(file, "we");
+	if (!f ||
+	    fprintf(f, "data_dir: %s\nfrontends: [{name: web, listen: [127.0.0.1:0], plugins: [{plugin: fake}]}]\n",
+	            dir) < 0 ||
+	    fclose(f))
+		abort();
+	start(&s);
+	is_int(control_open(&s, false), 0, "opened");
+	is_str(control_shown(&s), path, "where it is");
+	test_answers(&s);
+	test_reload(&s);
+	test_hostile(&s);
+	test_protocol(&s);
+	test_half(&s);
+	test_many(&s);
+	test_users(&s);
+	super_fini(&s);
+	test_places();
+	test_paths();
+	unlink(file);
+	rmdir(dir);
+	return tap_done();
+}
