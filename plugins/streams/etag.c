@@ -6,6 +6,8 @@
  */
 #include "streams.h"
 
+#include <stdio.h>
+
 static size_t etag_hex(char *out, uint64_t v)
 {
 	static const char digits[] = "0123456789abcdef";
@@ -109,6 +111,22 @@ static bool cache_control_stale(const char *value, size_t equals)
 }
 
 /* Stale times count from the end of the fresh one, so they get what that leaves. */
+void cache_control_private(const char *value, char *out, size_t size)
+{
+	static const char public[] = "public";
+	size_t n = sizeof public - 1;
+	const char *at = value;
+
+	/* A directive of its own, not a part of one. */
+	while ((at = strcasestr(at, public)) &&
+	       ((at > value && !strchr(", ", at[-1])) || (at[n] && !strchr(", ", at[n]))))
+		at++;
+	if (at)
+		snprintf(out, size, "%.*sprivate%s", (int)(at - value), value, at + n);
+	else
+		snprintf(out, size, "%s", value);
+}
+
 size_t cache_control_bound(const char *value, uint64_t life_s, char *out, size_t size)
 {
 	uint64_t fresh = 0;

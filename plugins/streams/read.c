@@ -76,6 +76,9 @@ static void read_cache_control(struct call *c, struct answer *a, const struct sl
 {
 	struct streams *p = c->p;
 	uint64_t life = UINT64_MAX, wall = streams_wall(p);
+	/* What somebody had to show a token for is not kept for others. */
+	bool known = p->host->principal_who(p->http->principal(c->http)) == SLUICE_WHO_KNOWN;
+	const char *value = known ? p->cache_private : p->cache_control;
 	char text[256];
 	size_t n;
 
@@ -88,10 +91,10 @@ static void read_cache_control(struct call *c, struct answer *a, const struct sl
 	if (r->flags & SLUICE_R_EXPIRES)
 		life = r->expires_ms > wall ? (r->expires_ms - wall) / 1000 : 0;
 	if (life == UINT64_MAX) {
-		PUT(a, "cache-control", SLICE(p->cache_control, strlen(p->cache_control)));
+		PUT(a, "cache-control", SLICE(value, strlen(value)));
 		return;
 	}
-	n = cache_control_bound(p->cache_control, life, text, sizeof text);
+	n = cache_control_bound(value, life, text, sizeof text);
 	if (n > 0)
 		answer_copy(a, STR("cache-control"), SLICE(text, n));
 	else

@@ -52,7 +52,7 @@ static const struct sluice_option streams_options[] = {
 	{.name = "cache_control",
          .type = SLUICE_T_STRING,
          .def = "public, max-age=60, stale-while-revalidate=300",
-         .doc = "Cache-Control of answers with data; lifetimes in it are shortened for streams that expire sooner."},
+         .doc = "Cache-Control of answers with data; lifetimes in it are shortened for streams that expire sooner, and public is private for clients with a token."},
 	{.name = "retention",
          .type = SLUICE_T_LIST,
          .def = "",
@@ -367,6 +367,7 @@ static int streams_configure(struct sluice_ctx *ctx, const struct sluice_host *h
 	p->read_chunk = (uint64_t)host->conf_int(conf, "read_chunk");
 	p->compression = host->conf_int(conf, "compression") != 0;
 	p->cache_control = host->conf_str(conf, "cache_control");
+	cache_control_private(p->cache_control, p->cache_private, sizeof p->cache_private);
 	err = streams_configure_retention(p, conf);
 	for (const char *s = p->cache_control; *s && err == 0; s++)
 		if (*s < 0x20 || *s > 0x7e || s - p->cache_control > 200)

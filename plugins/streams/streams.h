@@ -112,6 +112,8 @@ size_t etag_format(char out[ETAG_MAX], const struct sluice_read_result *, bool c
 /* RFC 9110 13.1.2, weak comparison; value is one header line, tag with its quotes. */
 bool etag_matches(slice value, slice tag);
 /* Copies a Cache-Control value with every lifetime in it reduced to life_s; 0: does not fit. */
+/* A copy with "private" for "public". */
+void cache_control_private(const char *value, char *out, size_t size);
 size_t cache_control_bound(const char *value, uint64_t life_s, char *out, size_t size);
 
 enum media_kind { MEDIA_BINARY, MEDIA_TEXT, MEDIA_JSON };
@@ -244,6 +246,7 @@ struct streams {
 	uint64_t long_poll_ms, sse_ms, max_body, read_chunk;
 	bool compression;
 	const char *cache_control;
+	char cache_private[256]; /* the same for those who had to show a token */
 	struct sluice_retention_rule *rules; /* owned */
 	size_t n_rules;
 	/* state */

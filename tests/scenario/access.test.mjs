@@ -79,6 +79,15 @@ overBothVersions('tokens and rules', { config: (config) => (config.auth = TOKENS
 		assert.equal((await stream.send('DELETE', { headers: ANN })).status, 204);
 	});
 
+	it('caches keep what needed a token for its client only', async () => {
+		const stream = await named('public/').create({ headers: ROOT, body: 'x' });
+		const known = await stream.get({ offset: '-1' }, READER);
+		const anybody = await stream.get({ offset: '-1' });
+		assert.deepEqual([known.status, anybody.status], [200, 200]);
+		assert.match(known.headers['cache-control'], /^private, max-age=60/);
+		assert.match(anybody.headers['cache-control'], /^public, max-age=60/);
+	});
+
 	it('rules see decoded names: an escape is no way around them', async () => {
 		const name = door.stream('x').name;
 		for (const path of [`locked/${name}`, `%6cocked/${name}`, `locked%2F${name}`, `ann/..%2Flocked/${name}`]) {

@@ -404,7 +404,7 @@ static struct sluice_slice fake_claim(const struct sluice_principal *who, const 
 	return (struct sluice_slice){0};
 }
 
-int fake_who;
+int fake_who = SLUICE_WHO_ANYBODY;
 
 static int fake_principal_who(const struct sluice_principal *who)
 {

@@ -297,6 +297,8 @@ static void test_limits(void)
 	char header[512];
 	uint64_t verified = 0;
 
+	principal_unref(v.principal);
+	v.principal = NULL;
 	is_str(load("limits: {client_requests: 2, client_burst: 3}\n"
 	            "auth: {mode: jwt, jwt: {keys: [{secret: " SECRET "}], require_exp: false}}\n"),
 	       "", "limits");

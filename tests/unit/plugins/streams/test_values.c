@@ -160,6 +160,24 @@ static const char *bound(const char *value, uint64_t life)
 	return out;
 }
 
+static void test_private(void)
+{
+	static const char *const pair[][2] = {
+		{"public, max-age=60", "private, max-age=60"},
+		{"max-age=60, Public", "max-age=60, private"},
+		{"max-age=60,public,x", "max-age=60,private,x"},
+		{"no-public=1, publicity, public", "no-public=1, publicity, private"},
+		{"no-store", "no-store"},
+		{"", ""},
+	};
+	char out[64];
+
+	for (size_t i = 0; i < sizeof pair / sizeof *pair; i++) {
+		cache_control_private(pair[i][0], out, sizeof out);
+		is_str(out, pair[i][1], "public is private");
+	}
+}
+
 static void test_cache_control(void)
 {
 	static const char usual[] = "public, max-age=60, stale-while-revalidate=300";
@@ -366,6 +384,7 @@ static void test_wheel(void)
 
 int main(void)
 {
+	test_private();
 	test_offsets();
 	test_cursors();
 	test_etags();
