@@ -126,7 +126,7 @@ bool u64_parse(slice s, uint64_t max, uint64_t *value)
 	for (size_t i = 0; i < s.len; i++) {
 		uint64_t digit = (uint64_t)p[i] - '0';
 
-		if (digit > 9 || v > (max - digit) / 10)
+		if (digit > 9 || digit > max || v > (max - digit) / 10)
 			return false;
 		v = v * 10 + digit;
 	}

@@ -314,6 +314,7 @@ static void test_numbers(void)
 	is_str(text, "18446744073709551615", "the largest");
 	ok(u64_parse(STR("18446744073709551615"), UINT64_MAX, &v) && v == UINT64_MAX, "read back");
 	ok(!u64_parse(STR("18446744073709551616"), UINT64_MAX, &v), "one more");
+	ok(!u64_parse(STR("9"), 5, &v) && u64_parse(STR("5"), 5, &v), "a bound of one digit");
 	ok(!u64_parse(STR("11"), 10, &v) && u64_parse(STR("10"), 10, &v), "a bound");
 	ok(!u64_parse(STR(""), 10, &v) && !u64_parse(STR("1 "), 10, &v) && !u64_parse(STR("+1"), 10, &v),
 	   "digits only");
