@@ -10,8 +10,11 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "bench/load.h"
+
+enum { CASE_MAX_S = 150 };
 
 struct options opt = {
 	.connections = 1, .streams = 1, .pipeline = 1, .bytes = 100, .seconds = 1, .subscribers = 1, .total = 1};
@@ -134,6 +137,7 @@ int main(int argc, char **argv)
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
+	alarm((unsigned)opt.seconds + CASE_MAX_S); /* a server that hangs costs its own figure only */
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
 		if (strcmp(cases[i].name, argv[3]) == 0)
 			return cases[i].run();

@@ -56,6 +56,7 @@ async function idle(server, text, kind) {
 			seen[line] = usage(server.pid);
 			child.stdin.write('go\n');
 		}
+	if (!seen.idle) throw new Error('the readers did not all arrive in time');
 	const result = JSON.parse(last);
 	const grown = seen.idle.workersRss
 		? seen.idle.workersRss - seen.ready.workersRss
