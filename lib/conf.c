@@ -7,6 +7,7 @@
  */
 #include "lib/conf.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <yaml.h>
 
@@ -437,4 +438,39 @@ unsigned sl_conf_line(const struct sluice_conf *node)
 unsigned sl_conf_column(const struct sluice_conf *node)
 {
 	return node ? node->column : 0;
+}
+
+int sl_conf_default_int(struct sluice_conf *map, const char *key, int64_t value)
+{
+	struct sluice_conf *node = conf_member(map, key);
+	char text[24], *copy;
+
+	if (!node || !node->is_default)
+		return 0;
+	snprintf(text, sizeof text, "%lld", (long long)value);
+	copy = strdup(text);
+	if (!copy)
+		return SLUICE_ENOMEM;
+	free(node->text);
+	node->text = copy;
+	node->num = value;
+	return 0;
+}
+
+/* As deep as the parser allows. */
+bool sl_conf_equal(const struct sluice_conf *a, const struct sluice_conf *b)
+{
+	if (!a || !b)
+		return !a && !b;
+	if (a->kind != b->kind || a->n_item != b->n_item || strcmp(a->text ? a->text : "", b->text ? b->text : "") != 0)
+		return false;
+	for (size_t i = 0; i < a->n_item; i++) {
+		const struct sluice_conf *y = b->item[i];
+
+		if (a->kind == CONF_MAP)
+			y = conf_member(b, a->item[i]->key);
+		if (!y || !sl_conf_equal(a->item[i], y))
+			return false;
+	}
+	return true;
 }

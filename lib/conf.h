@@ -49,6 +49,11 @@ const struct sluice_conf *sl_conf_at(const struct sluice_conf *, const char *pat
 unsigned sl_conf_line(const struct sluice_conf *);
 unsigned sl_conf_column(const struct sluice_conf *);
 
+/* Another default for a number of a checked map, where the file does not say anything; 0 or SLUICE_ENOMEM. */
+int sl_conf_default_int(struct sluice_conf *map, const char *key, int64_t value);
+/* Whether two checked nodes say the same, as far as their texts do. Both NULL: yes. */
+bool sl_conf_equal(const struct sluice_conf *, const struct sluice_conf *);
+
 /* Prints a checked tree as YAML with every default filled in, secrets masked, indented by `indent`. */
 int sl_conf_print(const struct sluice_conf *map, const struct sluice_option *table, const char *const *ignore, unsigned indent,
                   struct sl_buf *out);

@@ -171,7 +171,7 @@ const char *const sl_plugin_core_keys[] = {"plugin", "mount", "prefix", NULL};
 static const struct sluice_option frontend_options[] = {
 	OPT("name", STRING, NULL, "1", "32", "Name of the frontend in logs and in the process list."),
 	OPT_SUB("listen", LIST, NULL, "1", "16", listen_element, "Where it listens."),
-	OPT("workers", INT, "2", "1", "64", "Number of its processes."),
+	OPT("workers", INT, "2", "1", "64", "Number of its processes; exactly 1, and that by default, where presence is mounted."),
 	OPT_SUB("plugins", LIST, NULL, "1", "32", NULL,
                 "What it serves: a list of maps {plugin, mount, prefix, the plugin's own options}."),
 	OPT_END,
@@ -342,6 +342,51 @@ static void check_across(const struct sluice_conf *root, struct sl_conf_errors *
 			sl_conf_str(root, "limits.body"));
 }
 
+static bool mounts_presence(const struct sluice_conf *plugin)
+{
+	return strcmp(sl_conf_str(plugin, "plugin"), "presence") == 0;
+}
+
+const struct sluice_conf *sl_options_presence(const struct sluice_conf *root)
+{
+	for (size_t i = 0; i < sl_conf_len(root, "frontends"); i++) {
+		const struct sluice_conf *f = sl_conf_at(root, "frontends", i);
+
+		for (size_t k = 0; k < sl_conf_len(f, "plugins"); k++)
+			if (mounts_presence(sl_conf_at(f, "plugins", k)))
+				return f;
+	}
+	return NULL;
+}
+
+/* One worker owns every ephemeral channel: two would each have half of them. */
+static void check_presence(const struct sluice_conf *root, struct sl_conf_errors *errors)
+{
+	/* Ours: the tree is not yet anybody else's. */
+	struct sluice_conf *f = (struct sluice_conf *)(uintptr_t)sl_options_presence(root);
+	bool seen = false;
+
+	if (!f)
+		return;
+	if (sl_conf_default_int(f, "workers", 1))
+		sl_conf_error_at(f, "workers", errors, "out of memory");
+	else if (sl_conf_int(f, "workers") != 1)
+		sl_conf_error_at(f, "workers", errors, "a frontend that mounts presence has exactly 1 worker, which owns every channel");
+	for (size_t i = 0; i < sl_conf_len(root, "frontends"); i++) {
+		const struct sluice_conf *other = sl_conf_at(root, "frontends", i);
+
+		for (size_t k = 0; k < sl_conf_len(other, "plugins"); k++) {
+			const struct sluice_conf *plugin = sl_conf_at(other, "plugins", k);
+
+			if (!mounts_presence(plugin))
+				continue;
+			if (seen)
+				sl_conf_error_at(plugin, "plugin", errors, "presence is mounted already in line %u; it can be mounted once", sl_conf_line(f));
+			seen = true;
+		}
+	}
+}
+
 struct sluice_conf *sl_options_load(sl_slice text, struct sl_conf_errors *errors)
 {
 	struct sluice_conf *root = sl_conf_parse(text, errors);
@@ -350,6 +395,7 @@ struct sluice_conf *sl_options_load(sl_slice text, struct sl_conf_errors *errors
 		return NULL;
 	sl_conf_check(root, sl_options, "", NULL, errors);
 	check_across(root, errors);
+	check_presence(root, errors);
 	for (size_t i = 0; i < sl_conf_len(root, "frontends"); i++) {
 		check_name(root, i, errors);
 		check_listeners(root, i, errors);

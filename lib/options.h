@@ -16,5 +16,7 @@ extern const char *const sl_plugin_core_keys[];          /* the same names, for 
 struct sluice_conf *sl_options_load(sl_slice text, struct sl_conf_errors *);
 /* The frontends: entry of that name, or NULL. */
 const struct sluice_conf *sl_options_frontend(const struct sluice_conf *root, const char *name);
+/* The frontend whose worker owns every ephemeral channel, or NULL: the one that mounts the plugin `presence`. */
+const struct sluice_conf *sl_options_presence(const struct sluice_conf *root);
 
 #endif

@@ -103,6 +103,8 @@ static int child_on_ready(void *arg, const struct sl_control_ready *m)
 	child_move(c, CHILD_READY, "started");
 	if (c->kind == CHILD_STORE)
 		setup_peers(c->super);
+	if (c == presence_owner(c->super))
+		presence_links(c->super);
 	return 0;
 }
 

@@ -24,7 +24,7 @@ static struct child *generation_next(const struct generation *g, struct sl_link 
 #define EACH_CHILD(g, c) \
 	for (struct child *c = generation_next(g, &(g)->super->children); c; c = generation_next(g, &c->link))
 
-static int generation_add(struct generation *g, const struct sluice_conf *frontend)
+static int generation_add(struct generation *g, const struct sluice_conf *frontend, bool presence)
 {
 	const char *section = sl_conf_str(frontend, "name");
 	int64_t n = sl_conf_int(frontend, "workers");
@@ -38,12 +38,14 @@ static int generation_add(struct generation *g, const struct sluice_conf *fronte
 		if (!c)
 			return SLUICE_ENOMEM;
 		c->gen = g;
+		c->presence = presence;
 	}
 	return 0;
 }
 
-struct generation *generation_new(struct supervisor *s, struct config *config, unsigned number)
+struct generation *generation_new(struct supervisor *s, struct config *config, unsigned number, bool kept)
 {
+	const struct sluice_conf *presence = sl_options_presence(config->root);
 	struct generation *g = calloc(1, sizeof *g);
 	int rc = 0;
 
@@ -53,8 +55,12 @@ struct generation *generation_new(struct supervisor *s, struct config *config, u
 	g->super = s;
 	g->number = number;
 	g->config = config_ref(config);
-	for (size_t i = 0; rc == 0 && i < sl_conf_len(config->root, "frontends"); i++)
-		rc = generation_add(g, sl_conf_at(config->root, "frontends", i));
+	for (size_t i = 0; rc == 0 && i < sl_conf_len(config->root, "frontends"); i++) {
+		const struct sluice_conf *f = sl_conf_at(config->root, "frontends", i);
+
+		if (f != presence || !kept)
+			rc = generation_add(g, f, f == presence);
+	}
 	if (rc == 0)
 		return g;
 	/* Nothing was started: the children may go at once. */

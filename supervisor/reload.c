@@ -3,7 +3,8 @@
  *
  * Read and check everything; bind what is new; start a new generation of workers; when all of them are ready the old ones drain. Until
  * then nothing that runs has been touched, so a failure at any step leaves the old configuration in force. The writer owns state and is
- * not replaced: it is told the new settings, and is restarted when one of them needs that.
+ * not replaced: it is told the new settings, and is restarted when one of them needs that. The owner of the ephemeral channels is
+ * taken along as long as nothing that concerns it changed (presence.c).
  */
 #include <errno.h>
 #include <string.h>
@@ -93,7 +94,7 @@ static void reload_start(struct supervisor *s)
 	listeners_open(s, config, &errors);
 	bound = errors.n == 0;
 	if (bound)
-		s->next = generation_new(s, config, ++s->generations);
+		s->next = generation_new(s, config, ++s->generations, presence_stays(s, config));
 	reload_errors(s, config, &errors);
 	sl_conf_errors_fini(&errors);
 	config_unref(config);
@@ -136,6 +137,7 @@ static void reload_switch(struct supervisor *s)
 		sl_log_level(config_log_level(s->config));
 	sl_link_add(&s->old, &old->link);
 	s->n_old++;
+	presence_move(s, s->gen);
 	generation_stop(old, super_drain_ms(s), "a new generation took over");
 	reload_tell_store(s, restart);
 	sl_buf_init(&shown);

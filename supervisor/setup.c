@@ -151,6 +151,7 @@ int setup_send(struct child *c)
 	if (rc == 0 && c->kind == CHILD_WORKER) {
 		setup_link(c);
 		rc = c->peer_fd >= 0 || (c->super->store && c->super->store->state == CHILD_READY) ? 0 : SLUICE_ENOMEM;
+		presence_link(c);
 	}
 	return rc ? rc : sl_put_control_setup_done(&c->channel.ipc, &done);
 }

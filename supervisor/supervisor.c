@@ -135,7 +135,7 @@ static bool super_load(struct supervisor *s)
 
 static void super_start_workers(struct supervisor *s)
 {
-	s->gen = generation_new(s, s->config, ++s->generations);
+	s->gen = generation_new(s, s->config, ++s->generations, false);
 	if (!s->gen) {
 		super_fail(s, "workers", "out of memory");
 		return;

@@ -164,6 +164,7 @@ struct child {
 	int64_t ready_at;          /* monotonic; -1: not since it was started */
 	uint64_t ping;
 	unsigned missed;           /* pings without an answer */
+	bool presence;             /* worker: mounts presence, so it owns every ephemeral channel */
 	uint32_t links;            /* worker: connections to the writer given to this process */
 	bool unlinked;             /* worker: the newest of them is lost; it gets another with the next ping */
 	int peer_fd;               /* worker: the writer's end of the connection, while there is no writer to take it; -1 */
@@ -196,6 +197,13 @@ int setup_send(struct child *);
 void setup_link(struct child *worker);  /* a new connection between worker and writer */
 void setup_peers(struct supervisor *);  /* connections for all workers, after the writer came up */
 
+/* ---- presence.c: the worker that owns the ephemeral channels, and everybody's connection to it ---- */
+struct child *presence_owner(const struct supervisor *);         /* of the generation that serves; NULL: none */
+void presence_link(struct child *worker);                        /* a new connection; nothing while there is no owner */
+void presence_links(struct supervisor *);                        /* for all workers, after the owner came up or changed */
+bool presence_stays(const struct supervisor *, const struct config *new); /* a reload to this keeps the owner and its channels */
+void presence_move(struct supervisor *, struct generation *to);  /* the owner goes on in the new generation */
+
 /* ---- generation.c: the workers of one configuration ---- */
 struct generation {
 	struct sl_link link; /* supervisor->old while it drains */
@@ -204,7 +212,8 @@ struct generation {
 	struct supervisor *super;
 	uint32_t idle_ms; /* while it drains: end connections that are idle for so long; 0: keep them */
 };
-struct generation *generation_new(struct supervisor *, struct config *, unsigned number); /* children exist, not started */
+/* Children exist, not started. kept: without the owner of the ephemeral channels, which the reload takes along. */
+struct generation *generation_new(struct supervisor *, struct config *, unsigned number, bool kept);
 void generation_start(struct generation *);
 void generation_stop(struct generation *, uint32_t deadline_ms, const char *why);
 bool generation_ready(const struct generation *); /* every worker is */
