@@ -8,6 +8,7 @@ import net from 'node:net';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { connect } from '../lib/http.mjs';
+import { Installation } from '../lib/install.mjs';
 import { startLoad } from '../lib/load.mjs';
 import { BUILD, runSluiced, sanitized, startSluice, temporary } from '../lib/sluice.mjs';
 import { JSON_TYPE, Stream, freshName } from '../lib/streams.mjs';
@@ -133,6 +134,40 @@ describe('service of systemd', { concurrency: 2 }, () => {
 		sink.close();
 	});
 
+	it('an upgrade names the new main process before that one speaks for itself; a failed one says why', async () => {
+		const sink = await new Sink().listen(join(folder, 'upgrade'));
+		const place = new Installation().install('good').install('bad', undefined, { sluiced: 'exit 3' });
+		place.use('good');
+		const daemon = await startSluice({
+			build: place.current,
+			dataDir: temporary(),
+			env: { NOTIFY_SOCKET: sink.address, WATCHDOG_USEC: '200000' },
+			allow: [/upgrade_failed/],
+		});
+		const old = daemon.pid;
+		place.use('bad');
+		const failing = sink.said.length;
+		daemon.signal('SIGUSR2');
+		const failed = await sink.heard('READY', await sink.heard('RELOADING', failing));
+		assert.match(sink.said[failed].fields.STATUS, /upgrade failed: it ended with status 3/);
+		place.use('good');
+		await daemon.upgrade();
+		const reloading = await sink.heard('RELOADING', failed);
+		const main = await sink.heard('MAINPID', reloading);
+		assert.deepEqual(sink.said[main], {
+			pid: old,
+			fields: { MAINPID: String(daemon.pid), READY: '1', STATUS: 'Running' },
+		});
+		const own = await sink.heard('READY', main + 1);
+		assert.equal(sink.said[own].pid, daemon.pid);
+		await sink.heard('WATCHDOG', own);
+		await daemon.stop();
+		await sink.heard('STOPPING', own);
+		assert.deepEqual([...new Set(sink.said.slice(0, main + 1).map((message) => message.pid))], [old]);
+		assert.deepEqual([...new Set(sink.said.slice(own).map((message) => message.pid))], [daemon.pid]);
+		sink.close();
+	});
+
 	it('every line carries its priority; a mistake at the start is an error, and -t prints plain lines', async () => {
 		const daemon = await startSluice();
 		await daemon.reload();
@@ -213,7 +248,7 @@ describe('sockets of systemd', { concurrency: 2, skip: without('systemd-socket-a
 		await daemon.stop();
 	});
 
-	it('an address that leaves the configuration and comes back finds its socket again', async () => {
+	it('an address that leaves the configuration and comes back finds its socket again; so does another build', async () => {
 		const path = join(temporary(), 'http');
 		const daemon = await started([['http', path]], {
 			config: (config) => (config.frontends[0].listen = ['systemd:http', '127.0.0.1:0']),
@@ -224,6 +259,8 @@ describe('sockets of systemd', { concurrency: 2, skip: without('systemd-socket-a
 		assert.match(await daemon.reload({ config: (c) => c.frontends[0].listen.shift() }), /reloaded/);
 		await daemon.waitLine(/listener_closed/);
 		assert.match(await daemon.reload({ config: (c) => c.frontends[0].listen.unshift('systemd:http') }), /reloaded/);
+		assert.match(await get(path, 'nothing'), /^HTTP\/1\.1 404 /);
+		await daemon.upgrade();
 		assert.match(await get(path, 'nothing'), /^HTTP\/1\.1 404 /);
 		await daemon.stop();
 	});
@@ -276,8 +313,12 @@ describe('the sandbox of sluiced.service', { skip: sanitized ? 'sanitizers need 
 		assert.match(perl('print chown(0, 0, "/tmp") ? "done" : $!'), /not permitted/);
 	});
 
-	it('lets everything work: load, live readers, large payloads, crashes of each process, a reload, the end', async () => {
-		const daemon = await startSluice({ wrap: () => [confine], allow: [/child_exit .*signal=9/] });
+	it('lets everything work: load, live readers, large payloads, crashes of each process, a reload, an upgrade, the end', async () => {
+		const daemon = await startSluice({
+			wrap: () => [confine],
+			dataDir: temporary(),
+			allow: [/child_exit .*signal=9/],
+		});
 		const client = connect('h2c', daemon.url);
 		const load = await startLoad(daemon.url, { retry: true });
 		const s = await new Stream(client, freshName()).create({ type: JSON_TYPE });
@@ -293,6 +334,8 @@ describe('the sandbox of sluiced.service', { skip: sanitized ? 'sanitizers need 
 		await daemon.killChild(daemon.workers()[0]);
 		await load.progress();
 		assert.match(await daemon.reload(), /reloaded/);
+		await load.progress();
+		await daemon.upgrade();
 		await load.progress();
 		await load.stop();
 		await load.verify();
