@@ -178,10 +178,13 @@ describe('upgrade to a build that does not work', { concurrency: 2 }, () => {
 			.install('workers', undefined, { 'sluice-frontend': 'exit 1' });
 	});
 
+	// What the log says in the end, when nobody of the other build is left.
 	const attempt = async (daemon) => {
 		const from = daemon.mark();
 		daemon.signal('SIGUSR2');
-		return daemon.waitLine(/\bupgrade_(refused|failed)\b/, { from });
+		const line = await daemon.waitLine(/\bupgrade_(refused|failed)\b/, { from });
+		await until('the old family alone', () => daemon.family().length === 4);
+		return line;
 	};
 	const works = async (daemon, stream, text) => {
 		const client = connect('HTTP/1.1', daemon.url);
@@ -219,7 +222,6 @@ describe('upgrade to a build that does not work', { concurrency: 2 }, () => {
 			assert.match(await attempt(daemon), reason);
 			await works(daemon, s, 'x');
 		}
-		await until('nobody of the others to be left', () => daemon.family().length === family.length + 1);
 		assert.deepEqual(
 			daemon.children().map((child) => child.pid),
 			family,
