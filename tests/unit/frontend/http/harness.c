@@ -117,7 +117,7 @@ static void on_big(void *self, struct sluice_http_req *r)
 
 	f->requests++;
 	memcpy(text, q.data ? q.data : "", q.len < 31 ? q.len : 31);
-	n = atol(text);
+	n = atol(text) < 0 ? 0 : atol(text);
 	*H->slot(r) = (void *)(uintptr_t)n;
 	if (H->query(r, "gzip", 0).data)
 		H->compress(r, n);
@@ -187,6 +187,7 @@ static void on_gzip(void *self, struct sluice_http_req *r)
 	(void)self;
 	memcpy(num, q.data ? q.data : "", q.len < 15 ? q.len : 15);
 	n = (size_t)atol(num);
+	n = n < sizeof text ? n : sizeof text;
 	for (size_t i = 0; i < sizeof text; i++)
 		text[i] = (char)('a' + i / 7 % 20);
 	coding = H->compress(r, (int64_t)n);
