@@ -89,7 +89,7 @@ struct channel {
 	void *arg;
 	bool open;
 };
-int channel_open(struct channel *, struct event_base *, int fd, channel_receive_fn *,
+int channel_open(struct channel *, struct event_base *, int fd, channel_receive_fn *receive,
                  void (*lost)(void *, const char *), void *arg); /* takes fd over, also on failure */
 void channel_flush(struct channel *);
 void channel_drain(struct channel *); /* dispatches what has arrived */
