@@ -176,6 +176,10 @@ int ctl_main(int argc, char **argv)
 	}
 	if (strcmp(argv[optind], "help") == 0)
 		return ctl_help(argc - optind - 1, argv + optind + 1);
+	if (strcmp(argv[optind], "completion") == 0) {
+		rc = argc - optind == 2 ? completion_print(argv[optind + 1]) : CTL_USAGE;
+		return rc == CTL_USAGE ? ctl_misuse(&ctl, "\"completion\" needs bash or zsh") : rc;
+	}
 	ctl.command = ctl_find(argv[optind]);
 	if (!ctl.command)
 		return ctl_misuse(&ctl, "there is no command \"%s\"", argv[optind]);

@@ -23,13 +23,7 @@ struct ctl_option {
 	const char *name, *value, *help; /* value: what it is called in help; NULL: a flag */
 };
 
-enum ctl_words {
-	CTL_NO_WORDS,
-	CTL_WORD_STREAM,
-	CTL_WORD_LEVEL,
-	CTL_WORD_FILE,
-	CTL_WORD_COMMAND
-}; /* what completion offers */
+enum ctl_words { CTL_NO_WORDS, CTL_WORD_STREAM, CTL_WORD_LEVEL }; /* what completion offers */
 
 struct ctl;
 struct ctl_command {
@@ -68,6 +62,9 @@ extern const struct ctl_option ctl_global_options[];
 void help_all(FILE *);
 void help_command(FILE *, const struct ctl_command *);
 void help_usage(FILE *, const struct ctl_command *);
+
+/* ---- completion.c ---- */
+int completion_print(const char *shell); /* CTL_USAGE: not known */
 
 /* ---- locate.c: where the control socket is ---- */
 char *locate_socket(const struct ctl *); /* the caller's; NULL: said why */
@@ -132,6 +129,11 @@ bool print_offset(const char *text, uint64_t *); /* "123" or "0000000000000000_0
 bool print_is_json(sl_slice content_type);
 int print_until(struct print *, uint64_t until); /* exit code */
 void print_fini(struct print *);
+
+/* ---- status.c ---- */
+int status_ask(const struct ctl *, json_t **root);      /* exit code, told; root is the caller's */
+const char *json_text(const json_t *, const char *key); /* "" when absent */
+uint64_t json_number(const json_t *, const char *key);
 
 /* ---- out.c ---- */
 int out_json(json_t *);     /* a line; takes the object over; exit code */

@@ -39,7 +39,9 @@ void help_all(FILE *f)
 	fputs("usage: sluicectl [options] COMMAND ...\n", f);
 	for (const struct ctl_command *const *c = ctl_commands; *c; c++)
 		fprintf(f, "  %-10s %s\n", (*c)->name, (*c)->summary);
-	fputs("  help       Show help about a command\n\n", f);
+	fputs("  help       Show help about a command\n"
+	      "  completion Print the completion script of bash or zsh\n\n",
+	      f);
 	help_options(f, ctl_global_options);
 	fputs("      --help                Show this, or help about a command\n"
 	      "      --version             Show the version\n\n"

@@ -105,7 +105,7 @@ const char *out_bytes(uint64_t n, char buf[32])
 		v /= 1024;
 		u++;
 	}
-	snprintf(buf, 32, v < 10 ? "%.1f%c" : "%.0f%c", v, units[u]);
+	snprintf(buf, 32, v < 10 ? "%.1f%c" : "%.0f%c", v, units[u < 0 ? 0 : u]);
 	return buf;
 }
 

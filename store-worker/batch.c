@@ -243,6 +243,7 @@ static void batch_fail(struct store *st, int rc)
 static void batch_commit(struct store *st)
 {
 	struct txn *t = &st->txn;
+	bool committed = t->batch != NULL;
 
 	if (t->batch && st->batch_rc)
 		se_abort(t->batch);
@@ -254,6 +255,10 @@ static void batch_commit(struct store *st)
 		batch_fail(st, st->batch_rc);
 	else if (st->n_outcomes)
 		st->no_full_warning = false;
+	if (!st->batch_rc && committed) {
+		st->n_commits++;
+		st->n_operations += st->n_outcomes;
+	}
 }
 
 static void batch_result(struct store *st, const struct reply *r)

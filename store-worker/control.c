@@ -100,9 +100,11 @@ static int on_peer(void *arg, const struct sl_control_peer *m)
 
 static int on_metrics(void *arg, const struct sl_control_metrics *m)
 {
-	(void)arg;
-	close(m->memory); /* the writer has no counters yet */
-	return 0;
+	struct control *c = arg;
+	int rc = stats_open(c->store, m->memory);
+
+	close(m->memory);
+	return rc;
 }
 
 static int on_setup_done(void *arg, const struct sl_control_setup_done *m)
@@ -123,6 +125,7 @@ static int on_setup_done(void *arg, const struct sl_control_setup_done *m)
 		free(c->early[i].name);
 	}
 	c->n_early = 0;
+	stats_round(c->store);
 	sl_log(SLUICE_LOG_INFO, "open data_dir=%s", c->data_dir);
 	return sl_put_control_ready(&c->ipc, &(struct sl_control_ready){});
 }

@@ -196,6 +196,7 @@ void store_free(struct store *st)
 	shadow_close(st);
 	sweep_close(st);
 	se_close(st->se);
+	stats_close(st);
 	access_fini(st);
 	volume_fini(&st->volume);
 	map_fini(&st->topics);
@@ -306,5 +307,6 @@ int store_turn(struct store *st, int timeout_ms)
 	while ((l = sl_link_pop(&st->flush)))
 		peer_flush(SL_OF(l, struct peer, flush));
 	peers_bury(st);
+	stats_round(st);
 	return st->fatal ? SLUICE_EINTERNAL : 0;
 }

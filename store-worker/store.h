@@ -455,6 +455,7 @@ struct checkpoints; /* checkpoint.c */
 struct shadow;      /* shadow.c */
 struct sweep;       /* sweep.c */
 
+enum { STATS_MAX = 8 };
 #define STORE_MAGIC 0x53746f31u
 struct store {
 	uint32_t magic;
@@ -493,6 +494,10 @@ struct store {
 	bool batch_failed;    /* the last one did not commit */
 	bool fatal;           /* the engine has failed: answer, then exit */
 	bool no_full_warning; /* the full disk has been logged */
+	/* stats */
+	struct sl_metrics *metrics; /* NULL: nobody reads them */
+	uint64_t *stat[STATS_MAX];
+	uint64_t n_commits, n_operations;
 	/* hooks for tests */
 	uint64_t (*wall_ms)(void *);
 	uint64_t (*mono_ms)(void *);
@@ -511,6 +516,11 @@ int source_add(struct store *, struct source *, uint32_t events);
 void source_set(struct store *, struct source *, uint32_t events);
 void source_del(struct store *, struct source *);
 uint64_t store_now(const struct store *); /* wall clock, never below the last commit's */
+
+/* stats.c */
+int stats_open(struct store *, int fd); /* cells in that memory; fd stays the caller's */
+void stats_round(struct store *);
+void stats_close(struct store *); /* none are fine */
 
 /* setting.c */
 int settings_read(struct settings *, sl_slice yaml, char *why, size_t why_len); /* empty yaml: defaults */

@@ -1,15 +1,17 @@
 // sluicectl: what an operator asks is answered, what is wrong is said in words and by the exit status.
 
 import assert from 'node:assert/strict';
+import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
 import { ctlFor, runCtl } from '../lib/ctl.mjs';
 import { connect } from '../lib/http.mjs';
-import { startSluice, temporary } from '../lib/sluice.mjs';
+import { BUILD, startSluice, temporary } from '../lib/sluice.mjs';
 import { JSON_TYPE, Stream, freshName } from '../lib/streams.mjs';
-import { until } from '../lib/wait.mjs';
+import { until, within } from '../lib/wait.mjs';
 import { toYaml } from '../lib/yaml.mjs';
 
 const CLOSE = { 'stream-closed': 'true' };
@@ -45,6 +47,8 @@ describe('sluicectl and the server', { concurrency: 2 }, () => {
 		assert.equal(status.processes[1].metrics['http.connections'], 0);
 		assert.deepEqual(status.listeners, [{ frontend: 'streams', address: daemon.url }]);
 		assert.ok(status.store.volume_bytes > 0);
+		assert.ok(status.processes[0].metrics['writer.peers'] >= 2);
+		assert.equal(status.processes[1].metrics['store.queued'], 0);
 		const text = await ctl('status');
 		assert.match(text, /^sluiced \S+ {2}running, pid \d+, up /);
 		assert.match(text, /^streams#2 +\d+ {2}ready /m);
@@ -67,6 +71,56 @@ describe('sluicectl and the server', { concurrency: 2 }, () => {
 				status.processes.some((process) => process.restarts === 1)
 			);
 		});
+	});
+
+	it('top shows rates of every process, once where there is no terminal', async () => {
+		const [first] = await ctl.json('top');
+		assert.deepEqual(
+			first.map((process) => process.name),
+			['store', 'streams#1', 'streams#2'],
+		);
+		assert.ok(first.every((process) => process.resident_bytes > 0 && process.cpu_percent >= 0));
+		assert.equal(typeof first[0].commits_per_second, 'number');
+		assert.equal(typeof first[1].requests_per_second, 'number');
+		assert.match(await ctl('top'), /^sluiced .*\n\nPROCESS .*\n(store|streams#\d) /);
+		await ctl.fails(2, /-d takes seconds/, 'top', '-d', '0');
+	});
+
+	it('top on a terminal refreshes until q is pressed, and leaves the terminal as it was', async () => {
+		const command = `${join(BUILD, 'sluicectl', 'sluicectl')} --socket ${daemon.control} top`;
+		const terminal = spawn('script', ['-qec', command, '/dev/null'], { stdio: ['pipe', 'pipe', 'inherit'] });
+		const exited = new Promise((done) => terminal.once('close', done));
+		let screen = '';
+		terminal.stdout.setEncoding('utf8').on('data', (text) => (screen += text));
+		try {
+			await until('two pictures', () => screen.split('q quits').length > 2);
+			terminal.stdin.write('q');
+			assert.equal(await within('the end of top', exited), 0);
+		} finally {
+			terminal.kill('SIGKILL');
+		}
+		assert.match(screen, /streams#2/);
+		assert.ok(screen.lastIndexOf('\x1b[?25h') > screen.lastIndexOf('\x1b[?25l'), 'the cursor is back');
+	});
+
+	it('bash completes commands, options and names of streams', async () => {
+		const name = `${freshName()}/log`;
+		await ctl('append', '--create', name, { input: 'x' });
+		const complete = async (...words) => {
+			const script = `PATH=${join(BUILD, 'sluicectl')}:$PATH; source <(sluicectl completion bash)
+				COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _sluicectl; printf '%s\n' "\${COMPREPLY[@]}"`;
+			const { stdout } = await promisify(execFile)('bash', ['-c', script, 'bash', 'sluicectl', ...words], {
+				env: { ...process.env, SLUICE_SOCKET: daemon.control },
+			});
+			return stdout.split('\n').filter(Boolean);
+		};
+		assert.deepEqual(await complete('re'), ['reload']);
+		assert.deepEqual(await complete('--json', 'st'), ['status']);
+		assert.deepEqual(await complete('tail', '--f'), ['--follow']);
+		assert.deepEqual(await complete('log-level', 'd'), ['debug']);
+		assert.deepEqual(await complete('cat', name.slice(0, -2)), [name]);
+		assert.deepEqual(await complete('--socket', daemon.control, 'rm', name.slice(0, -2)), [name]);
+		assert.deepEqual(await complete('help', 'up'), ['upgrade']);
 	});
 
 	it('plugins lists what serves where, from which file', async () => {
@@ -183,8 +237,9 @@ describe('sluicectl and the server', { concurrency: 2 }, () => {
 		const all = await runCtl(['--help']);
 		assert.equal(all.code, 0);
 		const names = [...all.text.matchAll(/^ {2}([a-z][a-z-]*) /gm)].map((match) => match[1]);
+		const special = ['help', 'completion'];
 		assert.ok(names.includes('status') && names.includes('append'));
-		for (const name of names.filter((name) => name !== 'help')) {
+		for (const name of names.filter((name) => !special.includes(name))) {
 			const one = await runCtl(['help', name]);
 			assert.equal(one.code, 0);
 			assert.match(one.text, new RegExp(`^usage: sluicectl ${name}\\b`));
@@ -192,6 +247,8 @@ describe('sluicectl and the server', { concurrency: 2 }, () => {
 		}
 		assert.match((await runCtl(['--version'])).text, /^sluicectl \d/);
 		assert.equal((await runCtl(['help', 'frob'])).code, 2);
+		assert.match((await runCtl(['completion', 'zsh'])).text, /^#compdef sluicectl\n/);
+		assert.equal((await runCtl(['completion', 'fish'])).code, 2);
 	});
 });
 
