@@ -50,6 +50,15 @@ static void type_print(const struct sluice_option *o)
 		printf("; may be absent.\n");
 }
 
+static void table_print(const struct sluice_option *table);
+
+static void element_print(const struct sluice_option *o)
+{
+	text_print(o->doc);
+	if (o->sub)
+		table_print(o->sub);
+}
+
 static void table_print(const struct sluice_option *table)
 {
 	puts(".Bl -tag -width Ds");
@@ -60,7 +69,7 @@ static void table_print(const struct sluice_option *table)
 		if (o->type == SLUICE_T_MAP || (o->type == SLUICE_T_LIST && o->sub && *o->sub->name))
 			table_print(o->sub);
 		else if (o->type == SLUICE_T_LIST && o->sub)
-			text_print(o->sub->doc);
+			element_print(o->sub);
 		else if (o->type != SLUICE_T_LIST)
 			type_print(o);
 		if (o->flags & SLUICE_OPT_RESTART)

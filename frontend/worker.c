@@ -6,6 +6,7 @@
  * sockets keep coming.
  */
 #include "frontend/worker.h"
+#include "frontend/tls.h"
 #include "lib/log.h"
 #include "lib/options.h"
 
@@ -107,6 +108,8 @@ void worker_free(struct worker *w)
 		if (w->listener[i].fd >= 0)
 			close(w->listener[i].fd);
 	}
+	for (size_t i = 0; i < LISTENERS_MAX; i++)
+		tls_unload(w->tls[i]);
 	if (w->link >= 0)
 		close(w->link);
 	sl_metrics_unmap(w->metrics);
@@ -170,10 +173,20 @@ static int worker_engines(struct worker *w)
 	return w->http ? 0 : SLUICE_ENOMEM;
 }
 
+static void worker_tls(struct worker *w)
+{
+	for (size_t i = 0; i < sl_conf_len(w->frontend, "listen") && i < LISTENERS_MAX; i++) {
+		const struct sluice_conf *tls = sl_conf_get(sl_conf_at(w->frontend, "listen", i), "tls");
+
+		if (tls)
+			w->tls[i] = tls_load(tls, &w->errors);
+	}
+}
+
 /* Reads the file's text and brings the plugins up to configure(). */
 static int worker_configure(struct worker *w, const char **why)
 {
-	bool auth_broken;
+	bool files_broken;
 
 	w->conf = sl_options_load(sl_buf_slice(&w->config_text), &w->errors);
 	if (w->check && w->conf)
@@ -189,11 +202,12 @@ static int worker_configure(struct worker *w, const char **why)
 	w->auth = auth_new(w->conf, &w->errors);
 	if (!w->auth && w->errors.n == 0)
 		return SLUICE_ENOMEM;
-	auth_broken = w->errors.n > 0;
+	worker_tls(w);
+	files_broken = w->errors.n > 0;
 	if (instances_configure(w))
 		return SLUICE_ENOMEM;
-	/* Files of keys change without a reload. The one that is written at this moment may be good at the next start. */
-	if (auth_broken && !w->check)
+	/* Files of keys and certificates change without a reload. The one that is written at this moment may be good at the next start. */
+	if (files_broken && !w->check)
 		return SLUICE_EBUSY;
 	return w->errors.n ? SLUICE_EINVAL : 0;
 }
@@ -280,7 +294,9 @@ void worker_begin(struct worker *w)
 		rc = store_link(w, link);
 	}
 	for (size_t i = 0; rc == 0 && i < w->n_listener; i++)
-		rc = http_engine_listen(w->http, w->listener[i].fd);
+		rc = w->listener[i].index < LISTENERS_MAX
+		             ? http_engine_listen(w->http, w->listener[i].fd, w->tls[w->listener[i].index])
+		             : SLUICE_EINTERNAL;
 	if (rc == 0 && w->fail_why) {
 		rc = SLUICE_EBUSY;
 		why = w->fail_why;

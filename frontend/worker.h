@@ -249,6 +249,7 @@ struct worker {
 		int fd;
 	} listener[LISTENERS_MAX];
 	size_t n_listener;
+	struct ssl_ctx_st *tls[LISTENERS_MAX]; /* as in the configuration; NULL: without TLS */
 	int link;          /* store_link that came before setup_done */
 	uint32_t links;    /* how many came */
 	int presence_link; /* likewise */

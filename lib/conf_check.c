@@ -227,9 +227,12 @@ static void check_list(struct conf_check *c, struct sluice_conf *node, const str
 
 static void check_value(struct conf_check *c, struct sluice_conf *node, const struct sluice_option *o, const char *path)
 {
+	/* A listener may be its address alone, or a map where its table has more to say. */
+	bool map = o->type == SLUICE_T_MAP || (o->type == SLUICE_T_LISTENER && o->sub && node->kind == CONF_MAP);
+
 	if (o->type == SLUICE_T_LIST) {
 		check_list(c, node, o, path);
-	} else if (o->type == SLUICE_T_MAP) {
+	} else if (map) {
 		if (node->kind != CONF_MAP)
 			check_expected(c, node, o, path);
 		else if (o->sub)

@@ -150,9 +150,24 @@ static const struct sluice_option log_options[] = {
 	OPT_END,
 };
 
+static const struct sluice_option tls_options[] = {
+	OPT("cert", STRING, NULL, "1", "4096",
+            "Absolute path of a PEM file: the certificate, and behind it those that lead to one that clients know."),
+	OPT("key", STRING, NULL, "1", "4096", "Absolute path of the key of the certificate: a PEM file without a passphrase."),
+	OPT("min_version", ENUM, "1.2", "1.2|1.3", NULL, "Oldest version of TLS that is spoken."),
+	OPT_END,
+};
+
+static const struct sluice_option listen_options[] = {
+	OPT("address", LISTENER, NULL, NULL, NULL, "Where: as in the short form."),
+	OPT_SUB("tls", MAP, "", NULL, NULL, tls_options, "Speak TLS there, and nothing else."),
+	OPT_END,
+};
+
 static const struct sluice_option listen_element[] = {
-	OPT("", LISTENER, NULL, NULL, NULL,
-            "host:port, [v6 address]:port, unix:/path, or systemd:name for a socket of a systemd socket unit. Port 0 takes a free one."),
+	OPT_SUB("", LISTENER, NULL, NULL, NULL, listen_options,
+            "host:port, [v6 address]:port, unix:/path, or systemd:name for a socket of a systemd socket unit. Port 0 takes a free one. "
+            "With TLS an element is a map {address, tls}."),
 	OPT_END,
 };
 
@@ -189,6 +204,13 @@ const struct sluice_option sl_options[] = {
 	OPT_SUB("frontends", LIST, NULL, "1", "32", frontend_options, "The groups of worker processes."),
 	OPT_END,
 };
+
+const char *sl_options_address(const struct sluice_conf *listen)
+{
+	const struct sluice_conf *address = sl_conf_get(listen, "address");
+
+	return sl_conf_str(address ? address : listen, "");
+}
 
 static void check_name(const struct sluice_conf *root, size_t i, struct sl_conf_errors *errors)
 {
@@ -234,9 +256,9 @@ static void check_duplicate(const struct sluice_conf *root, size_t frontend, siz
 		for (size_t i = 0; i < n; i++) {
 			const struct sluice_conf *l = sl_conf_at(other, "listen", i);
 
-			if (!same_address(sl_conf_str(at, ""), sl_conf_str(l, "")))
+			if (!same_address(sl_options_address(at), sl_options_address(l)))
 				continue;
-			sl_conf_error_at(at, "", errors, "%s is listened on in line %u already", sl_conf_str(at, ""),
+			sl_conf_error_at(at, "", errors, "%s is listened on in line %u already", sl_options_address(at),
 			                 sl_conf_line(l));
 			return;
 		}
@@ -253,14 +275,14 @@ static void check_listeners(const struct sluice_conf *root, size_t frontend, str
 		struct sl_address a;
 		const char *why;
 
-		if (sl_address_parse(sl_conf_str(l, ""), &a, &why))
+		if (sl_address_parse(sl_options_address(l), &a, &why))
 			continue;
 		if (open && !sl_address_loopback(&a))
 			sl_conf_error_at(
 				l, "", errors,
 				"other machines can reach %s and auth.mode is none; listen on 127.0.0.1, or set auth.insecure: true "
 				"if everybody may read and write",
-				sl_conf_str(l, ""));
+				sl_options_address(l));
 		check_duplicate(root, frontend, i, errors);
 	}
 }

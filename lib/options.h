@@ -14,6 +14,8 @@ extern const char *const sl_plugin_core_keys[];          /* the same names, for 
  * are sorted. NULL when there is no tree at all; a tree that came with errors may be looked at (getters give 0 and "" for what is
  * absent or wrong), so that plugins can be checked in the same pass. */
 struct sluice_conf *sl_options_load(sl_slice text, struct sl_conf_errors *);
+/* The address of an element of listen:, in either form. */
+const char *sl_options_address(const struct sluice_conf *listen);
 /* The frontends: entry of that name, or NULL. */
 const struct sluice_conf *sl_options_frontend(const struct sluice_conf *root, const char *name);
 /* The frontend whose worker owns every ephemeral channel, or NULL: the one that mounts the plugin `presence`. */

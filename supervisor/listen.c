@@ -19,6 +19,7 @@
 
 #include "lib/address.h"
 #include "lib/log.h"
+#include "lib/options.h"
 #include "supervisor/supervisor.h"
 
 enum { BACKLOG = 4096, SHOWN_MAX = 128 };
@@ -26,7 +27,7 @@ enum { BACKLOG = 4096, SHOWN_MAX = 128 };
 /* Port 0 is another port each time it is asked for, so there the place in the configuration is the identity. */
 static char *listener_key(const struct sluice_conf *frontend, size_t index)
 {
-	const char *text = sl_conf_str(sl_conf_at(frontend, "listen", index), ""), *why;
+	const char *text = sl_options_address(sl_conf_at(frontend, "listen", index)), *why;
 	struct sl_address a;
 	char *key = NULL;
 	int n;
@@ -299,7 +300,7 @@ static void listener_open(struct supervisor *s, const struct config *config, con
                           struct sl_conf_errors *errors)
 {
 	const struct sluice_conf *at = sl_conf_at(frontend, "listen", index);
-	const char *text = sl_conf_str(at, ""), *why = "out of memory";
+	const char *text = sl_options_address(at), *why = "out of memory";
 	struct listener *l = calloc(1, sizeof *l);
 	struct sl_address a;
 	bool loopback = true;
@@ -393,6 +394,15 @@ void listeners_close(struct supervisor *s)
 	s->n_activation = 0;
 }
 
+/* A socket outlives reloads that put TLS on it, so its URL depends on the configuration. */
+static void listener_url(const struct listener *l, bool tls, struct sl_buf *out)
+{
+	const char *shown = l ? l->shown : "?";
+	bool http = strncmp(shown, "http:", 5) == 0;
+
+	sl_buf_addf(out, " listen=%s%s%s", tls && http ? "https" : "", shown + (tls && http ? 4 : 0), tls && !http ? "+tls" : "");
+}
+
 void listeners_show(struct supervisor *s, const struct config *config, struct sl_buf *out)
 {
 	for (size_t f = 0; f < sl_conf_len(config->root, "frontends"); f++) {
@@ -402,7 +412,9 @@ void listeners_show(struct supervisor *s, const struct config *config, struct sl
 		for (size_t i = 0; i < sl_conf_len(frontend, "listen"); i++) {
 			const struct listener *l = listener_find(s, frontend, i);
 
-			sl_buf_addf(out, " listen=%s", l ? l->shown : "?");
+			bool tls = sl_conf_get(sl_conf_at(frontend, "listen", i), "tls") != NULL;
+
+			listener_url(l, tls, out);
 		}
 	}
 }

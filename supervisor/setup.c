@@ -46,7 +46,7 @@ static int setup_listeners(struct child *c)
 	for (size_t i = 0; i < sl_conf_len(f, "listen"); i++) {
 		struct listener *l = listener_find(c->super, f, i);
 		struct sl_control_listener m = {.index = (uint32_t)i,
-		                                .address = sl_slice_str(sl_conf_str(sl_conf_at(f, "listen", i), "")),
+		                                .address = sl_slice_str(sl_options_address(sl_conf_at(f, "listen", i))),
 		                                .socket = l ? l->fd : -1};
 
 		if (!l || sl_put_control_listener(&c->channel.ipc, &m))

@@ -1,5 +1,5 @@
 /*
- * file.c - reading a file of tokens or keys that the configuration names. Process: sluice-frontend.
+ * file.c - reading a file of tokens, keys or certificates that the configuration names. Process: sluice-frontend.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -8,6 +8,7 @@
 #include <openssl/evp.h>
 
 #include "frontend/auth/auth.h"
+#include "frontend/auth/file.h"
 #include "lib/link.h"
 
 #define AUTH_MAGIC 0x41757468u
@@ -15,7 +16,6 @@
 
 enum {
 	DIGEST_LEN = 32,      /* SHA-256 */
-	FILE_MAX = 1 << 20,   /* of tokens or keys */
 	TOKENS_MAX = 1 << 16, /* static ones */
 	KEYS_MAX = 64,        /* each may have to be tried */
 	SECRET_MIN = 32,      /* RFC 7518 3.2: as long as the hash */
@@ -84,11 +84,6 @@ struct auth_tokens {
 int tokens_load(struct auth_tokens *, const struct sluice_conf *root, struct sl_conf_errors *);
 void tokens_fini(struct auth_tokens *);
 const struct sluice_principal *tokens_find(const struct auth_tokens *, const uint8_t digest[DIGEST_LEN]);
-
-/* ---- file.c ---- */
-
-/* A whole file, NUL-terminated behind its bytes. Otherwise an error at `path` of conf, and NULL. */
-char *auth_file(const struct sluice_conf *conf, const char *path, size_t *len, struct sl_conf_errors *);
 
 /* ---- glob.c ---- */
 

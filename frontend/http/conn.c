@@ -36,7 +36,14 @@ static void plain_close(struct http_conn *c)
 	(void)c;
 }
 
-const struct http_transport transport_plain = {plain_read, plain_writev, plain_close};
+const struct http_transport transport_plain = {.read = plain_read, .writev = plain_writev, .close = plain_close};
+
+/* The next read has something to say although the socket may stay silent. */
+static void conn_read_pending(struct http_conn *c)
+{
+	if (c->reading && !c->dead && c->transport->pending && c->transport->pending(c))
+		event_active(&c->read_event, EV_READ, 0);
+}
 
 void conn_want_read(struct http_conn *c, bool on)
 {
@@ -45,6 +52,7 @@ void conn_want_read(struct http_conn *c, bool on)
 	if (on ? event_add(&c->read_event, NULL) : event_del(&c->read_event))
 		return;
 	c->reading = on;
+	conn_read_pending(c);
 }
 
 static void conn_want_write(struct http_conn *c, bool on)
@@ -54,6 +62,12 @@ static void conn_want_write(struct http_conn *c, bool on)
 	if (on ? event_add(&c->write_event, NULL) : event_del(&c->write_event))
 		return;
 	c->writing = on;
+}
+
+void conn_write_before_read(struct http_conn *c)
+{
+	c->read_waits = true;
+	conn_want_write(c, true);
 }
 
 void conn_dirty(struct http_conn *c)
@@ -110,6 +124,9 @@ void conn_kill(struct http_conn *c)
 
 	if (c->dead)
 		return;
+	/* With nothing under way an end is no cut. */
+	if (!c->cut && c->timer.cls == T_IDLE && c->transport->bye)
+		c->transport->bye(c);
 	conn_release(c);
 	if (c->cut)
 		setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
@@ -129,6 +146,8 @@ void conn_forget(struct http_conn *c)
  * is shut down and its bytes are swallowed, within LINGER_MAX and LINGER_MS (RFC 9112 9.6). */
 static void conn_close(struct http_conn *c)
 {
+	if (!c->cut && !c->lingering && c->transport->bye)
+		c->transport->bye(c);
 	if (!c->linger || c->eof || c->cut) {
 		conn_kill(c);
 		return;
@@ -183,7 +202,7 @@ void conn_write(struct http_conn *c)
 			c->progress = true;
 		}
 	}
-	conn_want_write(c, c->out.bytes > 0);
+	conn_want_write(c, c->out.bytes > 0 || c->read_waits);
 	if (c->more && c->out.bytes < OUT_LOW)
 		conn_dirty(c);
 	if (c->out.bytes < c->resume_below) {
@@ -203,6 +222,9 @@ static void conn_on_write(evutil_socket_t fd, short what, void *arg)
 	if (c->dead)
 		return;
 	c->engine->now = clock_ms();
+	if (c->read_waits)
+		event_active(&c->read_event, EV_READ, 0);
+	c->read_waits = false;
 	conn_write(c);
 	if (!c->dead && c->out.bytes < OUT_LOW)
 		conn_dirty(c); /* room for more of the answers */
@@ -229,7 +251,10 @@ static void conn_first_input(struct http_conn *c, const uint8_t *p, size_t n)
 	struct sl_buf kept = c->in;
 
 	if (kept.len == 0) {
-		conn_detect(c, p, n);
+		if (c->transport->proto)
+			c->proto = c->transport->proto(c);
+		else
+			conn_detect(c, p, n);
 		if (c->proto)
 			c->proto->input(c, p, n);
 		else if (conn_keep(c, p, n))
@@ -293,6 +318,7 @@ static void conn_on_read(evutil_socket_t fd, short what, void *arg)
 		c->proto->input(c, e->scratch, (size_t)n);
 	if (!c->dead && c->proto && !c->lingering && !c->writing)
 		c->proto->retime(c, false);
+	conn_read_pending(c);
 	engine_schedule(e);
 }
 

@@ -327,14 +327,26 @@ static void accept_exhausted(struct http_engine *e, int fd)
 	event_add(&e->accept_event, &pause);
 }
 
-/* A connection of this client; NULL: there are far too many, or no memory is left. */
-static struct http_conn *accept_conn(struct http_engine *e, int fd, const struct sockaddr *from)
+static struct http_conn *accept_transport(const struct listener *l, int fd)
 {
+	void *tls = l->tls ? tls_open(l->tls, fd) : NULL;
+	struct http_conn *c =
+		l->tls && !tls ? NULL : conn_new(l->engine, fd, tls ? &transport_tls : &transport_plain, tls);
+
+	if (!c && tls)
+		tls_free(tls);
+	return c;
+}
+
+/* A connection of this client; NULL: there are far too many, or no memory is left. */
+static struct http_conn *accept_conn(struct listener *l, int fd, const struct sockaddr *from)
+{
+	struct http_engine *e = l->engine;
 	const struct auth_hooks *auth = &e->hooks.auth;
 	uint8_t key[CLIENT_KEY];
 	size_t n = client_key(from, key);
 	int rc = auth->enter ? auth->enter(auth->arg, SL_SLICE(key, n)) : 0;
-	struct http_conn *c = rc && rc != SLUICE_EBUSY ? NULL : conn_new(e, fd, &transport_plain, NULL);
+	struct http_conn *c = rc && rc != SLUICE_EBUSY ? NULL : accept_transport(l, fd);
 
 	if (!c && auth->enter && (!rc || rc == SLUICE_EBUSY))
 		auth->leave(auth->arg, SL_SLICE(key, n));
@@ -347,9 +359,10 @@ static struct http_conn *accept_conn(struct http_engine *e, int fd, const struct
 	return c;
 }
 
-static void accept_one(struct http_engine *e, int fd, const struct sockaddr *from)
+static void accept_one(struct listener *l, int fd, const struct sockaddr *from)
 {
 	static const struct timeval second = {1, 0};
+	struct http_engine *e = l->engine;
 	int one = 1;
 
 	if (e->n_conns >= e->limits.connections + REFUSED_MAX) {
@@ -357,7 +370,7 @@ static void accept_one(struct http_engine *e, int fd, const struct sockaddr *fro
 		return;
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* fails on Unix sockets, which need none */
-	if (!accept_conn(e, fd, from)) {
+	if (!accept_conn(l, fd, from)) {
 		close(fd);
 		return;
 	}
@@ -380,7 +393,7 @@ static void engine_on_accept(evutil_socket_t fd, short what, void *arg)
 		int s = accept4(fd, (struct sockaddr *)&from, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (s >= 0) {
-			accept_one(e, s, (struct sockaddr *)&from);
+			accept_one(l, s, (struct sockaddr *)&from);
 			continue;
 		}
 		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
@@ -390,7 +403,7 @@ static void engine_on_accept(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-int http_engine_listen(struct http_engine *e, int fd)
+int http_engine_listen(struct http_engine *e, int fd, struct ssl_ctx_st *tls)
 {
 	struct listener *l = calloc(1, sizeof *l);
 
@@ -399,6 +412,7 @@ int http_engine_listen(struct http_engine *e, int fd)
 	evutil_make_socket_nonblocking(fd);
 	l->engine = e;
 	l->fd = fd;
+	l->tls = tls;
 	if (event_assign(&l->event, e->base, fd, EV_READ | EV_PERSIST, engine_on_accept, l) != 0 ||
 	    event_add(&l->event, NULL) != 0) {
 		free(l);

@@ -202,13 +202,17 @@ int chunk_feed(struct chunk_dec *, const uint8_t *data, size_t n, size_t *used, 
 
 /* ---- connections ---- */
 
-/* The socket itself, or TLS on top of it; like read(2) and writev(2), EAGAIN included. One read is made for each event: a
- * transport that keeps decrypted bytes back has to activate read_event itself. */
+/* The socket itself, or TLS on top of it; like read(2) and writev(2), EAGAIN included. One read is made for each event; what
+ * there is to be read without the socket announcing it, pending() says. */
 struct http_transport {
 	ssize_t (*read)(struct http_conn *, void *, size_t);
 	ssize_t (*writev)(struct http_conn *, const struct iovec *, int);
+	bool (*pending)(const struct http_conn *);
+	void (*bye)(struct http_conn
+	                    *); /* tells the client that nothing was cut off; NULL: the transport has no word for it */
 	void (*close)(
 		struct http_conn *); /* releases what transport_data holds; the descriptor is closed by the caller */
+	const struct http_proto *(*proto)(const struct http_conn *); /* NULL: the first bytes tell */
 };
 
 struct http_proto {
@@ -254,6 +258,7 @@ struct http_conn {
 	uint32_t n_reqs;
 	uint32_t n_fed; /* requests whose answers have bytes, or had some when last pulled */
 	struct h2 *h2;  /* HTTP/2: owned */
+	struct relay *relay; /* a WebSocket's bytes: owned */
 	/* HTTP/1.1 */
 	size_t scan;
 	uint64_t body_left;
@@ -267,6 +272,7 @@ struct http_conn {
 	uint8_t n_client;
 	bool reading : 1; /* read interest is on */
 	bool writing : 1; /* write interest is on: the socket was full */
+	bool read_waits : 1; /* reading goes on once the socket takes bytes (transports) */
 	bool dirty : 1;
 	bool dead : 1;      /* closed; to be freed at the end of the turn */
 	bool refuse : 1;    /* above the limit: gets a 503 */
@@ -291,9 +297,22 @@ void conn_dirty(struct http_conn *);  /* flush at the end of the turn */
 void conn_write(struct http_conn *);
 void conn_finish(struct http_conn *); /* after a write: closing, lingering, read interest */
 void conn_want_read(struct http_conn *, bool);
+void conn_write_before_read(struct http_conn *); /* for transports: read() again when the socket takes bytes */
 void conn_resume(struct http_conn *);                       /* call proto->resume in this turn */
 int conn_keep(struct http_conn *, const uint8_t *, size_t); /* appends to conn->in */
-extern const struct http_transport transport_plain;
+extern const struct http_transport transport_plain, transport_tls;
+
+/* ---- tls.c ---- */
+
+void *tls_open(struct ssl_ctx_st *, int fd); /* transport_data of transport_tls; NULL: no memory */
+void tls_free(void *);
+
+/* ---- relay.c ---- */
+
+/* Descriptors for a WebSocket on this connection: [0] for the engine of WebSockets, [1] for relay_begin(), or -1 when [0] is the
+ * connection's own. */
+int relay_pair(const struct http_conn *, int pair[2]);
+void relay_begin(struct http_conn *, int fd); /* takes fd over; the requests of the connection are lost */
 
 /* ---- requests ---- */
 
@@ -441,6 +460,7 @@ sl_slice date_now(struct http_engine *); /* "Sun, 06 Nov 1994 08:49:37 GMT" */
 struct listener {
 	struct listener *next;
 	struct http_engine *engine;
+	struct ssl_ctx_st *tls; /* borrowed; NULL: none */
 	struct event event;
 	int fd;
 };

@@ -7,6 +7,8 @@
  */
 #include "frontend/http/h1.h"
 
+#include <unistd.h>
+
 static void h1_changed(struct sluice_http_req *r)
 {
 	if (r->conn)
@@ -125,12 +127,22 @@ static int h1_upgrade_status(int e, const char **why)
 	}
 }
 
+/* To the engine of WebSockets: the connection's socket, or one end of the pair whose other end is given here. */
+static void h1_handed_over(struct http_conn *c, int relay)
+{
+	c->h1_state = H1_STOP; /* what else was read went with it */
+	if (relay >= 0)
+		relay_begin(c, relay);
+	else
+		conn_forget(c);
+}
+
 /* 1: handed over. 0: no such endpoint. -1: refused, the answer is queued. Otherwise an HTTP status. */
 static int h1_upgrade(struct http_conn *c, struct sluice_http_req *r, sl_slice raw, const char **why)
 {
 	const struct http_hooks *h = &c->engine->hooks;
 	struct auth_verdict refusal = {0};
-	struct http_upgrade u = {.fd = c->fd,
+	struct http_upgrade u = {.peer = c->fd,
 	                         .raw = raw,
 	                         .query = r->target.query,
 	                         .header = r->header,
@@ -138,6 +150,7 @@ static int h1_upgrade(struct http_conn *c, struct sluice_http_req *r, sl_slice r
 	                         .client = conn_client(c),
 	                         .refusal = &refusal};
 	uint8_t *path = req_alloc(r, r->target.raw.len + 1);
+	int pair[2];
 	size_t n;
 	int e;
 
@@ -148,11 +161,20 @@ static int h1_upgrade(struct http_conn *c, struct sluice_http_req *r, sl_slice r
 		return e;
 	u.path = SL_SLICE(path, n);
 	r->mount = mount_find(c->engine, u.path); /* for the headers of a refusal */
+	if (relay_pair(c, pair))
+		return h1_upgrade_status(SLUICE_EBUSY, why);
+	u.fd = pair[0];
 	e = h->upgrade(h->arg, &u);
+	if (e == 0) {
+		h1_handed_over(c, pair[1]);
+		return 1;
+	}
+	if (pair[1] >= 0) {
+		close(pair[0]);
+		close(pair[1]);
+	}
 	if (e == SLUICE_ENOENT)
 		return 0;
-	if (e == 0)
-		return 1;
 	if (refusal.status) {
 		h1_stop(c, r);
 		req_refuse(r, &refusal);
@@ -218,8 +240,6 @@ static void h1_begin(struct http_conn *c, const uint8_t *p, size_t n, size_t tot
 	if (!e && head.upgrade_websocket && c->engine->hooks.upgrade && !c->refuse && !c->busy &&
 	    !c->engine->draining) {
 		e = h1_upgrade(c, r, SL_SLICE(p, total), &why);
-		if (e == 1)
-			conn_forget(c);
 		if (e == 1 || e == -1)
 			return;
 	}

@@ -9,6 +9,8 @@
 #include "frontend/auth/auth.h"
 #include "frontend/frontend.h"
 
+struct ssl_ctx_st;
+
 struct http_limits {           /* limits: of the configuration; times in milliseconds */
 	uint64_t body;         /* of one request */
 	uint32_t header_bytes; /* request line and headers */
@@ -20,7 +22,8 @@ struct http_limits {           /* limits: of the configuration; times in millise
 
 /* A request that asks for a WebSocket. The engine forgets the connection when upgrade() returns 0. */
 struct http_upgrade {
-	int fd;
+	int fd;         /* what is handed over */
+	int peer;       /* the client's socket: fd, or what is behind it */
 	sl_slice raw;   /* every byte read from the connection, beginning with the request line */
 	sl_slice path;  /* decoded, with the mount, beginning with '/' */
 	sl_slice query; /* as sent, without '?' */
@@ -42,7 +45,8 @@ struct http_hooks {
 
 struct http_engine *http_engine_new(struct event_base *, const struct http_limits *, const struct http_hooks *,
                                     struct payload_budget *);
-int http_engine_listen(struct http_engine *, int fd); /* stays the caller's; a few are accepted a turn */
+/* Both stay the caller's. A few are accepted a turn; tls (an SSL_CTX) NULL: without TLS. */
+int http_engine_listen(struct http_engine *, int fd, struct ssl_ctx_st *tls);
 /* Sets ctx->http. Mounts of one engine must differ in plugin or path; http_engine_ready() finds equal routes. */
 int http_mount_new(struct http_engine *, struct sluice_ctx *);
 /* After every plugin's start(): sorts routes; SLUICE_EEXIST names two equal ones in *why (static buffer). */

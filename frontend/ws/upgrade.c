@@ -257,7 +257,7 @@ int ws_engine_upgrade(void *arg, const struct http_upgrade *up)
 		ws_conn_free(ws); /* open() said no: closed() is not owed */
 		return rc;
 	}
-	request_watch_peer(engine, up->fd);
+	request_watch_peer(engine, up->peer);
 	ws_lws_adopt(engine->lws, ws, up->fd, request_rest(up, engine->limits.header_bytes + 4096));
 	ws_engine_kick(engine);
 	return 0;

@@ -1,11 +1,12 @@
-// The official conformance suite must pass completely, against two workers: over HTTP/1.1 and over HTTP/2, at the same
-// time.
+// The official conformance suite must pass completely, against two workers: over HTTP/1.1, over HTTP/2 and over
+// TLS, at the same time.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { newCertificate } from '../lib/certificate.mjs';
 import { startH2Proxy } from '../lib/h2proxy.mjs';
 import { onReference, startServer } from '../lib/server.mjs';
 import { temporary } from '../lib/sluice.mjs';
@@ -14,7 +15,7 @@ const here = import.meta.dirname;
 const TESTS = 332; // of suite 0.3.6 without its 6 subscription tests
 const KNOWN_FAILURES = onReference ? 6 : 0;
 
-async function runSuite(url) {
+async function runSuite(url, env = {}) {
 	const folder = temporary('sluice-conformance');
 	const file = join(folder, 'results.json');
 	const vitest = join(here, '..', 'node_modules', 'vitest', 'vitest.mjs');
@@ -31,7 +32,7 @@ async function runSuite(url) {
 			],
 			{
 				cwd: here,
-				env: { ...process.env, CONFORMANCE_TEST_URL: url, NODE_OPTIONS: '', NO_COLOR: '1' },
+				env: { ...process.env, CONFORMANCE_TEST_URL: url, NODE_OPTIONS: '', NO_COLOR: '1', ...env },
 			},
 		);
 		let output = '';
@@ -79,6 +80,19 @@ describe('official suite', { concurrency: true }, () => {
 			assertAllPassed(await runSuite(proxy.url), server.text?.());
 		} finally {
 			await proxy.stop();
+			await server.stop();
+		}
+	});
+
+	it('passes over TLS', { skip: onReference && 'the reference server has no TLS' }, async () => {
+		const { cert, key } = newCertificate();
+		const server = await startServer({
+			config: (config) => (config.frontends[0].listen = [{ address: '127.0.0.1:0', tls: { cert, key } }]),
+		});
+		try {
+			assert.match(server.url, /^https:/);
+			assertAllPassed(await runSuite(server.url, { NODE_EXTRA_CA_CERTS: cert }), server.text?.());
+		} finally {
 			await server.stop();
 		}
 	});

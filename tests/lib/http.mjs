@@ -1,10 +1,12 @@
-// Two HTTP clients with one face: HTTP/1.1 (node:http) and HTTP/2 with prior knowledge (node:http2).
+// Two HTTP clients with one face: HTTP/1.1 (node:http) and HTTP/2 with prior knowledge (node:http2), or over TLS by ALPN when the URL
+// begins with https; ca is the certificate to be believed there.
 //   open(method, path, {headers, body}) -> Live, as soon as the head of the answer is there
 //   request(...)                        -> {status, headers, body, text, json()}
 // body: string or Buffer (length known), async iterable (chunked / DATA frames as they come), or nothing.
 
 import http from 'node:http';
 import http2 from 'node:http2';
+import https from 'node:https';
 import { Live } from './live.mjs';
 import { within } from './wait.mjs';
 
@@ -52,17 +54,18 @@ function feed(live, stream) {
 
 export class Http1 extends Client {
 	// connections: at most so many sockets; keepAlive as in http.Agent.
-	constructor(url, { connections = Infinity, keepAlive = true } = {}) {
+	constructor(url, { connections = Infinity, keepAlive = true, ca } = {}) {
 		super();
 		this.url = new URL(url);
-		this.agent = new http.Agent({ keepAlive, maxSockets: connections, scheduling: 'fifo' });
+		this.scheme = this.url.protocol === 'https:' ? https : http;
+		this.agent = new this.scheme.Agent({ keepAlive, maxSockets: connections, scheduling: 'fifo', ca });
 	}
 
 	open(method, path, { headers = {}, body, limit } = {}) {
 		return within(
 			`the head of the answer to ${method} ${path}`,
 			new Promise((done, fail) => {
-				const request = http.request(
+				const request = this.scheme.request(
 					{
 						host: this.url.hostname,
 						port: this.url.port,
@@ -98,9 +101,10 @@ export class Http1 extends Client {
 }
 
 export class Http2 extends Client {
-	constructor(url, { settings } = {}) {
+	constructor(url, { settings, ca } = {}) {
 		super();
 		this.url = url;
+		this.ca = ca;
 		this.settings = { enablePush: false, ...settings };
 	}
 
@@ -108,6 +112,7 @@ export class Http2 extends Client {
 		if (!this.current || this.current.closed || this.current.destroyed) {
 			this.current = http2.connect(this.url, {
 				settings: this.settings,
+				ca: this.ca,
 				peerMaxConcurrentStreams: 1000,
 			});
 			this.current.on('error', () => {}); // each request reports for itself

@@ -13,7 +13,8 @@ const DOORS = [
 ];
 
 class Writer {
-	constructor(url, [via, options], retry) {
+	constructor(url, [via, how], retry, ca) {
+		const options = { ...how, ca };
 		this.client = connect(via, url, options);
 		this.stream = new Stream(this.client, freshName('load'));
 		Object.assign(this, { url, via, options, retry, acked: 0, trouble: [] });
@@ -55,8 +56,8 @@ class Writer {
 }
 
 // retry: go on after a refusal (crash tests), otherwise the first refusal ends that writer.
-export async function startLoad(url, { writers = 6, retry = false } = {}) {
-	const all = Array.from({ length: writers }, (_, n) => new Writer(url, DOORS[n % DOORS.length], retry));
+export async function startLoad(url, { writers = 6, retry = false, ca } = {}) {
+	const all = Array.from({ length: writers }, (_, n) => new Writer(url, DOORS[n % DOORS.length], retry, ca));
 	for (const writer of all) await writer.stream.create({ type: JSON_TYPE });
 	const running = all.map((writer) => writer.run());
 	return {
@@ -84,7 +85,7 @@ export async function startLoad(url, { writers = 6, retry = false } = {}) {
 
 		// Every acknowledged message is there exactly once and in order, read from `from`.
 		async verify(from = url) {
-			const client = connect('HTTP/1.1', from);
+			const client = connect('HTTP/1.1', from, { ca });
 			for (const writer of all) {
 				const values = (await writer.stream.on(client).readAll()).values();
 				const expected = Array.from({ length: values.length }, (_, n) => n);

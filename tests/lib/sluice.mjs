@@ -182,7 +182,7 @@ class Daemon {
 	async waitReady(from = 0) {
 		const line = await this.waitLine(/\bready\b.*\blisten=/, { from });
 		this.urls = [...line.matchAll(/\blisten=(\S+)/g)].map((match) => match[1]);
-		this.url = this.urls.find((url) => url.startsWith('http://'));
+		this.url = this.urls.find((url) => /^https?:/.test(url));
 		this.control = /\bcontrol=(\S+)/.exec(line)?.[1];
 		return line;
 	}

@@ -74,6 +74,16 @@ static void test_across(void)
 	         "1:31: frontends[0].listen: needs at least 1 element\n"
 	         "1:44: frontends[0].workers: must be at most 64, got \"65\"\n"
 	         "1:58: frontends[0].plugins[0]: expected a map, got \"x\""},
+	        {"frontends: [{name: a, listen: [{address: '127.0.0.1:1', tls: {cert: /c, key: /k}}], plugins: [{plugin: s}]}]", ""},
+	        {"frontends: [{name: a, listen: ['127.0.0.1:1', {address: '127.0.0.1:1'}, {address: '*:2'}], plugins: [{plugin: s}]}]",
+	         "1:47: frontends[0].listen[1]: 127.0.0.1:1 is listened on in line 1 already\n"
+	         "1:73: frontends[0].listen[2]: other machines can reach *:2 and auth.mode is none; listen on 127.0.0.1, or set "
+	         "auth.insecure: true if everybody may read and write"},
+	        {"frontends: [{name: a, listen: [{tls: {cert: /c, min_version: 1.1}}, [x]], plugins: [{plugin: s}]}]",
+	         "1:32: frontends[0].listen[0].address: required, but missing\n"
+	         "1:38: frontends[0].listen[0].tls.key: required, but missing\n"
+	         "1:62: frontends[0].listen[0].tls.min_version: expected one of 1.2, 1.3, got \"1.1\" (did you mean \"1.2\"?)\n"
+	         "1:69: frontends[0].listen[1]: expected an address such as \"127.0.0.1:4437\", got a list"},
 	        {"store: {large_payload: 512K, max_payload: 1M, max_batch_ops: 0}\n" ONE,
 	         "1:62: store.max_batch_ops: must be at least 1, got \"0\""},
 	};

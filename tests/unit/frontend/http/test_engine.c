@@ -162,7 +162,7 @@ static void test_listen(void)
 	if (bind(fd, (struct sockaddr *)&addr, sizeof addr) || listen(fd, 64) ||
 	    getsockname(fd, (struct sockaddr *)&addr, &len))
 		abort();
-	is_int(http_engine_listen(f->engine, fd), 0, "listening");
+	is_int(http_engine_listen(f->engine, fd, NULL), 0, "listening");
 	for (int i = 0; i < 40; i++) {
 		c[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		if (connect(c[i], (struct sockaddr *)&addr, sizeof addr))
@@ -196,7 +196,7 @@ static void test_exhausted(void)
 	if (bind(fd, (struct sockaddr *)&addr, sizeof addr) || listen(fd, 8) ||
 	    getsockname(fd, (struct sockaddr *)&addr, &len))
 		abort();
-	http_engine_listen(f->engine, fd);
+	http_engine_listen(f->engine, fd, NULL);
 	a = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	b = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	getrlimit(RLIMIT_NOFILE, &old);
