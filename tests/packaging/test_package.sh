@@ -49,7 +49,7 @@ arch=$(dpkg --print-architecture)
 triplet=$(dpkg-architecture -qDEB_HOST_MULTIARCH)
 for package in sluice sluice-dev; do
 	dpkg-deb -c "$dir/${package}_${version}_$arch.deb" | awk '$1 ~ /^[-l]/ { print $6 }' | sed "s,/$triplet/,/TRIPLET/," | LC_ALL=C sort >"$dir/$package.list"
-	diff "$top/tests/packaging/$package.list" "$dir/$package.list" || fail "the content of $package differs from tests/packaging/$package.list"
+	diff "$top/tests/packaging/$package.list" "$dir/$package.list" || fail "the content of $package differs from tests/packaging/$package.list: put what is new there, and into debian/$package.install"
 done
 dpkg-deb -e "$dir/sluice_${version}_$arch.deb" "$dir/control"
 [ "$(cat "$dir/control/conffiles")" = /etc/sluice/sluice.yaml ] || fail 'the configuration is no conffile'
