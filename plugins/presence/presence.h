@@ -93,6 +93,7 @@ void stream_begin(struct presence *, struct sluice_http_req *, const struct slui
 void stream_pull(void *self, struct sluice_http_req *, size_t room);
 void stream_tick(struct presence *); /* keep-alive comments */
 void stream_end(struct call *);
+void stream_expire(void *self, struct sluice_http_req *); /* its token has expired */
 int sse_data(struct presence *, const char *event, slice bytes, struct sluice_buf **);
 
 /* socket.c */

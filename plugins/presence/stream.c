@@ -150,3 +150,12 @@ void stream_tick(struct presence *p)
 			stream_said(c);
 	}
 }
+
+void stream_expire(void *self, struct sluice_http_req *http)
+{
+	struct presence *p = self;
+	struct call *c = *p->http->slot(http);
+
+	if (c && c->magic == CALL_MAGIC && c->kind == CALL_STREAM && c->begun)
+		stream_end(c);
+}
