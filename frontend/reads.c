@@ -229,6 +229,26 @@ static int read_bytes(struct worker *w, const struct sluice_read *rd, const stru
 	                               : sl_reader_step(s->reader, facts->incarnation, plan->from, 0, plan->end, step);
 }
 
+/* By position: the first step begins inside a record, which the plan counts from its beginning. */
+static int read_position(struct worker *w, const struct sluice_read *rd, const struct sl_facts *facts,
+                         struct sl_plan *plan, struct sl_step *step, struct sl_place *at)
+{
+	struct sl_reader *reader = w->store.reader;
+	int rc = sl_reader_place(reader, facts, rd->from, at);
+
+	*plan = (struct sl_plan){.from = at->offset, .end = at->offset};
+	*step = (struct sl_step){.next = at->offset};
+	if (rc || rd->budget == 0 || at->offset == facts->tail)
+		return rc;
+	rc = sl_reader_plan(reader, facts, at->offset,
+	                    rd->budget > UINT64_MAX - at->skip ? UINT64_MAX : rd->budget + at->skip, plan);
+	if (rc)
+		return rc;
+	plan->payload_bytes -= at->skip;
+	plan->messages -= at->messages;
+	return sl_reader_step(reader, facts->incarnation, plan->from, at->skip, plan->end, step);
+}
+
 static void result_step(struct sluice_read_result *res, const struct sl_step *step)
 {
 	res->data = step->data;
@@ -267,6 +287,8 @@ static void result_facts(const struct store *s, struct sluice_read_result *res, 
 	res->created_ms = facts->created_ms;
 	res->tail = facts->tail;
 	res->earliest = facts->earliest;
+	res->tail_pos = facts->tail_pos;
+	res->earliest_pos = facts->earliest_pos;
 	res->ttl_s = facts->ttl_s;
 	res->expires_ms = facts->expires_ms;
 }
@@ -277,6 +299,7 @@ static void read_one(struct worker *w, struct sluice_req *r, unsigned *big)
 	struct sl_facts facts;
 	struct sl_plan plan;
 	struct sl_step step;
+	struct sl_place at = {0};
 
 	if (r->rd.flags & SLUICE_RD_CONTINUE) {
 		read_continue(w, r, &res);
@@ -293,7 +316,9 @@ static void read_one(struct worker *w, struct sluice_req *r, unsigned *big)
 	if (res.status == SLUICE_OK) {
 		if (read_asks(r, &facts))
 			return;
-		res.status = read_bytes(w, &r->rd, &facts, &plan, &step);
+		res.status = r->rd.flags & SLUICE_RD_POS && r->rd.from != SLUICE_OFFSET_NOW
+		                     ? read_position(w, &r->rd, &facts, &plan, &step, &at)
+		                     : read_bytes(w, &r->rd, &facts, &plan, &step);
 		res.reason = res.status == SLUICE_EGONE ? SLUICE_WHY_TRIMMED : SLUICE_WHY_NONE;
 	}
 	if (res.status == SLUICE_OK) {
@@ -301,6 +326,8 @@ static void read_one(struct worker *w, struct sluice_req *r, unsigned *big)
 		res.end = plan.end;
 		res.payload_bytes = plan.payload_bytes;
 		res.messages = plan.messages;
+		res.skip_from = at.skip;
+		res.flags |= at.inside ? SLUICE_R_INSIDE : 0;
 		res.flags |= plan.end == facts.tail ? SLUICE_R_UP_TO_DATE : 0;
 		result_step(&res, &step);
 		*big += step.data.len >= READ_BIG;

@@ -15,14 +15,22 @@
 
 #include "lib/ipc.h"
 
-#define SL_STORE_PROTOCOL 1u
+#define SL_STORE_PROTOCOL 2u
 #define SL_CONTROL_PROTOCOL 3u
 #define SL_PRESENCE_PROTOCOL 1u
 #define SL_ADMIN_PROTOCOL 1u
 
 enum sl_direction {
-	SL_TO_WRITER, SL_TO_FRONT, SL_TO_CHILD, SL_TO_SUPERVISOR, SL_TO_REGISTRY, SL_TO_MEMBER, SL_TO_SUCCESSOR, SL_TO_PREDECESSOR,
-	SL_TO_SERVER, SL_TO_CTL
+	SL_TO_WRITER,
+	SL_TO_FRONT,
+	SL_TO_CHILD,
+	SL_TO_SUPERVISOR,
+	SL_TO_REGISTRY,
+	SL_TO_MEMBER,
+	SL_TO_SUCCESSOR,
+	SL_TO_PREDECESSOR,
+	SL_TO_SERVER,
+	SL_TO_CTL
 };
 
 struct sl_list {
@@ -37,9 +45,9 @@ typedef uint32_t sl_type_u32;
 typedef uint64_t sl_type_u64;
 typedef int32_t sl_type_i32;
 typedef int64_t sl_type_i64;
-typedef sl_slice sl_type_str;   /* no NUL inside */
+typedef sl_slice sl_type_str; /* no NUL inside */
 typedef sl_slice sl_type_bytes;
-typedef int sl_type_fd;         /* received: the handler's to close; a refused frame's are closed with the connection */
+typedef int sl_type_fd; /* received: the handler's to close; a refused frame's are closed with the connection */
 
 #define SL_CAT3_(a, b, c) a##b##c
 #define SL_CAT3(a, b, c) SL_CAT3_(a, b, c)
@@ -48,11 +56,15 @@ typedef int sl_type_fd;         /* received: the handler's to close; a refused f
 
 /* -- structs -- */
 #define SL_RECORD(name) struct SL_CAT4(sl_, SL_PROTO, _, name) {
-#define SL_END_RECORD(name) };
+#define SL_END_RECORD(name) \
+	} \
+	;
 #define SL_MSG(id, name, dir) struct SL_CAT4(sl_, SL_PROTO, _, name) {
 #define SL_FIELD(type, name) sl_type_##type name;
 #define SL_LIST(record, name) struct sl_list name;
-#define SL_END(name) };
+#define SL_END(name) \
+	} \
+	;
 #define SL_PROTO store
 #include "lib/ipc/store.def"
 #undef SL_PROTO
@@ -153,11 +165,16 @@ struct sl_admin_handlers {
 
 /* Decodes one frame and calls its handler. Returns the handler's value, or SLUICE_EINVAL for an unknown id, a wrong
  * direction, a missing handler or a malformed body: the peer is then to be ended. */
-int sl_store_dispatch(const struct sl_store_handlers *, enum sl_direction, void *arg, struct sl_ipc *, uint16_t id, sl_slice body);
-int sl_control_dispatch(const struct sl_control_handlers *, enum sl_direction, void *arg, struct sl_ipc *, uint16_t id, sl_slice body);
-int sl_presence_dispatch(const struct sl_presence_handlers *, enum sl_direction, void *arg, struct sl_ipc *, uint16_t id, sl_slice body);
-int sl_handover_dispatch(const struct sl_handover_handlers *, enum sl_direction, void *arg, struct sl_ipc *, uint16_t id, sl_slice body);
-int sl_admin_dispatch(const struct sl_admin_handlers *, enum sl_direction, void *arg, struct sl_ipc *, uint16_t id, sl_slice body);
+int sl_store_dispatch(const struct sl_store_handlers *, enum sl_direction, void *arg, struct sl_ipc *, uint16_t id,
+                      sl_slice body);
+int sl_control_dispatch(const struct sl_control_handlers *, enum sl_direction, void *arg, struct sl_ipc *, uint16_t id,
+                        sl_slice body);
+int sl_presence_dispatch(const struct sl_presence_handlers *, enum sl_direction, void *arg, struct sl_ipc *,
+                         uint16_t id, sl_slice body);
+int sl_handover_dispatch(const struct sl_handover_handlers *, enum sl_direction, void *arg, struct sl_ipc *,
+                         uint16_t id, sl_slice body);
+int sl_admin_dispatch(const struct sl_admin_handlers *, enum sl_direction, void *arg, struct sl_ipc *, uint16_t id,
+                      sl_slice body);
 const char *sl_store_name(uint16_t id); /* "?" when unknown */
 const char *sl_control_name(uint16_t id);
 const char *sl_presence_name(uint16_t id);

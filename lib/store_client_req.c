@@ -372,7 +372,9 @@ static int results_decode(struct sl_client *c, const struct sl_store_result *m, 
 		                                .tail = o.tail,
 		                                .earliest = o.earliest,
 		                                .producer_epoch = o.producer_epoch,
-		                                .producer_seq = o.producer_seq};
+		                                .producer_seq = o.producer_seq,
+		                                .tail_pos = o.tail_pos,
+		                                .earliest_pos = o.earliest_pos};
 	}
 	return 0;
 }

@@ -15,20 +15,23 @@
 #include "lib/schema.h"
 #include "lib/store_reader_internal.h"
 
-#define FACT_COLUMNS "id, state, content_type, closed, base, earliest, created_ms, ttl_s, expires_ms, forks, fork_of"
+#define FACT_COLUMNS \
+	"id, state, content_type, closed, base, earliest, created_ms, ttl_s, expires_ms, forks, fork_of, base_pos, earliest_pos"
 
 static const char *const reader_sql[R_STMTS] = {
 	[R_BEGIN] = "BEGIN",
 	[R_COMMIT] = "COMMIT",
 	[R_BY_NAME] = "SELECT " FACT_COLUMNS " FROM stream WHERE name = ?1 AND state < 2",
 	[R_BY_ID] = "SELECT " FACT_COLUMNS " FROM stream WHERE id = ?1",
-	[R_TAIL] = "SELECT stop FROM chunk WHERE stream = ?1 ORDER BY start DESC LIMIT 1",
+	[R_TAIL] = "SELECT stop, pos + bytes FROM chunk WHERE stream = ?1 ORDER BY start DESC LIMIT 1",
 	[R_LIST] = "SELECT " FACT_COLUMNS ", name FROM stream WHERE name >= ?1 AND state < 2 ORDER BY name",
 	/* From the row that contains the offset on. */
 	[R_CHUNKS] =
 		"SELECT start, stop, bytes, records, messages, segment, seg_off, marks, data FROM chunk WHERE stream = ?1 AND"
 		" start >= coalesce((SELECT max(start) FROM chunk WHERE stream = ?1 AND start <= ?2), 0) AND stop > ?2"
 		" ORDER BY start",
+	[R_ROW] =
+		"SELECT start, stop, pos, bytes, marks FROM chunk WHERE stream = ?1 AND start <= ?2 ORDER BY start DESC LIMIT 1",
 	[R_GENERATION] = "SELECT generation FROM meta",
 };
 
@@ -160,6 +163,8 @@ static void reader_row(sqlite3_stmt *q, struct reader_stream *s)
 	s->expires_ms = (uint64_t)sqlite3_column_int64(q, 8);
 	s->forks = (uint64_t)sqlite3_column_int64(q, 9);
 	s->fork_of = (uint64_t)sqlite3_column_int64(q, 10);
+	s->base_pos = (uint64_t)sqlite3_column_int64(q, 11);
+	s->earliest_pos = (uint64_t)sqlite3_column_int64(q, 12);
 }
 
 int reader_by_id(struct sl_reader *r, uint64_t id, struct reader_stream *s, bool *found)
@@ -176,7 +181,7 @@ int reader_by_id(struct sl_reader *r, uint64_t id, struct reader_stream *s, bool
 	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : SLUICE_EINTERNAL;
 }
 
-static int reader_tail(struct sl_reader *r, const struct reader_stream *s, uint64_t *tail)
+static int reader_tail(struct sl_reader *r, const struct reader_stream *s, uint64_t *tail, uint64_t *pos)
 {
 	sqlite3_stmt *q = r->stmt[R_TAIL];
 	int rc;
@@ -185,8 +190,11 @@ static int reader_tail(struct sl_reader *r, const struct reader_stream *s, uint6
 	rc = sqlite3_step(q);
 	/* Without records of its own a stream ends where its own would begin; all trimmed: where the next one begins. */
 	*tail = s->base > s->earliest ? s->base : s->earliest;
-	if (rc == SQLITE_ROW)
+	*pos = s->base > s->earliest ? s->base_pos : s->earliest_pos;
+	if (rc == SQLITE_ROW) {
 		*tail = (uint64_t)sqlite3_column_int64(q, 0);
+		*pos = (uint64_t)sqlite3_column_int64(q, 1);
+	}
 	sqlite3_reset(q);
 	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : SLUICE_EINTERNAL;
 }
@@ -236,7 +244,8 @@ static int reader_facts(struct sl_reader *r, sqlite3_stmt *q, uint64_t now_ms, s
 	f->earliest = s.earliest;
 	f->ttl_s = s.ttl_s;
 	f->expires_ms = s.expires_ms;
-	return reader_tail(r, &s, &f->tail);
+	f->earliest_pos = s.earliest_pos;
+	return reader_tail(r, &s, &f->tail, &f->tail_pos);
 }
 
 int sl_reader_facts(struct sl_reader *r, sl_slice name, uint64_t now_ms, struct sl_facts *f)
@@ -259,14 +268,15 @@ int sl_reader_facts_id(struct sl_reader *r, uint64_t incarnation, struct sl_fact
 static int list_entry(struct sl_reader *r, sqlite3_stmt *q, uint64_t now_ms, struct sluice_list_entry *e)
 {
 	struct reader_stream s;
+	uint64_t pos;
 	int rc;
 
 	reader_row(q, &s);
 	if (reader_status(&s, now_ms))
 		return 1;
 	memset(e, 0, sizeof *e);
-	rc = reader_tail(r, &s, &e->tail);
-	e->stream = SL_SLICE(sqlite3_column_blob(q, 11), (size_t)sqlite3_column_bytes(q, 11));
+	rc = reader_tail(r, &s, &e->tail, &pos);
+	e->stream = SL_SLICE(sqlite3_column_blob(q, 13), (size_t)sqlite3_column_bytes(q, 13));
 	e->content_type = SL_SLICE(sqlite3_column_blob(q, 2), (size_t)sqlite3_column_bytes(q, 2));
 	e->earliest = s.earliest;
 	e->created_ms = s.created_ms;

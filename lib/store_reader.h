@@ -15,14 +15,21 @@ struct sl_reader;
 #define SL_READ_STEP (256u * 1024u) /* bytes a step hands out at most */
 
 struct sl_facts {
-	int status;             /* SLUICE_OK, SLUICE_ENOENT, SLUICE_EGONE (soft-deleted, or expired while forks hold it) */
-	uint32_t flags;         /* SLUICE_R_CLOSED, _TTL, _EXPIRES */
-	uint64_t incarnation;   /* stream id */
+	int status;     /* SLUICE_OK, SLUICE_ENOENT, SLUICE_EGONE (soft-deleted, or expired while forks hold it) */
+	uint32_t flags; /* SLUICE_R_CLOSED, _TTL, _EXPIRES */
+	uint64_t incarnation; /* stream id */
 	uint64_t created_ms, tail, earliest, ttl_s, expires_ms;
-	sl_slice content_type;  /* until the next call with this reader */
+	uint64_t tail_pos, earliest_pos; /* payload bytes before tail and earliest */
+	sl_slice content_type;           /* until the next call with this reader */
 };
 
-struct sl_plan { /* the bounds of an answer */
+struct sl_place {              /* a position: a number of payload bytes from the beginning of the stream */
+	uint64_t offset, skip; /* the record it is in, and how many bytes into that */
+	uint32_t messages;     /* of that record that end at or before it */
+	bool inside;           /* it is inside a message */
+};
+
+struct sl_plan {            /* the bounds of an answer */
 	uint64_t from, end; /* record boundaries */
 	uint64_t payload_bytes, messages;
 };
@@ -47,11 +54,15 @@ void sl_reader_end(struct sl_reader *);
 int sl_reader_facts(struct sl_reader *, sl_slice name, uint64_t now_ms, struct sl_facts *);
 /* The same by incarnation, whatever has become of its name; ENOENT once it is being reaped. */
 int sl_reader_facts_id(struct sl_reader *, uint64_t incarnation, struct sl_facts *);
+/* Where a position is; of the tail: the tail. It looks at a few rows however long the stream is. SLUICE_EGONE: below the earliest;
+ * SLUICE_ETOOBIG: beyond the tail. */
+int sl_reader_place(struct sl_reader *, const struct sl_facts *, uint64_t pos, struct sl_place *);
 /* Whole records of [from, tail) up to budget payload bytes, at least one when there is one. A from inside a record means
  * its beginning; beyond the tail: the tail; below the earliest: SLUICE_EGONE. */
 int sl_reader_plan(struct sl_reader *, const struct sl_facts *, uint64_t from, uint64_t budget, struct sl_plan *);
 /* At most about SL_READ_STEP bytes of [from + skip bytes, until), fork ancestors and segments included. SLUICE_EGONE: reaped meanwhile. */
-int sl_reader_step(struct sl_reader *, uint64_t incarnation, uint64_t from, uint64_t skip, uint64_t until, struct sl_step *);
+int sl_reader_step(struct sl_reader *, uint64_t incarnation, uint64_t from, uint64_t skip, uint64_t until,
+                   struct sl_step *);
 /* Names in bytewise order; expired and soft-deleted ones are left out. fn returns nonzero to stop. */
 int sl_reader_list(struct sl_reader *, sl_slice prefix, sl_slice after, uint32_t limit, uint64_t now_ms,
                    int (*fn)(void *, const struct sluice_list_entry *), void *arg, bool *more);

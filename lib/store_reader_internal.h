@@ -10,7 +10,7 @@
 
 #define READER_MAGIC 0x52656164u
 
-enum reader_stmt { R_BEGIN, R_COMMIT, R_BY_NAME, R_BY_ID, R_TAIL, R_LIST, R_CHUNKS, R_GENERATION, R_STMTS };
+enum reader_stmt { R_BEGIN, R_COMMIT, R_BY_NAME, R_BY_ID, R_TAIL, R_LIST, R_CHUNKS, R_ROW, R_GENERATION, R_STMTS };
 
 enum { READER_SEGMENTS = 16 }; /* segment files kept open */
 
@@ -40,6 +40,7 @@ struct sl_reader {
 };
 
 struct reader_stream {
+	uint64_t base_pos, earliest_pos;
 	uint64_t id, base, earliest, created_ms, ttl_s, expires_ms, forks, fork_of;
 	int state;
 	bool closed, has_ttl, has_expires;

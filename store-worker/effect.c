@@ -37,7 +37,7 @@ int effect_put_create(struct sl_buf *b, const struct effect_create *e)
 {
 	sl_buf_drain(b, SIZE_MAX);
 	return PUT(b, e->flags, e->id, e->base, e->earliest, e->ttl_s, e->expires_ms, e->fork_of, e->fork_at,
-	           e->fork_sub) ||
+	           e->fork_sub, e->base_pos, e->earliest_pos) ||
 	                       put_counted(b, e->name) || put_counted(b, e->type) || put_counted(b, e->fork_name)
 	               ? SE_NOMEM
 	               : SE_OK;
@@ -56,6 +56,8 @@ int effect_get_create(sl_slice s, struct effect_create *e)
 	e->fork_of = sl_cur_varint(&c);
 	e->fork_at = sl_cur_varint(&c);
 	e->fork_sub = sl_cur_varint(&c);
+	e->base_pos = sl_cur_varint(&c);
+	e->earliest_pos = sl_cur_varint(&c);
 	e->name = get_counted(&c);
 	e->type = get_counted(&c);
 	e->fork_name = get_counted(&c);
@@ -142,6 +144,22 @@ int effect_get_remove(sl_slice s, struct effect_remove *e)
 	e->stream = sl_cur_varint(&c);
 	e->parent = sl_cur_varint(&c);
 	e->state = (uint8_t)sl_cur_varint(&c);
+	return sl_cur_done(&c) ? SE_OK : SE_CORRUPT;
+}
+
+int effect_put_trim(struct sl_buf *b, const struct effect_trim *e)
+{
+	sl_buf_drain(b, SIZE_MAX);
+	return PUT(b, e->stream, e->earliest, e->pos);
+}
+
+int effect_get_trim(sl_slice s, struct effect_trim *e)
+{
+	struct sl_cur c = sl_cur_of(s);
+
+	e->stream = sl_cur_varint(&c);
+	e->earliest = sl_cur_varint(&c);
+	e->pos = sl_cur_varint(&c);
 	return sl_cur_done(&c) ? SE_OK : SE_CORRUPT;
 }
 

@@ -59,6 +59,7 @@ static int fork_place(struct txn *t, struct fork_point *f, const struct sl_store
 	int rc;
 
 	f->at = m->flags & SLUICE_A_FORK_AT ? m->fork_at : s->tail;
+	f->pos = s->tail_pos;
 	if (f->at > s->tail)
 		return op_refuse(r, SLUICE_EINVAL, SLUICE_WHY_FORK_OFFSET,
 		                 "the fork offset is beyond the tail of the source");
@@ -76,6 +77,7 @@ static int fork_place(struct txn *t, struct fork_point *f, const struct sl_store
 		if (!found || rec.start != f->at)
 			return op_refuse(r, SLUICE_EINVAL, SLUICE_WHY_FORK_OFFSET,
 			                 "the fork offset is not the beginning of a record");
+		f->pos = w.row.pos + rec.at;
 	}
 	if (m->fork_sub == 0)
 		return SE_OK;

@@ -25,11 +25,12 @@ static struct gather *gather_take(struct volume *v)
 	return g;
 }
 
-static void gather_begin(struct gather *g, uint64_t at)
+static void gather_begin(struct gather *g, const struct stream *s)
 {
 	sl_buf_drain(&g->data, SIZE_MAX);
 	sl_buf_drain(&g->marks, SIZE_MAX);
-	g->start = g->stop = at;
+	g->start = g->stop = s->tail;
+	g->pos = s->tail_pos;
 	g->records = g->messages = 0;
 	g->filed = false;
 }
@@ -55,6 +56,7 @@ int volume_put_chunk(struct volume *v, const struct chunk_row *c)
 		volume_bind_blob(q, 11, c->data);
 	}
 	volume_bind_blob(q, 10, c->marks);
+	volume_bind_u64(q, 12, c->pos);
 	return volume_run(v, V_CHUNK_ADD);
 }
 
@@ -70,6 +72,7 @@ int gather_file(struct volume *v, struct stream *s, const struct se_record *hdr)
 	                       .start = g->start,
 	                       .stop = g->stop,
 	                       .bytes = g->data.len,
+	                       .pos = g->pos,
 	                       .records = g->records,
 	                       .messages = g->messages,
 	                       .time_ms = hdr->time_ms,
@@ -91,14 +94,14 @@ int gather_add(struct volume *v, struct stream *s, const struct se_record *hdr, 
 		g = s->gather = gather_take(v);
 		if (!g)
 			return SE_NOMEM;
-		gather_begin(g, s->tail);
+		gather_begin(g, s);
 	}
 	if (!g->filed && g->records && g->data.len + data.len > STORE_CHUNK_BYTES)
 		rc = gather_file(v, s, hdr);
 	if (rc)
 		return rc;
 	if (g->filed)
-		gather_begin(g, s->tail);
+		gather_begin(g, s);
 	if (sl_buf_add(&g->data, data.data, data.len) || sl_marks_add(&g->marks, data.len, marks))
 		return SE_NOMEM;
 	g->records++;

@@ -23,9 +23,17 @@ void op_facts(struct sl_store_outcome *r, const struct stream *s)
 	r->incarnation = s->id;
 	r->tail = s->tail;
 	r->earliest = s->earliest;
+	r->tail_pos = s->tail_pos;
+	r->earliest_pos = s->earliest_pos;
 	r->flags &= ~SLUICE_R_CLOSED;
 	if (s->closed)
 		r->flags |= SLUICE_R_CLOSED;
+}
+
+bool op_tail_other(const struct stream *s, const struct sl_store_op *m)
+{
+	return (m->flags & SLUICE_A_EXPECT_TAIL) &&
+	       m->expect_tail != (m->flags & SLUICE_A_EXPECT_POS ? s->tail_pos : s->tail);
 }
 
 bool utf8_valid(sl_slice s)

@@ -34,7 +34,7 @@ static bool append_refused(const struct stream *s, const struct op *op, struct s
 	if (append_seq_late(s, m))
 		op_refuse(r, SLUICE_ECONFLICT, SLUICE_WHY_STREAM_SEQ,
 		          "the stream sequence is not greater than the last one");
-	else if ((m->flags & SLUICE_A_EXPECT_TAIL) && m->expect_tail != s->tail)
+	else if (op_tail_other(s, m))
 		op_refuse(r, SLUICE_ECONFLICT, SLUICE_WHY_TAIL, "the tail is not the expected one");
 	else if (m->flags & SLUICE_A_REFUSE)
 		op_refuse(r, SLUICE_EINVAL, SLUICE_WHY_PAYLOAD, "the payload is not valid");
@@ -117,6 +117,7 @@ static int append_segment(struct volume *v, struct stream *s, const struct se_re
 	                      .start = e->start,
 	                      .stop = e->start + e->bytes + SLUICE_RECORD_OVERHEAD,
 	                      .bytes = e->bytes,
+	                      .pos = s->tail_pos,
 	                      .records = 1,
 	                      .messages = e->messages,
 	                      .time_ms = hdr->time_ms,
@@ -198,6 +199,7 @@ int redo_append(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, 
 	if (rc)
 		return rc;
 	s->tail += e.bytes + SLUICE_RECORD_OVERHEAD;
+	s->tail_pos += e.bytes;
 	if (e.flags & EFFECT_PRODUCER)
 		rc = producer_redo(v, hdr, s->id, e.producer, e.epoch, e.seq);
 	if (rc == SE_OK && (e.flags & EFFECT_SEQ))

@@ -82,6 +82,8 @@ static int create_effect(struct txn *t, const struct sl_store_op *m, const struc
 		e.fork_sub = m->fork_sub;
 		e.fork_at = e.base = f->at;
 		e.earliest = f->source->earliest;
+		e.base_pos = f->pos;
+		e.earliest_pos = f->source->earliest_pos;
 	}
 	create_expiry(&e, m, f->source);
 	return txn_emit(t, EFFECT_CREATE, effect_put_create(&t->effect, &e), SL_SLICE(NULL, 0));
@@ -166,6 +168,8 @@ static int create_row(struct volume *v, const struct effect_create *e, uint64_t 
 	}
 	volume_bind_u64(q, 14, e->fork_at);
 	volume_bind_u64(q, 15, e->fork_sub);
+	volume_bind_u64(q, 16, e->base_pos);
+	volume_bind_u64(q, 17, e->earliest_pos);
 	return volume_run(v, V_STREAM_ADD);
 }
 

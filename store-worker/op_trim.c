@@ -7,9 +7,19 @@
 
 int txn_trim(struct txn *t, const struct stream *s, uint64_t earliest)
 {
-	struct effect_pair e = {.a = s->id, .b = earliest};
+	struct effect_trim e = {.stream = s->id, .earliest = earliest, .pos = s->tail_pos};
+	struct walk w = {0};
+	struct walk_record rec = {0};
+	bool found = true;
+	int rc = earliest < s->tail ? walk_record(t->volume, s, earliest, &w, &rec, &found) : SE_OK;
 
-	return txn_emit(t, EFFECT_TRIM, effect_put_pair(&t->effect, &e), SL_SLICE(NULL, 0));
+	if (rc)
+		return rc;
+	if (!found)
+		return SE_CORRUPT;
+	if (earliest < s->tail)
+		e.pos = w.row.pos + rec.at;
+	return txn_emit(t, EFFECT_TRIM, effect_put_trim(&t->effect, &e), SL_SLICE(NULL, 0));
 }
 
 /* An offset inside a record means its beginning, as it does for readers. */
@@ -38,7 +48,7 @@ int op_trim(struct txn *t, const struct op *op, struct sl_store_outcome *r)
 		return rc;
 	op_facts(r, s);
 	r->start = s->tail;
-	if ((m->flags & SLUICE_A_EXPECT_TAIL) && m->expect_tail != s->tail)
+	if (op_tail_other(s, m))
 		return op_refuse(r, SLUICE_ECONFLICT, SLUICE_WHY_TAIL, "the tail is not the expected one");
 	if (to > s->tail)
 		return op_refuse(r, SLUICE_EINVAL, SLUICE_WHY_NONE, "the offset is beyond the tail");
@@ -57,18 +67,19 @@ int redo_trim(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, sl
 {
 	struct volume *v = se_volume(redo);
 	sqlite3_stmt *q = volume_stmt(v, V_STREAM_EARLIEST);
-	struct effect_pair e;
+	struct effect_trim e;
 	struct stream *s = NULL;
-	int rc = effect_get_pair(effect, &e);
+	int rc = effect_get_trim(effect, &e);
 
 	(void)db;
 	(void)payload;
 	if (rc == SE_OK)
-		rc = volume_by_id(v, e.a, &s);
+		rc = volume_by_id(v, e.stream, &s);
 	if (rc || !s)
 		return rc ? rc : SE_CORRUPT;
 	volume_touch(v, s);
-	s->earliest = e.b;
+	s->earliest = e.earliest;
+	s->earliest_pos = e.pos;
 	/* One that waits already is not put off, or a stream that is trimmed all the time would never give anything back. With
 	 * forks it has to be looked up what they reach (reap.c). */
 	if (!s->reap) {
@@ -80,5 +91,6 @@ int redo_trim(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, sl
 	volume_bind_u64(q, 2, s->earliest);
 	volume_bind_u64(q, 3, s->reap_ms);
 	volume_bind_u64(q, 4, s->reap_to);
+	volume_bind_u64(q, 5, s->earliest_pos);
 	return volume_run(v, V_STREAM_EARLIEST);
 }

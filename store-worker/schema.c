@@ -36,16 +36,29 @@ static const char schema_1[] =
 	"PRAGMA user_version = 1;";
 
 _Static_assert(SL_APP_ID == 1936487779u, "schema_1 spells the id out");
-_Static_assert(SL_SCHEMA == 1, "every version needs its step");
+/* Positions: how many payload bytes lie before a row, before the own records of a stream, before its earliest offset. The rows are
+ * summed up here, from 0 for each stream; positions_fill() puts in what lies before them. */
+static const char schema_2[] =
+	"ALTER TABLE chunk ADD COLUMN pos INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE stream ADD COLUMN base_pos INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE stream ADD COLUMN earliest_pos INTEGER NOT NULL DEFAULT 0;"
+	"UPDATE chunk SET pos = x.pos FROM (SELECT id, sum(bytes) OVER (PARTITION BY stream ORDER BY start) - bytes AS pos"
+	" FROM chunk) AS x WHERE chunk.id = x.id;"
+	"PRAGMA user_version = 2;";
 
-static const char *const schema_steps[SL_SCHEMA] = {schema_1};
+_Static_assert(SL_SCHEMA == 2, "every version needs its step");
+
+static const char *const schema_steps[SL_SCHEMA] = {schema_1, schema_2};
 
 int volume_migrate(sqlite3 *db, uint32_t have, const char **why)
 {
 	int rc = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
 
-	for (uint32_t v = have; rc == SQLITE_OK && v < SL_SCHEMA; v++)
+	for (uint32_t v = have; rc == SQLITE_OK && v < SL_SCHEMA; v++) {
 		rc = sqlite3_exec(db, schema_steps[v], NULL, NULL, NULL);
+		if (rc == SQLITE_OK && v == 1)
+			rc = positions_fill(db);
+	}
 	if (rc == SQLITE_OK)
 		rc = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
 	if (rc == SQLITE_OK)

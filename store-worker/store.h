@@ -80,7 +80,7 @@ enum volume_stmt {
 struct gather { /* appends of one stream that will be one chunk row */
 	struct sl_link pool;
 	struct sl_buf data, marks; /* marks: a run, lib/marks.h */
-	uint64_t start, stop;
+	uint64_t start, stop, pos; /* pos: payload bytes of the stream before start */
 	uint32_t records, messages;
 	bool filed; /* in the table; the bytes stay for the notices */
 };
@@ -98,10 +98,12 @@ struct stream { /* a row of stream, cached */
 	struct sl_link lru, dirty, pending;
 	bool named; /* in by_name: state below SL_DEAD */
 	bool closed, has_ttl, has_expires, own_expiry, seq_moved, has_seq, reap;
-	uint8_t state; /* enum sl_stream_state */
+	uint8_t state;                             /* enum sl_stream_state */
+	uint64_t base_pos, earliest_pos, tail_pos; /* payload bytes before those offsets */
 	uint64_t id, base, earliest, tail, created_ms, ttl_s, expires_ms, accessed_ms;
 	uint64_t fork_of, fork_at, fork_sub, forks; /* fork_of 0: none; fork_at: where inherited records end */
-	uint64_t reap_ms, reap_to; /* rows below reap_to were out of everybody's reach at reap_ms; others wait for their turn */
+	uint64_t reap_ms,
+		reap_to; /* rows below reap_to were out of everybody's reach at reap_ms; others wait for their turn */
 	char *name, *type, *fork_name; /* owned */
 	size_t name_len, type_len, fork_name_len;
 	struct sl_buf seq;
@@ -139,6 +141,7 @@ void volume_init(struct volume *);
 void volume_fini(struct volume *);
 extern const struct se_redo_table volume_redo; /* every redo function of this directory */
 int volume_migrate(sqlite3 *, uint32_t have, const char **why);
+int positions_fill(sqlite3 *); /* a part of it; SQLITE_* */
 
 sl_slice stream_name(const struct stream *);
 sl_slice stream_type(const struct stream *);
@@ -163,7 +166,7 @@ int gather_file(struct volume *, struct stream *, const struct se_record *); /* 
 bool volume_pending(const void *);
 int volume_settle(void *, const struct se_record *);
 struct chunk_row {
-	uint64_t id, stream, start, stop, bytes, records, messages, time_ms, segment, seg_off;
+	uint64_t id, stream, start, stop, bytes, records, messages, time_ms, segment, seg_off, pos;
 	sl_slice marks, data; /* data absent: in the segment */
 };
 int volume_put_chunk(struct volume *, const struct chunk_row *);
@@ -213,7 +216,7 @@ enum effect_kind {
 #define EFFECT_OWN_EXPIRY 0x80u
 
 struct effect_create {
-	uint64_t id, base, earliest, ttl_s, expires_ms, fork_of, fork_at, fork_sub;
+	uint64_t id, base, earliest, ttl_s, expires_ms, fork_of, fork_at, fork_sub, base_pos, earliest_pos;
 	uint32_t flags;
 	sl_slice name, type, fork_name;
 };
@@ -231,7 +234,10 @@ struct effect_remove {
 	uint64_t stream, parent; /* parent: its count of forks falls; 0: none */
 	uint8_t state;           /* SL_SOFT or SL_DEAD */
 };
-/* TRIM: stream, earliest. ACCESS: stream, time. SEGMENT_DROP: segment, 0. FORGET: stream, 0. */
+struct effect_trim {
+	uint64_t stream, earliest, pos; /* pos: payload bytes before earliest */
+};
+/* ACCESS: stream, time. SEGMENT_DROP: segment, 0. FORGET: stream, 0. */
 struct effect_pair {
 	uint64_t a, b;
 };
@@ -251,6 +257,8 @@ int effect_put_close(struct sl_buf *, const struct effect_close *);
 int effect_get_close(sl_slice, struct effect_close *);
 int effect_put_remove(struct sl_buf *, const struct effect_remove *);
 int effect_get_remove(sl_slice, struct effect_remove *);
+int effect_put_trim(struct sl_buf *, const struct effect_trim *);
+int effect_get_trim(sl_slice, struct effect_trim *);
 int effect_put_pair(struct sl_buf *, const struct effect_pair *);
 int effect_get_pair(sl_slice, struct effect_pair *);
 int effect_put_rest(struct sl_buf *, const struct effect_rest *);
@@ -292,6 +300,7 @@ int op_trim(struct txn *, const struct op *, struct sl_store_outcome *);
 int op_run(struct txn *, const struct op *,
            struct sl_store_outcome *); /* checks what every kind shares, then one of the above */
 int op_refuse(struct sl_store_outcome *, int status, uint32_t reason, const char *message); /* SE_OK */
+bool op_tail_other(const struct stream *, const struct sl_store_op *); /* another one than the operation expects */
 void op_facts(struct sl_store_outcome *, const struct stream *);
 /* The stream for a change: live, or NULL with the refusal filled in. An expired one is removed first. */
 int op_find(struct txn *, sl_slice name, struct stream **, struct sl_store_outcome *);
@@ -303,7 +312,7 @@ int txn_emit(struct txn *, uint16_t kind, int encoded,
 int txn_settle(struct txn *);
 /* Emits a record at the tail of s: a payload of the op, or a part of a record of an ancestor. */
 int append_emit(struct txn *, const struct stream *s, const struct op *, uint32_t flags);
-int txn_trim(struct txn *, const struct stream *, uint64_t earliest);
+int txn_trim(struct txn *, const struct stream *, uint64_t earliest); /* a boundary; settle first */
 int txn_boundary(struct txn *, const struct stream *,
                  uint64_t *offset); /* down to the beginning of the record it is in */
 /* A closed stream meets an append or a close with a producer: a duplicate of the closing one, or refused. */
@@ -311,7 +320,7 @@ int op_closed_again(struct txn *, struct stream *, const struct sl_store_op *, s
 int stream_close(struct volume *, struct stream *, bool by_producer, sl_slice producer, uint64_t epoch, uint64_t seq);
 struct fork_point {
 	struct stream *source;
-	uint64_t at;
+	uint64_t at, pos;        /* offset, payload bytes before it */
 	struct op prefix;        /* part of the record there, by the sub-offset; bytes 0: none */
 	struct sl_store_op data; /* what prefix.m points to */
 	struct sl_buf marks;
@@ -562,7 +571,8 @@ bool access_expired(struct store *, const struct stream *, uint64_t now_ms);
 uint64_t access_last(struct store *, const struct stream *, uint64_t now_ms);
 void access_renew(struct store *, const struct stream *, uint64_t now_ms);
 void access_hold(struct store *, uint64_t id, bool live); /* the first live reader came, the last one left */
-bool access_held(struct txn *, uint64_t since_ms, unsigned max); /* held is used; true: some are older than since_ms still */
+bool access_held(struct txn *, uint64_t since_ms,
+                 unsigned max); /* held is used; true: some are older than since_ms still */
 void access_forget(struct store *, uint64_t id);
 int access_save(struct txn *, unsigned max, bool all);
 uint64_t access_deadline(uint64_t accessed_ms, uint64_t ttl_s);

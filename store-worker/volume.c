@@ -12,35 +12,36 @@
 
 #define STREAM_COLUMNS \
 	"id, name, state, content_type, closed, base, earliest, created_ms, ttl_s, expires_ms, accessed_ms, own_expiry, stream_seq," \
-	" fork_of, fork_name, fork_at, fork_sub, forks, close_producer, close_epoch, close_seq, reap_ms, reap_to"
+	" fork_of, fork_name, fork_at, fork_sub, forks, close_producer, close_epoch, close_seq, reap_ms, reap_to, base_pos, earliest_pos"
 
 static const char *const volume_sql[V_STMTS] = {
 	[V_STREAM_BY_NAME] = "SELECT " STREAM_COLUMNS " FROM stream WHERE name = ?1 AND state < 2",
 	[V_STREAM_BY_ID] = "SELECT " STREAM_COLUMNS " FROM stream WHERE id = ?1",
-	[V_TAIL] = "SELECT stop FROM chunk WHERE stream = ?1 ORDER BY start DESC LIMIT 1",
+	[V_TAIL] = "SELECT stop, pos + bytes FROM chunk WHERE stream = ?1 ORDER BY start DESC LIMIT 1",
 	[V_PRODUCER] = "SELECT epoch, seq, updated_ms FROM producer WHERE stream = ?1 AND id = ?2",
 	/* The row that contains the offset, or the one behind it. */
 	[V_CHUNK_AT] =
-		"SELECT id, stream, start, stop, bytes, records, messages, time_ms, segment, seg_off, marks, data FROM chunk"
+		"SELECT id, stream, start, stop, bytes, records, messages, time_ms, segment, seg_off, pos, marks, data FROM chunk"
 		" WHERE stream = ?1 AND stop > ?2 AND start >= coalesce((SELECT max(start) FROM chunk WHERE stream = ?1 AND"
 		" start <= ?2), 0) ORDER BY start LIMIT 1",
 	[V_NEXT_STREAM] = "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'stream'",
 	[V_FORKS_OF] = "SELECT id FROM stream WHERE fork_of = ?1 AND state < 2 ORDER BY id",
 	[V_CHUNK_ADD] =
-		"INSERT INTO chunk (stream, start, stop, bytes, records, messages, time_ms, segment, seg_off, marks, data)"
-		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+		"INSERT INTO chunk (stream, start, stop, bytes, records, messages, time_ms, segment, seg_off, marks, data,"
+		" pos) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
 	[V_PRODUCER_PUT] = "INSERT INTO producer (stream, id, epoch, seq, updated_ms) VALUES (?1, ?2, ?3, ?4, ?5)"
 			   " ON CONFLICT DO UPDATE SET epoch = ?3, seq = ?4, updated_ms = ?5",
 	[V_STREAM_SEQ] = "UPDATE stream SET stream_seq = ?2 WHERE id = ?1",
 	[V_STREAM_ADD] =
 		"INSERT INTO stream (id, name, state, content_type, closed, base, earliest, created_ms, ttl_s, expires_ms,"
-		" accessed_ms, deadline_ms, own_expiry, fork_of, fork_name, fork_at, fork_sub, forks)"
-		" VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?7, ?10, ?11, ?12, ?13, ?14, ?15, 0)",
+		" accessed_ms, deadline_ms, own_expiry, fork_of, fork_name, fork_at, fork_sub, forks, base_pos, earliest_pos)"
+		" VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?7, ?10, ?11, ?12, ?13, ?14, ?15, 0, ?16, ?17)",
 	[V_STREAM_CLOSE] =
 		"UPDATE stream SET closed = 1, close_producer = ?2, close_epoch = ?3, close_seq = ?4 WHERE id = ?1",
 	[V_STREAM_STATE] = "UPDATE stream SET state = ?2, reap_ms = ?3 WHERE id = ?1",
 	[V_STREAM_FORKS] = "UPDATE stream SET forks = ?2, reap_ms = ?3, reap_to = ?4 WHERE id = ?1",
-	[V_STREAM_EARLIEST] = "UPDATE stream SET earliest = ?2, reap_ms = ?3, reap_to = ?4 WHERE id = ?1",
+	[V_STREAM_EARLIEST] =
+		"UPDATE stream SET earliest = ?2, reap_ms = ?3, reap_to = ?4, earliest_pos = ?5 WHERE id = ?1",
 	[V_STREAM_ACCESS] = "UPDATE stream SET accessed_ms = ?2, deadline_ms = ?3 WHERE id = ?1",
 	[V_STREAM_REAP] = "UPDATE stream SET reap_ms = ?2, reap_to = ?3 WHERE id = ?1",
 	[V_STREAM_DROP] = "DELETE FROM stream WHERE id = ?1",
@@ -252,6 +253,8 @@ static bool stream_read(struct stream *s, sqlite3_stmt *q)
 	s->reap = !column_null(q, 21);
 	s->reap_ms = column_u64(q, 21);
 	s->reap_to = column_u64(q, 22);
+	s->base_pos = column_u64(q, 23);
+	s->earliest_pos = column_u64(q, 24);
 	return s->name && s->type && s->fork_name && (column_null(q, 18) || s->closer.id) &&
 	       sl_buf_add(&s->seq, sqlite3_column_blob(q, 12), (size_t)sqlite3_column_bytes(q, 12)) == 0;
 }
@@ -262,10 +265,13 @@ static int volume_tail(struct volume *v, struct stream *s)
 	int rc;
 
 	s->tail = s->earliest > s->base ? s->earliest : s->base;
+	s->tail_pos = s->earliest > s->base ? s->earliest_pos : s->base_pos;
 	volume_bind_u64(q, 1, s->id);
 	rc = sqlite3_step(q);
-	if (rc == SQLITE_ROW)
+	if (rc == SQLITE_ROW) {
 		s->tail = column_u64(q, 0);
+		s->tail_pos = column_u64(q, 1);
+	}
 	rc = se_of_sqlite(rc);
 	sqlite3_reset(q);
 	return rc;

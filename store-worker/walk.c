@@ -21,17 +21,17 @@ static int walk_own(struct volume *v, uint64_t stream, uint64_t offset, struct w
 	rc = sqlite3_step(q);
 	w->found = rc == SQLITE_ROW;
 	if (w->found) {
-		uint64_t *const field[] = {&r->id,      &r->stream,   &r->start,   &r->stop,    &r->bytes,
-		                           &r->records, &r->messages, &r->time_ms, &r->segment, &r->seg_off};
+		uint64_t *const field[] = {&r->id,       &r->stream,  &r->start,   &r->stop,    &r->bytes, &r->records,
+		                           &r->messages, &r->time_ms, &r->segment, &r->seg_off, &r->pos};
 
-		for (int i = 0; i < 10; i++)
+		for (int i = 0; i < 11; i++)
 			*field[i] = (uint64_t)sqlite3_column_int64(q, i);
 		sl_buf_drain(&v->row_marks, SIZE_MAX);
 		sl_buf_drain(&v->row_data, SIZE_MAX);
-		if (sl_buf_add(&v->row_marks, sqlite3_column_blob(q, 10), (size_t)sqlite3_column_bytes(q, 10)))
+		if (sl_buf_add(&v->row_marks, sqlite3_column_blob(q, 11), (size_t)sqlite3_column_bytes(q, 11)))
 			rc = SQLITE_NOMEM;
 		if (w->want_data && !r->segment &&
-		    sl_buf_add(&v->row_data, sqlite3_column_blob(q, 11), (size_t)sqlite3_column_bytes(q, 11)))
+		    sl_buf_add(&v->row_data, sqlite3_column_blob(q, 12), (size_t)sqlite3_column_bytes(q, 12)))
 			rc = SQLITE_NOMEM;
 		r->marks = sl_buf_slice(&v->row_marks);
 		r->data = r->segment ? SL_SLICE(NULL, 0) : sl_buf_slice(&v->row_data);

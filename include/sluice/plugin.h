@@ -17,6 +17,7 @@
  *   1.1  ephemeral channels: host->ephemeral, SLUICE_CAP_EPHEMERAL
  *        who asks: principal_who, principal_name, principal_expires, verify, principal_free; token_query of routes and
  *        endpoints, expire of routes, http->refuse
+ *   1.2  positions: SLUICE_A_EXPECT_POS, SLUICE_RD_POS, SLUICE_R_INSIDE; tail_pos and earliest_pos of results, skip_from of reads
  */
 #ifndef SLUICE_PLUGIN_H
 #define SLUICE_PLUGIN_H
@@ -29,7 +30,7 @@ extern "C" {
 #endif
 
 #define SLUICE_ABI_MAJOR 1
-#define SLUICE_ABI_MINOR 1
+#define SLUICE_ABI_MINOR 2
 #define SLUICE_MAGIC 0x534c5543u /* first word of the descriptor: "SLUC" */
 
 struct sluice_ctx;       /* this plugin instance, as the host sees it */
@@ -59,18 +60,18 @@ enum sluice_status {
 	SLUICE_EINVAL = -2,
 	SLUICE_ENOTSUP = -3,
 	SLUICE_EDENIED = -4,
-	SLUICE_EAGAIN = -5,    /* queue full: stop reading your client, wait for on_room */
-	SLUICE_ENOENT = -6,    /* no such stream, or expired */
-	SLUICE_EEXIST = -7,    /* the name is taken by something else; see reason */
-	SLUICE_ECLOSED = -8,   /* the stream is closed */
+	SLUICE_EAGAIN = -5,  /* queue full: stop reading your client, wait for on_room */
+	SLUICE_ENOENT = -6,  /* no such stream, or expired */
+	SLUICE_EEXIST = -7,  /* the name is taken by something else; see reason */
+	SLUICE_ECLOSED = -8, /* the stream is closed */
 	SLUICE_ETOOBIG = -9,
 	SLUICE_ECONFLICT = -10, /* a precondition failed; reason says which, the result says what is true */
-	SLUICE_ELOST = -11,    /* the writer vanished after the request was sent: outcome UNKNOWN, may be durable */
+	SLUICE_ELOST = -11,     /* the writer vanished after the request was sent: outcome UNKNOWN, may be durable */
 	SLUICE_ECANCELED = -12,
 	SLUICE_EINTERNAL = -13,
-	SLUICE_EGONE = -14,    /* soft-deleted, or below the earliest offset (reason says which) */
-	SLUICE_EFULL = -15,    /* no space on disk */
-	SLUICE_EBUSY = -16     /* overloaded or writer away; retry later */
+	SLUICE_EGONE = -14, /* soft-deleted, or below the earliest offset (reason says which) */
+	SLUICE_EFULL = -15, /* no space on disk */
+	SLUICE_EBUSY = -16  /* overloaded or writer away; retry later */
 };
 
 /* Why an operation was refused. Frozen like the statuses. */
@@ -114,7 +115,7 @@ enum sluice_type {
 	SLUICE_T_ENUM, /* min = "a|b|c"; read as the index */
 	SLUICE_T_LISTENER,
 	SLUICE_T_LIST, /* sub: several options = members of MAP elements; one option = the element itself, its name is ignored */
-	SLUICE_T_MAP   /* sub: the members */
+	SLUICE_T_MAP /* sub: the members */
 };
 
 #define SLUICE_OPT_SECRET 0x1u  /* masked whenever the configuration is printed */
@@ -148,7 +149,7 @@ struct sluice_plugin {
 	int (*start)(void *self);                        /* register routes and endpoints, open timers, subscribe */
 	void (*drain)(void *self, uint64_t deadline_ms); /* end live answers; call host->drained when idle */
 	void (*stop)(void *self);                        /* release everything; once, iff configure succeeded */
-	/* append below this line only; bump SLUICE_ABI_MINOR */
+							 /* append below this line only; bump SLUICE_ABI_MINOR */
 };
 
 #if defined(__GNUC__)
@@ -159,8 +160,8 @@ struct sluice_plugin {
 #ifdef __cplusplus
 #define SLUICE_PLUGIN extern "C" SLUICE_EXPORT const struct sluice_plugin sluice_plugin_v1
 #else
-#define SLUICE_PLUGIN                                                                                                  \
-	SLUICE_EXPORT extern const struct sluice_plugin sluice_plugin_v1;                                              \
+#define SLUICE_PLUGIN \
+	SLUICE_EXPORT extern const struct sluice_plugin sluice_plugin_v1; \
 	const struct sluice_plugin sluice_plugin_v1
 #endif
 #define SLUICE_HEAD SLUICE_MAGIC, sizeof(struct sluice_plugin), SLUICE_ABI_MAJOR, SLUICE_ABI_MINOR
@@ -173,6 +174,9 @@ struct sluice_plugin {
  * counts payload bytes + SLUICE_RECORD_OVERHEAD per record, so offsets of successive records are at least 6 apart and
  * an offset inside a record can be told from its end. 0 is the beginning of every stream; forks share their source's
  * offsets up to the fork point.
+ *
+ * A position counts payload bytes alone. Every offset has one, and every position names a byte of a record: it is the other way to
+ * say where to read (SLUICE_RD_POS).
  */
 #define SLUICE_RECORD_OVERHEAD 5
 #define SLUICE_OFFSET_NOW UINT64_MAX
@@ -185,16 +189,17 @@ enum sluice_op_kind {
 	SLUICE_OP_TRIM        /* stream, trim_to: offsets below become unreadable */
 };
 /* operation flags */
-#define SLUICE_A_CLOSE 0x1u       /* close in the same step */
-#define SLUICE_A_EXPECT_TAIL 0x2u /* refuse unless expect_tail is the tail */
-#define SLUICE_A_TTL 0x4u         /* ttl_s is given */
-#define SLUICE_A_EXPIRES 0x8u     /* expires_ms is given */
-#define SLUICE_A_FORK 0x10u       /* fork_of is given */
-#define SLUICE_A_FORK_AT 0x20u    /* fork_at is given; otherwise the source's tail */
-#define SLUICE_A_PRODUCER 0x40u   /* producer, producer_epoch and producer_seq are given */
-#define SLUICE_A_STREAM_SEQ 0x80u /* stream_seq is given */
-#define SLUICE_A_REFUSE 0x100u    /* the payload is known to be bad: run every check, then refuse (WHY_PAYLOAD) */
-#define SLUICE_A_INHERIT 0x200u   /* fork: content_type was not named by the client (matches whatever is there) */
+#define SLUICE_A_CLOSE 0x1u        /* close in the same step */
+#define SLUICE_A_EXPECT_TAIL 0x2u  /* refuse unless expect_tail is the tail */
+#define SLUICE_A_TTL 0x4u          /* ttl_s is given */
+#define SLUICE_A_EXPIRES 0x8u      /* expires_ms is given */
+#define SLUICE_A_FORK 0x10u        /* fork_of is given */
+#define SLUICE_A_FORK_AT 0x20u     /* fork_at is given; otherwise the source's tail */
+#define SLUICE_A_PRODUCER 0x40u    /* producer, producer_epoch and producer_seq are given */
+#define SLUICE_A_STREAM_SEQ 0x80u  /* stream_seq is given */
+#define SLUICE_A_REFUSE 0x100u     /* the payload is known to be bad: run every check, then refuse (WHY_PAYLOAD) */
+#define SLUICE_A_INHERIT 0x200u    /* fork: content_type was not named by the client (matches whatever is there) */
+#define SLUICE_A_EXPECT_POS 0x400u /* 1.2: with EXPECT_TAIL: expect_tail is a position */
 
 /* result flags */
 #define SLUICE_R_CLOSED 0x1u     /* the stream is closed */
@@ -204,6 +209,7 @@ enum sluice_op_kind {
 #define SLUICE_R_TTL 0x10u       /* ttl_s is set */
 #define SLUICE_R_EXPIRES 0x20u   /* expires_ms is set */
 #define SLUICE_R_PRODUCER 0x40u  /* producer_epoch and producer_seq are set */
+#define SLUICE_R_INSIDE 0x80u    /* 1.2: read by position: it is inside a message */
 
 /* event kinds */
 #define SLUICE_EV_TAIL 0x1u    /* tail is at least `tail`; also sent once when the subscription is established */
@@ -226,15 +232,16 @@ struct sluice_result { /* outcome of one operation; borrowed for the duration of
 	uint32_t size;
 	int32_t status; /* SLUICE_OK or SLUICE_E* */
 	uint32_t reason, flags;
-	const char *message;                   /* one English sentence, or "" */
-	uint64_t incarnation;                  /* differs for every stream that ever bore the name */
-	uint64_t start, tail, earliest;        /* first offset of what was appended; end after the commit; first readable */
+	const char *message;            /* one English sentence, or "" */
+	uint64_t incarnation;           /* differs for every stream that ever bore the name */
+	uint64_t start, tail, earliest; /* first offset of what was appended; end after the commit; first readable */
 	uint64_t producer_epoch, producer_seq; /* what the store holds now */
 	/* append below this line only */
+	uint64_t tail_pos, earliest_pos; /* 1.2: their positions */
 };
 typedef void sluice_done_fn(void *arg, const struct sluice_result *, size_t n); /* one result per operation */
 
-struct sluice_record { /* a record end inside a read result */
+struct sluice_record {     /* a record end inside a read result */
 	uint64_t end;      /* offset after this record */
 	uint32_t data_end; /* where its bytes end in data */
 };
@@ -242,6 +249,8 @@ struct sluice_record { /* a record end inside a read result */
 /* read flags */
 #define SLUICE_RD_RENEW 0x1u    /* counts as an access of a stream with a sliding TTL */
 #define SLUICE_RD_CONTINUE 0x2u /* a later step of a long answer: incarnation, from, skip and until are set */
+#define SLUICE_RD_POS \
+	0x4u /* 1.2: from is a position; the answer begins there. Beyond the tail: ETOOBIG, with the facts */
 
 struct sluice_read { /* zero it, set size */
 	uint32_t size, flags;
@@ -249,7 +258,7 @@ struct sluice_read { /* zero it, set size */
 	uint64_t from;   /* an offset, or SLUICE_OFFSET_NOW; inside a record means its beginning */
 	uint64_t budget; /* the answer's payload bytes: whole records up to this many, at least one; 0 = facts only */
 	uint64_t incarnation, until, skip; /* SLUICE_RD_CONTINUE: from the result before */
-	/* append below this line only */
+					   /* append below this line only */
 };
 
 /* Facts are those of a transaction begun after the call. The whole answer is [from, end): payload_bytes and messages
@@ -271,6 +280,8 @@ struct sluice_read_result {
 	const struct sluice_record *record; /* ends of records in data */
 	size_t n_record;
 	/* append below this line only */
+	uint64_t tail_pos, earliest_pos; /* 1.2: their positions */
+	uint64_t skip_from; /* 1.2: RD_POS: so many bytes of the record at `from` are left out before data */
 };
 typedef void sluice_read_fn(void *arg, const struct sluice_read_result *);
 
@@ -323,12 +334,12 @@ struct sluice_store {
 
 /* ---- who asks ---- */
 
-enum sluice_who { /* what became of the token; frozen, new ones are only appended */
-	SLUICE_WHO_KNOWN = 0,   /* it is good: the principal has a name, and claims if it was a JWT */
-	SLUICE_WHO_ANYBODY = 1, /* there was none, and there are things that need none */
-	SLUICE_WHO_NOBODY = 2,  /* there was none, and everything needs one */
-	SLUICE_WHO_INVALID = 3,
-	SLUICE_WHO_EXPIRED = 4
+enum sluice_who {                         /* what became of the token; frozen, new ones are only appended */
+	          SLUICE_WHO_KNOWN = 0,   /* it is good: the principal has a name, and claims if it was a JWT */
+	          SLUICE_WHO_ANYBODY = 1, /* there was none, and there are things that need none */
+	          SLUICE_WHO_NOBODY = 2,  /* there was none, and everything needs one */
+	          SLUICE_WHO_INVALID = 3,
+	          SLUICE_WHO_EXPIRED = 4
 };
 
 #define SLUICE_VERIFY_EXP 0x1u /* a token without exp is refused */
@@ -340,7 +351,7 @@ struct sluice_verify { /* zero it, set size */
 	const char *issuer;                /* iss has to be this; NULL: not compared */
 	const char *audience;              /* aud has to be this or a list that has it; NULL: not compared */
 	int64_t leeway_s;                  /* for exp and nbf */
-	/* append below this line only */
+					   /* append below this line only */
 };
 
 /* ---- HTTP engine: one view of HTTP/1.1 and HTTP/2 ---- */
@@ -355,9 +366,10 @@ struct sluice_header {
 struct sluice_route {
 	uint32_t size, flags;
 	const char *methods; /* "GET|HEAD"; HEAD is never implied */
-	const char *pattern; /* below the mount: "/a/:id" (one segment), "/a/" + "*" (the rest, not empty); longest literal wins */
-	const char *action;  /* read, append, create, delete, admin: what the policy is asked for */
-	uint64_t max_body;   /* 0 = limits.body */
+	const char *
+		pattern; /* below the mount: "/a/:id" (one segment), "/a/" + "*" (the rest, not empty); longest literal wins */
+	const char *action; /* read, append, create, delete, admin: what the policy is asked for */
+	uint64_t max_body;  /* 0 = limits.body */
 	void (*request)(void *self, struct sluice_http_req *);
 	/* Not COLLECT: pieces of the body; last != 0 with the final (perhaps empty) one. SLUICE_EAGAIN: not taken, the same
 	 * piece comes again after wake. */
@@ -383,11 +395,13 @@ struct sluice_http {
 	int (*defaults)(struct sluice_ctx *, const struct sluice_header *, size_t n); /* in start() only */
 	/* Slices live as long as the request. */
 	struct sluice_slice (*method)(struct sluice_http_req *);
-	struct sluice_slice (*path)(struct sluice_http_req *);   /* below the mount without leading '/', percent-decoded */
+	struct sluice_slice (*path)(
+		struct sluice_http_req *); /* below the mount without leading '/', percent-decoded */
 	struct sluice_slice (*target)(struct sluice_http_req *); /* path as sent, with the mount, without the query */
 	struct sluice_slice (*origin)(struct sluice_http_req *); /* "http://host:port" as the client sees it */
 	struct sluice_slice (*header)(struct sluice_http_req *, const char *name, size_t i); /* data NULL: no i-th */
-	struct sluice_slice (*query)(struct sluice_http_req *, const char *name, size_t i);  /* decoded; data NULL: no i-th */
+	struct sluice_slice (*query)(struct sluice_http_req *, const char *name,
+	                             size_t i);                      /* decoded; data NULL: no i-th */
 	struct sluice_payload *(*payload)(struct sluice_http_req *); /* COLLECT: yours from now on; NULL = empty body */
 	const struct sluice_principal *(*principal)(struct sluice_http_req *);
 	void **(*slot)(struct sluice_http_req *); /* your pointer */
@@ -395,14 +409,15 @@ struct sluice_http {
 	const char *(*compress)(struct sluice_http_req *, int64_t length);
 	/* length -1: not known in advance. HEAD, 204 and 304 never carry a body, whatever is written. */
 	int (*respond)(struct sluice_http_req *, int status, const struct sluice_header *, size_t n, int64_t length);
-	int (*write)(struct sluice_http_req *, struct sluice_slice);    /* copied */
+	int (*write)(struct sluice_http_req *, struct sluice_slice);     /* copied */
 	int (*write_buf)(struct sluice_http_req *, struct sluice_buf *); /* shared; takes a reference of its own */
 	void (*wake)(struct sluice_http_req *);                          /* parked: pull me again */
 	/* The request ends here: neither gone() nor pull() follow, the handle is dead. */
 	void (*end)(struct sluice_http_req *);
 	void (*reset)(struct sluice_http_req *); /* cut the answer off so that the client notices; gone() follows */
 	/* respond + write + end in one step. */
-	void (*reply)(struct sluice_http_req *, int status, const struct sluice_header *, size_t n, struct sluice_slice body);
+	void (*reply)(struct sluice_http_req *, int status, const struct sluice_header *, size_t n,
+	              struct sluice_slice body);
 	size_t (*pending)(struct sluice_http_req *); /* bytes written and not yet taken by the client */
 	/* 1.1: answers as the host does where it decides itself: 401 or 403, with WWW-Authenticate. The request ends here. */
 	void (*refuse)(struct sluice_http_req *);
@@ -417,12 +432,13 @@ struct sluice_endpoint {
 	const char *subprotocols; /* "a, b" or NULL */
 	const char *action;
 	uint64_t max_message;
-	int (*open)(void *self, struct sluice_ws *);                                       /* nonzero: refuse with 403 */
+	int (*open)(void *self, struct sluice_ws *);                                      /* nonzero: refuse with 403 */
 	void (*message)(void *self, struct sluice_ws *, struct sluice_slice, int binary); /* whole messages */
-	void (*pull)(void *self, struct sluice_ws *);                                      /* room again after EAGAIN */
-	void (*closed)(void *self, struct sluice_ws *, int code);                          /* last call */
-	const char *token_query; /* 1.1: as for routes; when the token expires, the host closes with 1008 unless OWN_AUTH */
-	/* append below this line only */
+	void (*pull)(void *self, struct sluice_ws *);                                     /* room again after EAGAIN */
+	void (*closed)(void *self, struct sluice_ws *, int code);                         /* last call */
+	const char *
+		token_query; /* 1.1: as for routes; when the token expires, the host closes with 1008 unless OWN_AUTH */
+			     /* append below this line only */
 };
 
 struct sluice_ws_host {
@@ -438,7 +454,7 @@ struct sluice_ws_host {
 	void (*pause)(struct sluice_ws *, int on);                       /* stop or go on reading from the client */
 	void (*close)(struct sluice_ws *, int code, const char *reason); /* closed() follows */
 	struct sluice_slice (*subprotocol)(struct sluice_ws *);          /* the one agreed on; data NULL: none */
-	/* append below this line only */
+									 /* append below this line only */
 };
 
 /* ---- ephemeral channels ----
@@ -449,9 +465,10 @@ struct sluice_ws_host {
  */
 struct sluice_channel { /* zero it, set size */
 	uint32_t size;
-	struct sluice_slice name; /* any UTF-8 without NUL, at most 640 bytes; by convention it begins with the door: "presence:..." */
-	uint64_t incarnation;     /* of the stream it belongs to and ends with; 0: none */
-	/* append below this line only */
+	struct sluice_slice
+		name; /* any UTF-8 without NUL, at most 640 bytes; by convention it begins with the door: "presence:..." */
+	uint64_t incarnation; /* of the stream it belongs to and ends with; 0: none */
+			      /* append below this line only */
 };
 
 enum sluice_channel_kind {
@@ -502,15 +519,16 @@ struct sluice_ephemeral {
 	int (*apply)(struct sluice_ctx *, const struct sluice_channel *, uint64_t tag, struct sluice_slice update,
 	             sluice_channel_done_fn *, void *arg, struct sluice_chan_req **);
 	/* Keeps a value (at most 64 KiB) under a key until it is replaced, taken back (value absent) or its owner is gone. */
-	int (*put)(struct sluice_ctx *, const struct sluice_channel *, uint64_t tag, uint64_t owner, struct sluice_slice key,
-	           struct sluice_slice value, sluice_channel_done_fn *, void *arg, struct sluice_chan_req **);
+	int (*put)(struct sluice_ctx *, const struct sluice_channel *, uint64_t tag, uint64_t owner,
+	           struct sluice_slice key, struct sluice_slice value, sluice_channel_done_fn *, void *arg,
+	           struct sluice_chan_req **);
 	int (*cast)(struct sluice_ctx *, const struct sluice_channel *, uint64_t tag, struct sluice_slice data,
 	            sluice_channel_done_fn *, void *arg, struct sluice_chan_req **);
-	uint64_t (*owner)(struct sluice_ctx *);                 /* a new one, say for a connection */
-	void (*disown)(struct sluice_ctx *, uint64_t owner);    /* it is gone, and all it had put */
+	uint64_t (*owner)(struct sluice_ctx *);              /* a new one, say for a connection */
+	void (*disown)(struct sluice_ctx *, uint64_t owner); /* it is gone, and all it had put */
 	/* flags: SLUICE_CHANNEL_JSON or 0 */
-	int (*bootstrap)(struct sluice_ctx *, const struct sluice_channel *, uint32_t flags, sluice_channel_state_fn *, void *arg,
-	                 struct sluice_chan_req **);
+	int (*bootstrap)(struct sluice_ctx *, const struct sluice_channel *, uint32_t flags, sluice_channel_state_fn *,
+	                 void *arg, struct sluice_chan_req **);
 	/* The state once, then events: for every update it is in the state or comes as an event. A state with a status
 	 * other than OK, or TERMINATE, is the last call. unsubscribe in every case. */
 	int (*subscribe)(struct sluice_ctx *, const struct sluice_channel *, sluice_channel_state_fn *,
@@ -518,8 +536,8 @@ struct sluice_ephemeral {
 	void (*unsubscribe)(struct sluice_chan_sub *); /* no callback after it returns; NULL is fine */
 	void (*cancel)(struct sluice_chan_req *);      /* forget the answer, not the act */
 	/* Every channel whose name begins with prefix. Its state goes, subscribers stay; terminate: they are ended, too. */
-	int (*clear)(struct sluice_ctx *, struct sluice_slice prefix, int terminate, sluice_channel_done_fn *, void *arg,
-	             struct sluice_chan_req **);
+	int (*clear)(struct sluice_ctx *, struct sluice_slice prefix, int terminate, sluice_channel_done_fn *,
+	             void *arg, struct sluice_chan_req **);
 	/* In order of names, after the one given; limit <= 1000. */
 	int (*list)(struct sluice_ctx *, struct sluice_slice prefix, struct sluice_slice after, uint32_t limit,
 	            sluice_channel_list_fn *, void *arg, struct sluice_chan_req **);
@@ -541,16 +559,19 @@ struct sluice_host {
 #endif
 		;
 	/* Configuration: the schema guaranteed presence and type, so getters cannot fail. path: "a.b". */
-	int64_t (*conf_int)(const struct sluice_conf *, const char *path);     /* bool, int, size, duration (ms), enum index */
-	const char *(*conf_str)(const struct sluice_conf *, const char *path); /* "" when absent; lives as long as the instance */
-	size_t (*conf_len)(const struct sluice_conf *, const char *path);      /* elements of a list */
+	int64_t (*conf_int)(const struct sluice_conf *,
+	                    const char *path); /* bool, int, size, duration (ms), enum index */
+	const char *(*conf_str)(const struct sluice_conf *,
+	                        const char *path); /* "" when absent; lives as long as the instance */
+	size_t (*conf_len)(const struct sluice_conf *, const char *path); /* elements of a list */
 	const struct sluice_conf *(*conf_at)(const struct sluice_conf *, const char *path, size_t i);
 	/* In configure() only; adds file:line:column; returns SLUICE_EINVAL. */
 	int (*conf_error)(const struct sluice_conf *, const char *path, const char *fmt, ...);
 	/* Listeners: bound by the supervisor or by systemd; the host keeps ownership. */
 	int (*listener_fd)(struct sluice_ctx *, const char *name);
 	/* Loop. */
-	int (*watch_new)(struct sluice_ctx *, int fd, int events, void (*fn)(void *, int), void *arg, struct sluice_watch **);
+	int (*watch_new)(struct sluice_ctx *, int fd, int events, void (*fn)(void *, int), void *arg,
+	                 struct sluice_watch **);
 	int (*watch_set)(struct sluice_watch *, int events);
 	void (*watch_free)(struct sluice_watch *);
 	int (*timer_new)(struct sluice_ctx *, void (*fn)(void *), void *arg, struct sluice_timer **);
@@ -563,8 +584,9 @@ struct sluice_host {
 	struct sluice_buf *(*buf_ref)(struct sluice_buf *);
 	void (*buf_unref)(struct sluice_buf *);
 	uint64_t (*payload_len)(const struct sluice_payload *);
-	int (*payload_map)(struct sluice_payload *, void **data, size_t *len); /* writable; until payload_free or submit */
-	void (*payload_truncate)(struct sluice_payload *, size_t len);         /* after editing in place */
+	int (*payload_map)(struct sluice_payload *, void **data,
+	                   size_t *len);                               /* writable; until payload_free or submit */
+	void (*payload_truncate)(struct sluice_payload *, size_t len); /* after editing in place */
 	void (*payload_free)(struct sluice_payload *);
 	void (*drained)(struct sluice_ctx *);
 	void (*fail)(struct sluice_ctx *, const char *why); /* leave in order, be restarted */
@@ -572,11 +594,13 @@ struct sluice_host {
 	uint64_t *(*counter)(struct sluice_ctx *, const char *name, const char *help);
 	uint64_t *(*gauge)(struct sluice_ctx *, const char *name, const char *help);
 	/* Who may: local and at once; 0 or SLUICE_EDENIED. */
-	int (*authorize)(struct sluice_ctx *, const struct sluice_principal *, const char *action, struct sluice_slice stream);
-	struct sluice_slice (*claim)(const struct sluice_principal *, const char *name); /* JSON text; data NULL if absent */
+	int (*authorize)(struct sluice_ctx *, const struct sluice_principal *, const char *action,
+	                 struct sluice_slice stream);
+	struct sluice_slice (*claim)(const struct sluice_principal *,
+	                             const char *name); /* JSON text; data NULL if absent */
 	/* 1.1 */
 	const struct sluice_ephemeral *ephemeral;
-	int (*principal_who)(const struct sluice_principal *); /* SLUICE_WHO_* */
+	int (*principal_who)(const struct sluice_principal *);                  /* SLUICE_WHO_* */
 	struct sluice_slice (*principal_name)(const struct sluice_principal *); /* of the token, or its claim (sub) */
 	uint64_t (*principal_expires)(const struct sluice_principal *);         /* ms since 1970; 0: never */
 	/* Verifies a token that came by another way, or with secrets of the plugin's own. 0 or SLUICE_EDENIED: *out is a principal

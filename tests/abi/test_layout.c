@@ -90,6 +90,7 @@ static void print_values(void)
 	V(SLUICE_A_STREAM_SEQ);
 	V(SLUICE_A_REFUSE);
 	V(SLUICE_A_INHERIT);
+	V(SLUICE_A_EXPECT_POS);
 	V(SLUICE_R_CLOSED);
 	V(SLUICE_R_DUPLICATE);
 	V(SLUICE_R_CREATED);
@@ -97,8 +98,10 @@ static void print_values(void)
 	V(SLUICE_R_TTL);
 	V(SLUICE_R_EXPIRES);
 	V(SLUICE_R_PRODUCER);
+	V(SLUICE_R_INSIDE);
 	V(SLUICE_RD_RENEW);
 	V(SLUICE_RD_CONTINUE);
+	V(SLUICE_RD_POS);
 	V(SLUICE_EV_TAIL);
 	V(SLUICE_EV_CLOSED);
 	V(SLUICE_EV_REMOVED);
@@ -168,6 +171,8 @@ static void print_plain(void)
 	M(sluice_result, earliest);
 	M(sluice_result, producer_epoch);
 	M(sluice_result, producer_seq);
+	M(sluice_result, tail_pos);
+	M(sluice_result, earliest_pos);
 	S(sluice_record);
 	M(sluice_record, end);
 	M(sluice_record, data_end);
@@ -202,6 +207,9 @@ static void print_plain(void)
 	M(sluice_read_result, n_message_end);
 	M(sluice_read_result, record);
 	M(sluice_read_result, n_record);
+	M(sluice_read_result, tail_pos);
+	M(sluice_read_result, earliest_pos);
+	M(sluice_read_result, skip_from);
 	M(sluice_event, size);
 	M(sluice_event, kind);
 	M(sluice_event, stream);

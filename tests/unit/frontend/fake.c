@@ -12,6 +12,7 @@
 #include "lib/build.h"
 #include "lib/marks.h"
 #include "lib/options.h"
+#include "lib/schema.h"
 
 static struct sl_ipc writer = {.fd = -1};
 
@@ -58,7 +59,7 @@ int sl_reader_open(const char *dir, uint32_t schema, uint64_t mmap_bytes, struct
 	(void)dir;
 	(void)mmap_bytes;
 	*why = "this worker is of an older build";
-	if (schema > 1)
+	if (schema > SL_SCHEMA)
 		return SLUICE_ENOTSUP;
 	fake_open++;
 	*r = (struct sl_reader *)(void *)fake_streams;
@@ -113,6 +114,24 @@ int sl_reader_facts_id(struct sl_reader *r, uint64_t incarnation, struct sl_fact
 	if (s)
 		*facts = s->facts;
 	return 0;
+}
+
+int sl_reader_place(struct sl_reader *r, const struct sl_facts *facts, uint64_t pos, struct sl_place *place)
+{
+	struct fake_stream *s = by_incarnation(facts->incarnation);
+	uint64_t at = 0;
+
+	(void)r;
+	*place = (struct sl_place){.offset = facts->tail};
+	for (size_t i = 0; i < s->n_record; i++) {
+		if (pos < s->record[i].bytes) {
+			*place = (struct sl_place){.offset = at, .skip = pos, .inside = pos > 0};
+			return 0;
+		}
+		pos -= s->record[i].bytes;
+		at += s->record[i].bytes + SLUICE_RECORD_OVERHEAD;
+	}
+	return pos ? SLUICE_ETOOBIG : 0;
 }
 
 int sl_reader_plan(struct sl_reader *r, const struct sl_facts *facts, uint64_t from, uint64_t budget,
@@ -428,7 +447,7 @@ void fake_writer_welcome(struct worker *w, char volume)
 	char generation[16];
 	struct sl_store_welcome m = {.protocol = SL_STORE_PROTOCOL,
 	                             .build = SL_STR(SL_BUILD),
-	                             .schema = volume == '!' ? 2 : 1,
+	                             .schema = volume == '!' ? SL_SCHEMA + 1 : SL_SCHEMA,
 	                             .generation = SL_SLICE(generation, sizeof generation),
 	                             .data_dir = SL_STR("/nowhere")};
 
