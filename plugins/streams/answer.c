@@ -6,6 +6,7 @@
 #include "streams.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 void answer_init(struct answer *a)
 {
@@ -37,17 +38,36 @@ void answer_u64(struct answer *a, slice name, uint64_t v)
 	answer_copy(a, name, SLICE(text, u64_format(v, text)));
 }
 
-void answer_offset(struct answer *a, slice name, uint64_t offset)
+void answer_offset(const struct call *c, struct answer *a, slice name, struct spot at)
 {
 	char text[OFFSET_LEN];
 
-	offset_format(offset, text);
-	answer_copy(a, name, SLICE(text, OFFSET_LEN));
+	if (c->p->dialect->positions) {
+		position_format(at.pos, text);
+		answer_copy(a, name, SLICE(text, POSITION_LEN));
+	} else {
+		offset_format(at.offset, text);
+		answer_copy(a, name, SLICE(text, OFFSET_LEN));
+	}
 }
 
-void answer_tail(struct answer *a, uint64_t offset)
+void answer_tail(const struct call *c, struct answer *a, struct spot at)
 {
-	answer_offset(a, STR("stream-next-offset"), offset);
+	answer_offset(c, a, STR("stream-next-offset"), at);
+}
+
+void answer_earliest(const struct call *c, struct answer *a, uint64_t pos)
+{
+	if (c->p->dialect->positions)
+		answer_offset(c, a, STR("stream-earliest-offset"), (struct spot){.pos = pos});
+}
+
+void answer_extensions(const struct call *c, struct answer *a)
+{
+	const char *list = c->p->dialect->extensions;
+
+	if (list)
+		PUT(a, "stream-extensions", SLICE(list, strlen(list)));
 }
 
 void answer_closed(struct answer *a)
@@ -67,10 +87,10 @@ void answer_send(struct call *c, const struct answer *a, int status, slice body)
 	call_free(c);
 }
 
-static void answer_error_headers(struct answer *a, int status)
+static void answer_error_headers(const struct streams *p, struct answer *a, int status)
 {
 	answer_no_store(a);
-	PUT(a, "content-type", STR("text/plain; charset=utf-8"));
+	PUT(a, "content-type", p->dialect->json_errors ? STR("application/json") : STR("text/plain; charset=utf-8"));
 	if (status == 503)
 		PUT(a, "retry-after", STR("1"));
 }
@@ -88,6 +108,44 @@ static slice answer_sentence(const char *why, char out[SENTENCE_MAX])
 	return SLICE(out, n > 0 ? (size_t)n : 0);
 }
 
+static const struct {
+	int status;
+	const char *code;
+} answer_codes[] = {
+	{400, "bad_request"},   {403, "forbidden"},   {404, "stream_not_found"}, {405, "method_not_allowed"},
+	{409, "stream_exists"}, {410, "offset_gone"}, {413, "too_large"},        {415, "bad_request"},
+	{501, "not_supported"}, {503, "unavailable"}, {504, "outcome_unknown"},  {507, "disk_full"},
+};
+
+const char *answer_code(int status)
+{
+	for (size_t i = 0; i < sizeof answer_codes / sizeof *answer_codes; i++)
+		if (answer_codes[i].status == status)
+			return answer_codes[i].code;
+	return "internal";
+}
+
+/* The body of an error in the door's own form; in the scratch buffer or in text. */
+static slice answer_body(struct streams *p, int status, const char *code, const char *why, char text[SENTENCE_MAX])
+{
+	struct bytes *out = &p->scratch;
+	char *own;
+
+	if (!p->dialect->json_errors)
+		return answer_sentence(why, text);
+	/* why may be in the scratch buffer itself. */
+	own = strndup(why, SENTENCE_MAX);
+	bytes_reset(out);
+	BYTES_LIT(out, "{\"error\":");
+	bytes_add_json(out, own ? SLICE(own, strlen(own)) : STR("out of memory"));
+	BYTES_LIT(out, ",\"code\":");
+	code = code ? code : answer_code(status);
+	bytes_add_json(out, SLICE(code, strlen(code)));
+	BYTES_LIT(out, "}");
+	free(own);
+	return out->failed ? STR("{}") : bytes_slice(out);
+}
+
 void answer_error(struct call *c, struct answer *a, int status, const char *why)
 {
 	char text[SENTENCE_MAX];
@@ -97,9 +155,9 @@ void answer_error(struct call *c, struct answer *a, int status, const char *why)
 		answer_init(&own);
 		a = &own;
 	}
-	answer_error_headers(a, status);
+	answer_error_headers(c->p, a, status);
 	++*c->p->count.refused;
-	answer_send(c, a, status, answer_sentence(why, text));
+	answer_send(c, a, status, answer_body(c->p, status, c->code, why, text));
 }
 
 void answer_refuse(struct streams *p, struct sluice_http_req *http, int status, const char *why)
@@ -108,9 +166,9 @@ void answer_refuse(struct streams *p, struct sluice_http_req *http, int status, 
 	struct answer a;
 
 	answer_init(&a);
-	answer_error_headers(&a, status);
+	answer_error_headers(p, &a, status);
 	++*p->count.refused;
-	p->http->reply(http, status, a.header, a.n, answer_sentence(why, text));
+	p->http->reply(http, status, a.header, a.n, answer_body(p, status, NULL, why, text));
 }
 
 void answer_json_error(struct streams *p, struct sluice_http_req *http, int status, const char *code, const char *why)
@@ -167,7 +225,7 @@ void answer_trouble(struct call *c, int status, const char *message)
 
 void answer_gone(struct call *c, bool soft)
 {
-	if (soft)
+	if (soft && !c->p->dialect->soft_absent)
 		answer_error(c, NULL, 410, "the stream was deleted");
 	else
 		answer_error(c, NULL, 404, "there is no such stream");
@@ -175,12 +233,15 @@ void answer_gone(struct call *c, bool soft)
 
 void answer_unreadable(struct call *c, const struct sluice_read_result *r)
 {
+	const struct spot earliest = {.offset = r->earliest, .pos = r->earliest_pos};
 	struct answer a;
 
 	if (r->status == SLUICE_EGONE && r->reason == SLUICE_WHY_TRIMMED) {
 		answer_init(&a);
-		answer_offset(&a, STR("stream-earliest-offset"), r->earliest);
-		answer_error(c, &a, 410, "the offset is before what is kept of the stream");
+		answer_offset(c, &a, STR("stream-earliest-offset"), earliest);
+		if (c->p->dialect->positions)
+			answer_tail(c, &a, earliest);
+		answer_error(c, &a, 410, c->p->dialect->trimmed);
 	} else if (r->status == SLUICE_EGONE || r->status == SLUICE_ENOENT) {
 		answer_gone(c, r->status == SLUICE_EGONE);
 	} else {

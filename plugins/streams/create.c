@@ -19,13 +19,15 @@ static void create_answer(struct call *c, slice type)
 	answer_init(&a);
 	if (type.data)
 		PUT(&a, "content-type", type);
-	answer_tail(&a, c->w.tail);
+	answer_tail(c, &a, c->w.tail);
+	answer_extensions(c, &a);
 	if (c->w.result & SLUICE_R_CLOSED)
 		answer_closed(&a);
-	if (created) {
+	if (created)
 		++*p->count.creates;
+	if (created || !p->dialect->origin) {
 		bytes_reset(location);
-		part = p->http->origin(c->http);
+		part = p->dialect->origin ? p->http->origin(c->http) : STR("");
 		bytes_add(location, part.data, part.len);
 		part = p->http->target(c->http);
 		bytes_add(location, part.data, part.len);
@@ -55,7 +57,7 @@ void create_done(void *arg, const struct sluice_result *r, size_t n)
 		write_refused(c, r);
 		return;
 	}
-	c->w.tail = r->tail;
+	c->w.tail = (struct spot){.offset = r->tail, .pos = r->tail_pos};
 	c->w.result = r->flags;
 	facts.stream = call_name(c);
 	if (((r->flags & SLUICE_R_CREATED) && c->w.op.content_type.data) ||
@@ -76,13 +78,13 @@ static void create_source(void *arg, const struct sluice_read_result *r)
 
 	c->store = NULL;
 	if (r->status == SLUICE_OK) {
-		c->w.fork_type = malloc(r->content_type.len + 1);
-		if (!c->w.fork_type) {
+		c->w.own_type = malloc(r->content_type.len + 1);
+		if (!c->w.own_type) {
 			answer_trouble(c, SLUICE_ENOMEM, NULL);
 			return;
 		}
-		memcpy(c->w.fork_type, r->content_type.data, r->content_type.len);
-		op->content_type = SLICE(c->w.fork_type, r->content_type.len);
+		memcpy(c->w.own_type, r->content_type.data, r->content_type.len);
+		op->content_type = SLICE(c->w.own_type, r->content_type.len);
 		create_submit(c);
 	} else if (r->status == SLUICE_ENOENT || r->status == SLUICE_EGONE) {
 		/* Either the fork exists already, and its body does not matter, or the writer refuses it for its source. */
@@ -123,14 +125,18 @@ static bool create_may_fork(struct call *c)
 
 void create_request(void *self, struct sluice_http_req *http)
 {
-	struct streams *p = self;
-	struct call *c = call_new(p, http, CALL_WRITE);
+	struct call *c = call_new(self, http, CALL_WRITE);
+
+	if (c)
+		create_begin(c);
+}
+
+void create_begin(struct call *c)
+{
 	const char *why;
 	bool closed = false;
 	slice type = {0};
 
-	if (!c)
-		return;
 	c->w.op.kind = SLUICE_OP_CREATE;
 	c->w.op.stream = call_name(c);
 	body_take(c);

@@ -29,7 +29,9 @@ static void head_done(void *arg, const struct sluice_read_result *r)
 	}
 	answer_init(&a);
 	PUT(&a, "content-type", r->content_type);
-	answer_tail(&a, r->tail);
+	answer_tail(c, &a, (struct spot){.offset = r->tail, .pos = r->tail_pos});
+	answer_earliest(c, &a, r->earliest_pos);
+	answer_extensions(c, &a);
 	if (r->flags & SLUICE_R_TTL)
 		answer_u64(&a, STR("stream-ttl"), r->ttl_s);
 	if (r->flags & SLUICE_R_EXPIRES) {
@@ -46,12 +48,16 @@ static void head_done(void *arg, const struct sluice_read_result *r)
 		call_end(c);
 }
 
+void head_begin(struct call *c)
+{
+	/* NOW lies within what is kept, whatever retention has dropped. */
+	read_start(c, SLUICE_OFFSET_NOW, 0, 0, head_done);
+}
+
 void head_request(void *self, struct sluice_http_req *http)
 {
-	struct streams *p = self;
-	struct call *c = call_new(p, http, CALL_HEAD);
+	struct call *c = call_new(self, http, CALL_HEAD);
 
-	/* NOW lies within what is kept, whatever retention has dropped. */
 	if (c)
-		read_start(c, SLUICE_OFFSET_NOW, 0, 0, head_done);
+		head_begin(c);
 }

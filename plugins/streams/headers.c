@@ -244,5 +244,5 @@ const char *headers_create(struct call *c)
 {
 	const char *why = headers_expiry(c);
 
-	return why ? why : headers_fork(c);
+	return why || !c->p->dialect->forks ? why : headers_fork(c);
 }

@@ -11,11 +11,13 @@ static void poll_empty(struct call *c, bool closed)
 	struct answer a;
 
 	answer_init(&a);
-	answer_tail(&a, c->r.offset);
+	answer_tail(c, &a, (struct spot){.offset = c->r.offset, .pos = c->r.pos});
+	answer_earliest(c, &a, c->r.earliest_pos);
 	PUT(&a, "stream-up-to-date", STR("true"));
 	if (closed)
 		answer_closed(&a);
-	answer_u64(&a, STR("stream-cursor"), cursor_next(&c->r.cursor, streams_wall(c->p)));
+	if (!closed || c->p->dialect->closed_cursor)
+		answer_u64(&a, STR("stream-cursor"), cursor_next(&c->r.cursor, streams_wall(c->p)));
 	answer_no_store(&a);
 	answer_send(c, &a, 204, STR(""));
 }

@@ -60,6 +60,16 @@ bool read_remember(struct call *c, const struct sluice_read_result *r)
 
 /* ---- headers of a 200 or 304 ---- */
 
+struct spot read_end(const struct call *c, const struct sluice_read_result *r)
+{
+	return (struct spot){.offset = r->end, .pos = c->r.pos + r->payload_bytes};
+}
+
+static bool read_reports_closed(const struct sluice_read_result *r)
+{
+	return (r->flags & SLUICE_R_UP_TO_DATE) && (r->flags & SLUICE_R_CLOSED);
+}
+
 static bool read_is_now(const struct call *c)
 {
 	return c->kind == CALL_READ && c->r.from == SLUICE_OFFSET_NOW;
@@ -105,22 +115,18 @@ static void read_common(struct call *c, struct answer *a, const struct sluice_re
 {
 	struct streams *p = c->p;
 
-	answer_tail(a, r->end);
+	answer_tail(c, a, read_end(c, r));
+	answer_earliest(c, a, r->earliest_pos);
 	if (r->flags & SLUICE_R_UP_TO_DATE) {
 		PUT(a, "stream-up-to-date", STR("true"));
 		if (r->flags & SLUICE_R_CLOSED)
 			answer_closed(a);
 	}
-	if (c->kind == CALL_POLL)
+	if (c->kind == CALL_POLL && (p->dialect->closed_cursor || !read_reports_closed(r)))
 		answer_u64(a, STR("stream-cursor"), cursor_next(&c->r.cursor, streams_wall(p)));
 	read_cache_control(c, a, r);
 	if (p->compression && media_compressible(r->content_type))
 		PUT(a, "vary", STR("accept-encoding"));
-}
-
-static bool read_reports_closed(const struct sluice_read_result *r)
-{
-	return (r->flags & SLUICE_R_UP_TO_DATE) && (r->flags & SLUICE_R_CLOSED);
 }
 
 /* True: 304 was sent. The client may hold either coding of the same bytes. */
@@ -287,8 +293,11 @@ static const char *read_parse_live(struct call *c, slice offset)
 
 	if (!live.data)
 		return NULL;
+	c->code = "invalid_live";
 	if (http->query(c->http, "live", 1).data)
 		return "the parameter live is given more than once";
+	if (!offset.data)
+		c->code = "offset_required";
 	if (!offset.data)
 		return "a live read needs an offset";
 	if (slice_is(live, "long-poll"))
@@ -297,8 +306,14 @@ static const char *read_parse_live(struct call *c, slice offset)
 		c->kind = CALL_SSE;
 	else
 		return "the parameter live is neither long-poll nor sse";
+	c->code = NULL;
 	cursor_init(&c->r.cursor, http->query(c->http, "cursor", 0), streams_random(c->p));
 	return NULL;
+}
+
+static bool read_offset(struct call *c, slice text)
+{
+	return c->p->dialect->positions ? position_parse(text, &c->r.from) : offset_parse(text, &c->r.from);
 }
 
 static const char *read_parse(struct call *c)
@@ -306,17 +321,42 @@ static const char *read_parse(struct call *c)
 	const struct sluice_http *http = c->p->http;
 	slice offset = http->query(c->http, "offset", 0);
 
+	c->code = "invalid_offset";
 	if (!offset.data || slice_is(offset, "-1"))
-		c->r.begin = true;
+		c->r.begin = !c->p->dialect->positions;
 	else if (slice_is(offset, "now"))
 		c->r.from = SLUICE_OFFSET_NOW;
 	else if (offset.len == 0)
 		return "the offset is empty";
-	else if (!http->query(c->http, "offset", 1).data && !offset_parse(offset, &c->r.from))
+	else if (!http->query(c->http, "offset", 1).data && !read_offset(c, offset))
 		return "the offset is malformed";
 	if (http->query(c->http, "offset", 1).data)
 		return "the parameter offset is given more than once";
+	c->code = NULL;
 	return read_parse_live(c, offset);
+}
+
+/* What a position asks of a stream, besides that it is there; NULL: nothing is wrong. */
+static const char *read_position(struct call *c, const struct sluice_read_result *r)
+{
+	c->code = "invalid_offset";
+	if (r->status == SLUICE_ETOOBIG)
+		return "the offset is beyond the end of the stream";
+	if ((r->flags & SLUICE_R_INSIDE) && media_kind(r->content_type) == MEDIA_JSON)
+		return "the offset is inside a message";
+	c->code = NULL;
+	c->r.pos = c->r.from == SLUICE_OFFSET_NOW ? r->tail_pos : c->r.from;
+	c->r.earliest_pos = r->earliest_pos;
+	/* The record it begins in cannot be read again from its beginning. */
+	c->r.flush = r->skip_from > 0;
+	return NULL;
+}
+
+static uint32_t read_flags(const struct call *c)
+{
+	bool by_position = c->p->dialect->positions && c->r.from != SLUICE_OFFSET_NOW;
+
+	return SLUICE_RD_RENEW | (by_position ? SLUICE_RD_POS : 0);
 }
 
 static void read_first(void *arg, const struct sluice_read_result *r)
@@ -324,6 +364,14 @@ static void read_first(void *arg, const struct sluice_read_result *r)
 	struct call *c = arg;
 
 	c->store = NULL;
+	if (c->p->dialect->positions && !c->r.bad && (r->status == SLUICE_OK || r->status == SLUICE_ETOOBIG)) {
+		const char *bad = read_position(c, r);
+
+		if (bad) {
+			answer_error(c, NULL, 400, bad);
+			return;
+		}
+	}
 	/* The beginning is wherever retention has left it, also when it moves on between two reads. */
 	if (r->status == SLUICE_EGONE && r->reason == SLUICE_WHY_TRIMMED && c->r.begin && c->r.tries++ < 3)
 		read_start(c, r->earliest, c->kind == CALL_SSE ? SSE_BUDGET : c->p->read_chunk, SLUICE_RD_RENEW,
@@ -342,17 +390,21 @@ static void read_first(void *arg, const struct sluice_read_result *r)
 
 void read_request(void *self, struct sluice_http_req *http)
 {
-	struct streams *p = self;
-	struct call *c = call_new(p, http, CALL_READ);
+	struct call *c = call_new(self, http, CALL_READ);
 
-	if (!c)
-		return;
+	if (c)
+		read_begin(c);
+}
+
+void read_begin(struct call *c)
+{
 	c->r.bad = read_parse(c);
 	/* What is wrong with the question is said only of a stream that exists (section 18). */
 	if (c->r.bad) {
 		c->kind = CALL_READ;
 		read_start(c, SLUICE_OFFSET_NOW, 0, 0, read_first);
 	} else {
-		read_start(c, c->r.from, c->kind == CALL_SSE ? SSE_BUDGET : p->read_chunk, SLUICE_RD_RENEW, read_first);
+		read_start(c, c->r.from, c->kind == CALL_SSE ? SSE_BUDGET : c->p->read_chunk, read_flags(c),
+		           read_first);
 	}
 }

@@ -20,11 +20,14 @@ void remove_done(void *arg, const struct sluice_result *r, size_t n)
 
 void remove_request(void *self, struct sluice_http_req *http)
 {
-	struct streams *p = self;
-	struct call *c = call_new(p, http, CALL_WRITE);
+	struct call *c = call_new(self, http, CALL_WRITE);
 
-	if (!c)
-		return;
+	if (c)
+		remove_begin(c);
+}
+
+void remove_begin(struct call *c)
+{
 	c->w.op.kind = SLUICE_OP_REMOVE;
 	c->w.op.stream = call_name(c);
 	write_submit(c);

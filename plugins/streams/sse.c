@@ -30,8 +30,10 @@ static bool sse_write(struct call *c, struct bytes *out)
 
 static void sse_add_control(struct call *c, struct bytes *out, bool up_to_date, bool closed)
 {
+	bool position = c->p->dialect->positions;
 	struct sse_control control = {
-		.offset = c->r.offset,
+		.offset = position ? c->r.pos : c->r.offset,
+		.position = position,
 		.cursor = cursor_next(&c->r.cursor, streams_wall(c->p)),
 		.up_to_date = up_to_date,
 		.closed = closed && up_to_date,
@@ -107,6 +109,7 @@ static void sse_close_event(struct call *c, struct bytes *out)
 	bool closed = c->r.closed && c->r.up_to_date;
 
 	c->r.offset = c->r.seen = c->r.end;
+	c->r.pos = c->r.end_pos;
 	if (sse_unfinished(&c->r.format) > 0 && !closed && !c->r.flush && !c->p->draining) {
 		if (sse_write(c, out))
 			sse_next(c, c->r.up_to_date, false);
@@ -128,6 +131,7 @@ static void sse_take_piece(struct call *c, const struct sluice_read_result *r, b
 	bytes_reset(out);
 	if (first) {
 		c->r.end = r->end;
+		c->r.end_pos = c->r.pos + r->payload_bytes;
 		c->r.up_to_date = r->flags & SLUICE_R_UP_TO_DATE;
 		c->r.closed = r->flags & SLUICE_R_CLOSED;
 		if (!c->r.format.open)
@@ -171,6 +175,7 @@ static void sse_take_whole(struct call *c, const struct sluice_read_result *r)
 	sse_end(&c->r.format, out);
 	++*c->p->count.events;
 	c->r.offset = cut;
+	c->r.pos += bytes;
 	sse_add_control(c, out, up_to_date && cut == r->end, r->flags & SLUICE_R_CLOSED);
 	if (sse_write(c, out))
 		sse_next(c, up_to_date, r->flags & SLUICE_R_CLOSED);
@@ -273,7 +278,9 @@ static void shared_format(struct call *c, struct shared *s)
 	sse_feed(&format, out, &piece);
 	sse_end(&format, out);
 	data_len = out->len;
-	control.offset = s->cut;
+	control.position = c->p->dialect->positions;
+	control.offset = control.position ? c->r.pos + bytes : s->cut;
+	s->bytes = bytes;
 	control.cursor = cursor_interval(streams_wall(c->p));
 	control.up_to_date = (r->flags & SLUICE_R_UP_TO_DATE) && s->cut == r->end;
 	control.closed = sse_reports_closed(r);
@@ -303,6 +310,7 @@ static void sse_serve_event(struct call *c, struct shared *s)
 	struct bytes *out = &c->p->scratch;
 
 	c->r.offset = s->cut;
+	c->r.pos += s->bytes;
 	c->r.seen = s->r->end;
 	c->r.greeted = true;
 	c->r.idle_at = streams_now(c->p) + c->r.idle_ms;
@@ -369,7 +377,10 @@ static void sse_idle(struct call *c, uint64_t now)
 	if (!c->r.parked || c->r.format.open || c->p->http->pending(c->http) > 0)
 		return;
 	bytes_reset(out);
-	sse_add_control(c, out, c->r.seen == c->r.offset && !hub_behind(c), false);
+	if (c->p->dialect->comments)
+		BYTES_LIT(out, ": keepalive\n\n");
+	else
+		sse_add_control(c, out, c->r.seen == c->r.offset && !hub_behind(c), false);
 	sse_write(c, out);
 }
 
@@ -394,11 +405,13 @@ void sse_timer(struct call *c, uint64_t now)
 
 static int sse_respond(struct call *c, const struct sluice_read_result *r)
 {
+	const char *cache = c->p->dialect->sse_cache;
 	struct answer a;
 
 	answer_init(&a);
 	PUT(&a, "content-type", STR("text/event-stream"));
-	PUT(&a, "cache-control", STR("no-cache"));
+	PUT(&a, "cache-control", SLICE(cache, strlen(cache)));
+	answer_earliest(c, &a, r->earliest_pos);
 	PUT(&a, "x-accel-buffering", STR("no"));
 	c->r.format.kind = media_kind(r->content_type);
 	if (c->r.format.kind == MEDIA_BINARY)
@@ -425,8 +438,8 @@ void sse_first(struct call *c, const struct sluice_read_result *r)
 	c->r.incarnation = r->incarnation;
 	c->r.offset = c->r.seen = r->from;
 	/* Spread by a fifth, so that a fleet of readers does not come back in step. */
-	c->r.end_at = now + p->sse_ms * 4 / 5 + streams_random(p) % (p->sse_ms * 2 / 5 + 1);
-	c->r.idle_ms = 15000 + streams_random(p) % 10000;
+	c->r.end_at = p->sse_ms ? now + p->sse_ms * 4 / 5 + streams_random(p) % (p->sse_ms * 2 / 5 + 1) : UINT64_MAX;
+	c->r.idle_ms = 15000 + (p->dialect->comments ? 0 : streams_random(p) % 10000);
 	c->r.idle_at = now + c->r.idle_ms;
 	sse_arm(c);
 	sse_take(c, r);

@@ -171,9 +171,12 @@ void sse_control(struct bytes *out, const struct sse_control *c)
 {
 	char offset[OFFSET_LEN];
 
-	offset_format(c->offset, offset);
+	if (c->position)
+		position_format(c->offset, offset);
+	else
+		offset_format(c->offset, offset);
 	BYTES_LIT(out, "event: control\ndata:{\"streamNextOffset\":\"");
-	bytes_add(out, offset, OFFSET_LEN);
+	bytes_add(out, offset, c->position ? POSITION_LEN : OFFSET_LEN);
 	BYTES_LIT(out, "\"");
 	if (!c->closed) {
 		BYTES_LIT(out, ",\"streamCursor\":\"");

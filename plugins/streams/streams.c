@@ -1,5 +1,5 @@
 /*
- * streams.c - the Durable Streams protocol as a plugin: options, routes, life of calls, the descriptor. Process: sluice-frontend.
+ * streams.c - the life of an instance and of its calls. Process: sluice-frontend.
  *
  * One file per kind of request (create, append, remove, head, read, list); live readers are longpoll.c, sse.c and hub.c.
  */
@@ -7,59 +7,6 @@
 
 #include <stdlib.h>
 #include <sys/random.h>
-
-static const struct sluice_option retention_options[] = {
-	{.name = "prefix",
-         .type = SLUICE_T_STRING,
-         .doc = "Stream names that begin with it; the longest match decides."},
-	{.name = "max_age", .type = SLUICE_T_DURATION, .def = "0s", .doc = "Records older than this go; 0 keeps them."},
-	{.name = "max_bytes",
-         .type = SLUICE_T_SIZE,
-         .def = "0",
-         .doc = "The oldest records beyond this size go; 0 keeps them."},
-	{.name = NULL},
-};
-
-static const struct sluice_option streams_options[] = {
-	{.name = "long_poll_timeout",
-         .type = SLUICE_T_DURATION,
-         .def = "30s",
-         .min = "100ms",
-         .max = "1h",
-         .doc = "How long a long-poll at the tail waits before it is answered with 204."},
-	{.name = "sse_lifetime",
-         .type = SLUICE_T_DURATION,
-         .def = "60s",
-         .min = "1s",
-         .max = "1d",
-         .doc = "After about this time, give or take a fifth, an event stream ends behind a control event."},
-	{.name = "max_body",
-         .type = SLUICE_T_SIZE,
-         .def = "64M",
-         .min = "1M",
-         .max = "512M",
-         .doc = "Largest body of a create or append; beyond it the answer is 413."},
-	{.name = "read_chunk",
-         .type = SLUICE_T_SIZE,
-         .def = "1M",
-         .min = "4K",
-         .max = "64M",
-         .doc = "Payload of one read at most, unless a single record is larger."},
-	{.name = "compression",
-         .type = SLUICE_T_BOOL,
-         .def = "true",
-         .doc = "Offer gzip for finite answers of 1 KiB or more."},
-	{.name = "cache_control",
-         .type = SLUICE_T_STRING,
-         .def = "public, max-age=60, stale-while-revalidate=300",
-         .doc = "Cache-Control of answers with data; lifetimes in it are shortened for streams that expire sooner, and public is private for clients with a token."},
-	{.name = "retention",
-         .type = SLUICE_T_LIST,
-         .def = "",
-         .sub = retention_options,
-         .doc = "What is kept of streams; without an entry everything is."},
-	{.name = NULL},
-};
 
 /* ---- calls ---- */
 
@@ -113,7 +60,7 @@ static void call_release_write(struct call *c)
 		c->p->host->payload_free(c->w.payload);
 	free(c->w.lens);
 	free(c->w.fork_name);
-	free(c->w.fork_type);
+	free(c->w.own_type);
 }
 
 static void call_release_read(struct call *c)
@@ -187,7 +134,7 @@ void call_gone(void *self, struct sluice_http_req *http)
 
 slice call_name(const struct call *c)
 {
-	return c->p->http->path(c->http);
+	return c->name.data ? c->name : c->p->http->path(c->http);
 }
 
 /* ---- waiting for room in the store's queue ---- */
@@ -304,34 +251,7 @@ static void streams_metrics(struct streams *p)
 	n->events = streams_cell(p, "sse_events", "Data events written to event streams.", false);
 }
 
-static int streams_configure_retention(struct streams *p, const struct sluice_conf *conf)
-{
-	const struct sluice_host *host = p->host;
-	size_t n = host->conf_len(conf, "retention");
-
-	if (n == 0)
-		return 0;
-	p->rules = calloc(n, sizeof *p->rules);
-	if (!p->rules)
-		return SLUICE_ENOMEM;
-	p->n_rules = n;
-	for (size_t i = 0; i < n; i++) {
-		const struct sluice_conf *rule = host->conf_at(conf, "retention", i);
-		const char *prefix = host->conf_str(rule, "prefix");
-
-		p->rules[i] = (struct sluice_retention_rule){
-			.prefix = SLICE(prefix, strlen(prefix)),
-			.max_age_ms = (uint64_t)host->conf_int(rule, "max_age"),
-			.max_bytes = (uint64_t)host->conf_int(rule, "max_bytes"),
-		};
-		if (p->rules[i].max_age_ms == 0 && p->rules[i].max_bytes == 0)
-			return host->conf_error(
-				rule, "", "retention without max_age or max_bytes keeps everything: leave it out");
-	}
-	return 0;
-}
-
-static void streams_free(struct streams *p)
+void streams_free(struct streams *p)
 {
 	while (p->spare) {
 		struct call *c = p->spare;
@@ -346,11 +266,10 @@ static void streams_free(struct streams *p)
 	free(p);
 }
 
-static int streams_configure(struct sluice_ctx *ctx, const struct sluice_host *host, const struct sluice_conf *conf,
-                             void **self)
+int streams_new(struct sluice_ctx *ctx, const struct sluice_host *host, const struct sluice_conf *conf,
+                const struct dialect *dialect, struct streams **out)
 {
 	struct streams *p = calloc(1, sizeof *p);
-	int err;
 
 	if (!p)
 		return SLUICE_ENOMEM;
@@ -359,141 +278,37 @@ static int streams_configure(struct sluice_ctx *ctx, const struct sluice_host *h
 	p->host = host;
 	p->http = host->http;
 	p->store = host->store;
+	p->dialect = dialect;
 	TAILQ_INIT(&p->calls);
 	TAILQ_INIT(&p->room);
 	p->long_poll_ms = (uint64_t)host->conf_int(conf, "long_poll_timeout");
 	p->sse_ms = (uint64_t)host->conf_int(conf, "sse_lifetime");
 	p->max_body = (uint64_t)host->conf_int(conf, "max_body");
 	p->read_chunk = (uint64_t)host->conf_int(conf, "read_chunk");
-	p->compression = host->conf_int(conf, "compression") != 0;
-	p->cache_control = host->conf_str(conf, "cache_control");
-	cache_control_private(p->cache_control, p->cache_private, sizeof p->cache_private);
-	err = streams_configure_retention(p, conf);
-	for (const char *s = p->cache_control; *s && err == 0; s++)
-		if (*s < 0x20 || *s > 0x7e || s - p->cache_control > 200)
-			err = host->conf_error(conf, "cache_control", "not a header value of at most 200 characters");
-	if (err < 0) {
-		streams_free(p);
-		return err;
-	}
 	streams_metrics(p);
-	*self = p;
+	*out = p;
 	return 0;
 }
 
-#define DEFAULT(n, v) \
-	{ \
-		.name = {n, sizeof n - 1}, .value = { v, sizeof v - 1 } \
-	}
-static const struct sluice_header streams_defaults[] = {
-	DEFAULT("access-control-allow-origin", "*"),
-	DEFAULT("access-control-allow-methods", "GET, POST, PUT, DELETE, HEAD, OPTIONS"),
-	DEFAULT("access-control-allow-headers",
-                "content-type, authorization, If-None-Match, Stream-Seq, Stream-TTL, Stream-Expires-At, Stream-Closed, "
-                "Producer-Id, Producer-Epoch, Producer-Seq, Stream-Forked-From, Stream-Fork-Offset, Stream-Fork-Sub-Offset"),
-	DEFAULT("access-control-expose-headers",
-                "Stream-Next-Offset, Stream-Cursor, Stream-Up-To-Date, Stream-Closed, Stream-SSE-Data-Encoding, Stream-TTL, "
-                "Stream-Expires-At, Producer-Epoch, Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, ETag, "
-                "Location, Content-Type, Content-Encoding, Vary, Retry-After, Stream-Earliest-Offset"),
-	DEFAULT("x-content-type-options", "nosniff"),
-	DEFAULT("cross-origin-resource-policy", "cross-origin"),
-};
-
-static int streams_routes(struct streams *p)
+int streams_run(struct streams *p)
 {
-	const struct sluice_route routes[] = {
-		{.methods = "PUT",
-	         .pattern = "/*",
-	         .action = "create",
-	         .flags = SLUICE_RT_COLLECT,
-	         .max_body = p->max_body,
-	         .request = create_request,
-	         .gone = call_gone},
-		{.methods = "POST",
-	         .pattern = "/*",
-	         .action = "append",
-	         .flags = SLUICE_RT_COLLECT,
-	         .max_body = p->max_body,
-	         .request = append_request,
-	         .gone = call_gone},
-		{.methods = "GET",
-	         .pattern = "/*",
-	         .action = "read",
-	         .request = read_request,
-	         .pull = read_pull,
-	         .gone = call_gone,
-	         .expire = read_expire},
-		{.methods = "HEAD", .pattern = "/*", .action = "read", .request = head_request, .gone = call_gone},
-		{.methods = "DELETE",
-	         .pattern = "/*",
-	         .action = "delete",
-	         .request = remove_request,
-	         .gone = call_gone},
-		/* A preflight never carries credentials. */
-		{.methods = "OPTIONS",
-	         .pattern = "/*",
-	         .action = "read",
-	         .flags = SLUICE_RT_OWN_AUTH,
-	         .request = options_request},
-		{.methods = "GET|HEAD",
-	         .pattern = "/__ds/streams",
-	         .action = "read",
-	         .flags = SLUICE_RT_OWN_AUTH,
-	         .request = list_request,
-	         .gone = call_gone},
-		{.methods = "OPTIONS",
-	         .pattern = "/__ds/streams",
-	         .action = "read",
-	         .flags = SLUICE_RT_OWN_AUTH,
-	         .request = options_request},
-		{.methods = "OPTIONS",
-	         .pattern = "/__ds/*",
-	         .action = "read",
-	         .flags = SLUICE_RT_OWN_AUTH,
-	         .request = options_request},
-		{.methods = "OPTIONS",
-	         .pattern = "/__ds",
-	         .action = "read",
-	         .flags = SLUICE_RT_OWN_AUTH,
-	         .request = options_request},
-		{.methods = "GET|HEAD|PUT|POST|DELETE",
-	         .pattern = "/__ds/*",
-	         .action = "read",
-	         .flags = SLUICE_RT_OWN_AUTH,
-	         .request = reserved_request},
-		{.methods = "GET|HEAD|PUT|POST|DELETE",
-	         .pattern = "/__ds",
-	         .action = "read",
-	         .flags = SLUICE_RT_OWN_AUTH,
-	         .request = reserved_request},
-	};
-
-	for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
-		struct sluice_route route = routes[i];
-		int err;
-
-		route.size = sizeof route;
-		err = p->http->route(p->ctx, &route);
-		if (err < 0)
-			return err;
-	}
-	return p->http->defaults(p->ctx, streams_defaults, sizeof streams_defaults / sizeof *streams_defaults);
-}
-
-static int streams_start(void *self)
-{
-	struct streams *p = self;
-	int err;
-
 	if (getrandom(&p->random, sizeof p->random, GRND_NONBLOCK) != sizeof p->random)
 		p->random = streams_wall(p) ^ (uint64_t)(uintptr_t)p;
 	p->seed = streams_random(p);
 	wheel_init(&p->wheel, streams_now(p));
-	err = p->host->timer_new(p->ctx, streams_timer, p, &p->timer);
-	if (err == 0)
-		err = streams_routes(p);
-	if (err == 0 && p->n_rules > 0)
-		err = p->store->retention(p->ctx, p->rules, p->n_rules);
+	return p->host->timer_new(p->ctx, streams_timer, p, &p->timer);
+}
+
+int streams_route(struct streams *p, const struct sluice_route *routes, size_t n)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < n && err == 0; i++) {
+		struct sluice_route route = routes[i];
+
+		route.size = sizeof route;
+		err = p->http->route(p->ctx, &route);
+	}
 	return err;
 }
 
@@ -518,7 +333,7 @@ void read_expire(void *self, struct sluice_http_req *http)
 		call_finish(c);
 }
 
-static void streams_drain(void *self, uint64_t deadline_ms)
+void streams_drain(void *self, uint64_t deadline_ms)
 {
 	struct streams *p = self;
 	struct call *c, *next;
@@ -532,7 +347,7 @@ static void streams_drain(void *self, uint64_t deadline_ms)
 	streams_drained(p);
 }
 
-static void streams_stop(void *self)
+void streams_stop(void *self)
 {
 	struct streams *p = self;
 
@@ -544,16 +359,3 @@ static void streams_stop(void *self)
 		p->host->timer_free(p->timer);
 	streams_free(p);
 }
-
-SLUICE_PLUGIN = {
-	SLUICE_HEAD,
-	.needs = SLUICE_CAP_STORE | SLUICE_CAP_HTTP,
-	.name = "streams",
-	.version = PACKAGE_VERSION,
-	.default_mount = "/v1/stream",
-	.options = streams_options,
-	.configure = streams_configure,
-	.start = streams_start,
-	.drain = streams_drain,
-	.stop = streams_stop,
-};

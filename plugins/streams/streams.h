@@ -1,5 +1,5 @@
 /*
- * streams.h - what the files of the streams plugin share. Process: sluice-frontend; one thread, one loop.
+ * streams.h - what the doors to streams share: the plugin streams, and riverrun (plugins/riverrun/), which speaks a dialect of the same. Process: sluice-frontend; one thread, one loop.
  *
  * Objects and who owns them:
  *   streams   the plugin instance: options, free lists, the wheel, the hubs, the list of calls
@@ -40,7 +40,8 @@ enum {
 	CURSOR_INTERVAL_MS = 20 * 1000,
 	COMPRESS_MIN = 1024,
 	LIST_DEFAULT = 100,
-	LIST_MAX = 1000
+	LIST_MAX = 1000,
+	KEY_MAX = 128 /* name of a stream that is not simply the path */
 };
 
 /* ---- bytes.c: growing bytes. After a failed allocation `failed` stays set and nothing is added any more. ---- */
@@ -94,6 +95,9 @@ int64_t wheel_next(const struct wheel *, uint64_t now); /* ms until there may be
 #define OFFSET_BEYOND (UINT64_C(1) << 62) /* stands for every token behind what a stream can reach */
 void offset_format(uint64_t, char out[OFFSET_LEN]);
 bool offset_parse(slice, uint64_t *); /* tokens only; the sentinels are the caller's */
+#define POSITION_LEN 20               /* digits */
+void position_format(uint64_t, char out[POSITION_LEN]);
+bool position_parse(slice, uint64_t *); /* 1 to 20 digits */
 
 struct cursor {
 	bool given;
@@ -166,10 +170,30 @@ size_t sse_unfinished(const struct sse_format *);
 struct sse_control {
 	uint64_t offset, cursor;
 	bool up_to_date, closed;
+	bool position; /* offset is a position */
 };
 void sse_control(struct bytes *, const struct sse_control *);
 /* JSON framing of a catch-up body: commas between messages, brackets are the caller's. */
 void json_frame(struct bytes *, const struct sse_piece *, bool *any, bool *inside);
+
+/* ---- dialects ---- */
+
+struct dialect {                /* what distinguishes one door from the other */
+	bool positions;         /* offsets are positions, of 20 digits; one behind the tail is an error */
+	bool json_errors;       /* with a code; otherwise text */
+	bool soft_absent;       /* deleted, but forked: not there, instead of gone */
+	bool comments;          /* what breaks the silence of an event stream; otherwise a control event */
+	bool forks;             /* the fork headers mean something */
+	bool typeless;          /* an append without a type has the stream's */
+	bool origin;            /* in Location */
+	bool closed_cursor;     /* a cursor also when the stream is closed */
+	const char *trimmed;    /* the text of a 410 */
+	const char *sse_cache;  /* Cache-Control of event streams */
+	const char *extensions; /* Stream-Extensions of creates and HEAD; NULL: none */
+};
+struct spot { /* a place in a stream, counted both ways */
+	uint64_t offset, pos;
+};
 
 /* ---- calls ---- */
 
@@ -179,10 +203,10 @@ struct write_state {
 	struct sluice_op op;
 	struct sluice_payload *payload; /* owned until the store took it over */
 	uint32_t *lens;                 /* owned; op.message_len, once it had to outlive a call */
-	char *fork_name, *fork_type;    /* owned */
+	char *fork_name, *own_type;     /* owned; own_type: a type that was looked up */
 	const char *bad;                /* what is wrong with the body */
 	uint64_t bytes;                 /* of the body, for the counters */
-	uint64_t tail;                  /* of the result, while the type of the stream is looked up */
+	struct spot tail;               /* of the result, while the type of the stream is looked up */
 	uint32_t result;                /* SLUICE_R_* of it */
 };
 
@@ -204,7 +228,9 @@ struct read_state {
 	TAILQ_ENTRY(call) parked_link;
 	bool parked;
 	uint64_t offset; /* what the client has: nothing before it is sent again */
-	uint64_t seen;   /* how far was looked; beyond offset while half a character is held back */
+	uint64_t pos;    /* the position of it */
+	uint64_t end_pos, earliest_pos;
+	uint64_t seen; /* how far was looked; beyond offset while half a character is held back */
 	struct wheel_node timer;
 	uint64_t end_at, idle_at, idle_ms;
 	struct sse_format format;
@@ -224,6 +250,9 @@ struct call {
 	TAILQ_ENTRY(call) room_link;
 	void (*again)(struct call *); /* not NULL: in p->room */
 	bool started;                 /* respond() was called */
+	const char *code;             /* of the error that is being answered; NULL: that of its status */
+	slice name;                   /* of the stream; data NULL: the path is the name */
+	char key[KEY_MAX];            /* where it is */
 	union {
 		struct write_state w;
 		struct read_state r;
@@ -242,11 +271,12 @@ struct streams {
 	const struct sluice_host *host;
 	const struct sluice_http *http;
 	const struct sluice_store *store;
+	const struct dialect *dialect;
 	/* options */
 	uint64_t long_poll_ms, sse_ms, max_body, read_chunk;
 	bool compression;
 	const char *cache_control;
-	char cache_private[256]; /* the same for those who had to show a token */
+	char cache_private[256];             /* the same for those who had to show a token */
 	struct sluice_retention_rule *rules; /* owned */
 	size_t n_rules;
 	/* state */
@@ -290,8 +320,10 @@ void answer_init(struct answer *);
 void answer_put(struct answer *, slice name, slice value); /* value must live until the answer is sent */
 void answer_copy(struct answer *, slice name, slice value);
 void answer_u64(struct answer *, slice name, uint64_t);
-void answer_offset(struct answer *, slice name, uint64_t);
-void answer_tail(struct answer *, uint64_t); /* Stream-Next-Offset */
+void answer_offset(const struct call *, struct answer *, slice name, struct spot);
+void answer_tail(const struct call *, struct answer *, struct spot);      /* Stream-Next-Offset */
+void answer_earliest(const struct call *, struct answer *, uint64_t pos); /* where it is told with every answer */
+void answer_extensions(const struct call *, struct answer *);
 void answer_closed(struct answer *);
 void answer_no_store(struct answer *);
 #define PUT(a, name, value) answer_put(a, STR(name), value)
@@ -300,6 +332,8 @@ void answer_send(struct call *, const struct answer *, int status, slice body);
 void answer_error(struct call *, struct answer *, int status, const char *why);
 /* The same for a request that has no call yet. */
 void answer_refuse(struct streams *, struct sluice_http_req *, int status, const char *why);
+/* The code of an error that has none of its own. */
+const char *answer_code(int status);
 /* JSON error of the reserved APIs. */
 void answer_json_error(struct streams *, struct sluice_http_req *, int status, const char *code, const char *why);
 /* Maps a status that says nothing about the stream itself (overload, lost, full ...) */
@@ -324,6 +358,14 @@ void body_take(struct call *); /* c->w.payload; NULL: no body, or an empty one *
 /* Puts the payload into c->w.op, for JSON split into its messages. What is wrong with it is left to the writer to refuse in its turn
  * (SLUICE_A_REFUSE, c->w.bad). False: answered already, the call is dead. */
 bool body_split(struct call *, bool json);
+
+/* ---- what is done with a call whose name is known ---- */
+
+void create_begin(struct call *);
+void append_begin(struct call *);
+void remove_begin(struct call *);
+void head_begin(struct call *);
+void read_begin(struct call *);
 
 /* ---- routes ---- */
 
@@ -354,6 +396,7 @@ struct shared { /* one read of a hub, served to many */
 	struct sluice_buf *body;         /* catch-up form */
 	struct sluice_buf *event, *data; /* SSE: data and the common control event; data alone */
 	uint64_t cut;                    /* SSE: where the data ends, r->end or less */
+	size_t bytes;                    /* SSE: how long it is */
 	bool formatted, failed, whole;   /* whole: r holds everything in one step */
 };
 void shared_fini(struct streams *, struct shared *);
@@ -361,6 +404,7 @@ void shared_fini(struct streams *, struct shared *);
 /* Starts a read for the call; fn gets it. Errors are answered (or cut off, when the answer has begun). */
 void read_start(struct call *, uint64_t from, uint64_t budget, uint32_t flags, sluice_read_fn *fn);
 void read_step(struct call *, sluice_read_fn *fn);
+struct spot read_end(const struct call *, const struct sluice_read_result *); /* of a read that began at c->r.pos */
 /* What later steps need; true: there are some. */
 bool read_remember(struct call *, const struct sluice_read_result *);
 /* Neither an answer nor a way on: says so, or cuts off what has begun. */
@@ -390,5 +434,16 @@ void hub_park(struct call *); /* wait for something behind c->r.seen; may answer
 void hub_unpark(struct call *);
 bool hub_behind(const struct call *); /* more is known to be there than the call has seen */
 void hubs_fini(struct streams *);
+
+/* ---- streams.c: the life of an instance, for the descriptors ---- */
+
+/* Reads the options that both doors have. *out is set when it succeeds. */
+int streams_new(struct sluice_ctx *, const struct sluice_host *, const struct sluice_conf *, const struct dialect *,
+                struct streams **out);
+void streams_free(struct streams *);
+int streams_run(struct streams *); /* timers; before routes */
+int streams_route(struct streams *, const struct sluice_route *, size_t n);
+void streams_drain(void *self, uint64_t deadline_ms);
+void streams_stop(void *self);
 
 #endif

@@ -55,6 +55,7 @@ static void write_payload_refused(struct call *c)
 	struct bytes *out = &c->p->scratch;
 
 	bytes_reset(out);
+	c->code = "invalid_json";
 	BYTES_LIT(out, "the body is not what a JSON stream takes: ");
 	bytes_add(out, why, strlen(why) + 1);
 	answer_error(c, NULL, 400, out->failed ? "the body is not valid JSON" : (const char *)out->data);
@@ -75,26 +76,40 @@ static void write_closed(struct call *c, const struct sluice_result *r)
 	struct answer a;
 
 	answer_init(&a);
-	answer_tail(&a, r->tail);
+	answer_tail(c, &a, (struct spot){.offset = r->tail, .pos = r->tail_pos});
 	answer_closed(&a);
+	c->code = "stream_closed";
 	answer_error(c, &a, 409, "the stream is closed");
+}
+
+/* A compare-and-append (riverrun 5.2) that came too late: only the header tells it from other conflicts. */
+static void write_mismatch(struct call *c, const struct sluice_result *r)
+{
+	struct answer a;
+
+	answer_init(&a);
+	PUT(&a, "stream-cas-mismatch", STR("true"));
+	answer_offset(c, &a, STR("stream-expected-offset"), (struct spot){.pos = c->w.op.expect_tail});
+	answer_tail(c, &a, (struct spot){.offset = r->tail, .pos = r->tail_pos});
+	c->code = "cas_mismatch";
+	answer_error(c, &a, 409, "the tail is not the expected offset");
 }
 
 static const struct refusal {
 	uint32_t reason;
 	int http;
-	const char *why;
+	const char *why, *code;
 } refusals[] = {
-	{SLUICE_WHY_TYPE, 409, "the content type differs from the stream's"},
-	{SLUICE_WHY_PRODUCER_RESTART, 400, "a new producer epoch begins at sequence number 0"},
-	{SLUICE_WHY_STREAM_SEQ, 409, "Stream-Seq is not greater than the last one"},
-	{SLUICE_WHY_TAIL, 412, "the stream has another tail"},
-	{SLUICE_WHY_CONFIG, 409, "the stream exists with another configuration"},
-	{SLUICE_WHY_FORK_SOURCE, 404, "the fork's source does not exist"},
-	{SLUICE_WHY_FORK_TYPE, 409, "the content type differs from the fork source's"},
-	{SLUICE_WHY_FORK_OFFSET, 400, "the fork offset is beyond the source's tail or not where a record begins"},
-	{SLUICE_WHY_FORK_SUB, 400, "the fork sub-offset goes beyond the record at the fork offset"},
-	{SLUICE_WHY_RESERVED, 403, "the name is reserved"},
+	{SLUICE_WHY_TYPE, 409, "the content type differs from the stream's", "content_type_mismatch"},
+	{SLUICE_WHY_PRODUCER_RESTART, 400, "a new producer epoch begins at sequence number 0", NULL},
+	{SLUICE_WHY_STREAM_SEQ, 409, "Stream-Seq is not greater than the last one", NULL},
+	{SLUICE_WHY_TAIL, 412, "the stream has another tail", NULL},
+	{SLUICE_WHY_CONFIG, 409, "the stream exists with another configuration", NULL},
+	{SLUICE_WHY_FORK_SOURCE, 404, "the fork's source does not exist", NULL},
+	{SLUICE_WHY_FORK_TYPE, 409, "the content type differs from the fork source's", NULL},
+	{SLUICE_WHY_FORK_OFFSET, 400, "the fork offset is beyond the source's tail or not where a record begins", NULL},
+	{SLUICE_WHY_FORK_SUB, 400, "the fork sub-offset goes beyond the record at the fork offset", NULL},
+	{SLUICE_WHY_RESERVED, 403, "the name is reserved", NULL},
 };
 
 void write_refused(struct call *c, const struct sluice_result *r)
@@ -117,8 +132,15 @@ void write_refused(struct call *c, const struct sluice_result *r)
 		answer_u64(&a, STR("producer-epoch"), r->producer_epoch);
 		answer_error(c, &a, 403, "the producer epoch is stale");
 		return;
+	case SLUICE_WHY_TAIL:
+		if (c->w.op.flags & SLUICE_A_EXPECT_POS) {
+			write_mismatch(c, r);
+			return;
+		}
+		break;
 	case SLUICE_WHY_TRIMMED:
-		answer_offset(&a, STR("stream-earliest-offset"), r->earliest);
+		answer_offset(c, &a, STR("stream-earliest-offset"),
+		              (struct spot){.offset = r->earliest, .pos = r->earliest_pos});
 		answer_error(c, &a, 410, "the fork offset is before what is kept of the source");
 		return;
 	case SLUICE_WHY_SOFT_DELETED:
@@ -132,6 +154,7 @@ void write_refused(struct call *c, const struct sluice_result *r)
 	}
 	for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++)
 		if (refusals[i].reason == r->reason) {
+			c->code = refusals[i].code;
 			answer_error(c, NULL, refusals[i].http, refusals[i].why);
 			return;
 		}
