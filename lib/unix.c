@@ -73,8 +73,8 @@ int sl_unix_connect(const char *path)
 	return -1;
 }
 
-/* Makes room for a socket of ours; false: somebody has the name. */
-static bool unix_clear(const char *path, const char **why)
+/* Makes room for a socket of ours; false: somebody has the name. replace: whatever socket is there may be replaced. */
+static bool unix_clear(const char *path, bool replace, const char **why)
 {
 	struct stat st;
 	int fd;
@@ -83,14 +83,20 @@ static bool unix_clear(const char *path, const char **why)
 		return true;
 	if (!S_ISSOCK(st.st_mode)) {
 		*why = "there is something else than a socket";
+		errno = EEXIST;
 		return false;
 	}
+	if (replace)
+		return true;
 	fd = sl_unix_connect(path);
-	if (fd >= 0 || errno != ECONNREFUSED) {
-		*why = fd >= 0 ? "another sluiced answers there" : strerror(errno);
-		unix_close(fd);
+	if (fd >= 0) {
+		*why = "another sluiced answers there";
+		close(fd);
+		errno = EADDRINUSE;
 		return false;
 	}
+	if (errno != ECONNREFUSED)
+		return false;
 	unlink(path);
 	return true;
 }
@@ -107,17 +113,21 @@ static int unix_bind(int fd, const char *path, mode_t mode)
 int sl_unix_listen(const char *path, mode_t mode, int backlog, bool replace, const char **why)
 {
 	char own[4096];
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	const char *at = replace ? own : path;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	*why = NULL;
-	if (replace && snprintf(own, sizeof own, "%s.%ld", path, (long)getpid()) >= (int)sizeof own) {
+	if (snprintf(own, sizeof own, "%s.%ld", path, (long)getpid()) >= (int)sizeof own) {
 		errno = ENAMETOOLONG;
-	} else if (fd >= 0 && unix_clear(at, why) && unix_bind(fd, at, mode) == 0) {
-		if (listen(fd, backlog) == 0 && (!replace || rename(own, path) == 0))
-			return fd;
-		*why = strerror(errno);
-		unlink(at);
+	} else if (fd >= 0 && unix_clear(path, replace, why)) {
+		if (replace)
+			unlink(own);
+		if (unix_bind(fd, at, mode) == 0) {
+			if (listen(fd, backlog) == 0 && (!replace || rename(own, path) == 0))
+				return fd;
+			*why = strerror(errno);
+			unlink(at);
+		}
 	}
 	if (!*why)
 		*why = strerror(errno);

@@ -10,7 +10,7 @@
 #include <sys/types.h>
 
 /* A non-blocking listening socket with that mode from its first moment on. What a dead process left behind is replaced; with replace
- * also what is alive, at one moment. -1 with a sentence in *why. */
+ * also what is alive, at one moment. -1 with a sentence in *why, and errno EADDRINUSE when somebody answers there. */
 int sl_unix_listen(const char *path, mode_t mode, int backlog, bool replace, const char **why);
 /* A blocking connection; -1 with errno. */
 int sl_unix_connect(const char *path);

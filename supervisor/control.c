@@ -432,22 +432,31 @@ static int control_listen(struct control *k, bool replace, const char **why)
 	return SLUICE_ENOMEM;
 }
 
-int control_open(struct supervisor *s, bool replace)
+/* Below the data directory, whose lock is ours: whoever listens there is on his way out. */
+static bool control_is_ours(const struct supervisor *s)
+{
+	return *sl_conf_str(s->config->root, "control_socket") != '/';
+}
+
+int control_open(struct supervisor *s, bool replace, char *why, size_t size)
 {
 	struct control *k = calloc(1, sizeof *k);
-	const char *why = "out of memory";
+	const char *reason = "out of memory";
+	int rc = SLUICE_ENOMEM, saved;
 
 	if (!k)
-		return SLUICE_ENOMEM;
+		return rc;
 	s->control = k;
 	*k = (struct control){.super = s, .fd = -1, .path = control_path(s)};
 	sl_link_init(&k->clients);
-	if (k->path && control_listen(k, replace, &why) == 0)
+	if (k->path)
+		rc = control_listen(k, replace || control_is_ours(s), &reason);
+	if (rc == 0)
 		return 0;
-	sl_log(SLUICE_LOG_ERR, "control_socket path=%s error=\"%s\" action=\"set control_socket, or stop who has it\"",
-	       k->path ? k->path : "", why);
+	saved = errno;
+	snprintf(why, size, "%s: %s; set control_socket, or stop who has it", k->path ? k->path : "", reason);
 	control_close(s);
-	return SLUICE_EINVAL;
+	return saved == EADDRINUSE ? SLUICE_EBUSY : rc;
 }
 
 const char *control_shown(const struct supervisor *s)

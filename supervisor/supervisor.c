@@ -194,8 +194,7 @@ static void super_checked(struct supervisor *s)
 	n = errors.n;
 	print_errors(s, &errors);
 	sl_conf_errors_fini(&errors);
-	/* In an upgrade the predecessor answers at its path until we serve. */
-	if (n > 0 || (!s->takeover && control_open(s, false)))
+	if (n > 0)
 		super_over(s, 1);
 	else if (s->takeover)
 		super_start_workers(s); /* they wait for the store; the writer of the predecessor is still at work */
@@ -203,13 +202,38 @@ static void super_checked(struct supervisor *s)
 		super_start_store(s);
 }
 
+static void super_again(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	super_poke(arg);
+}
+
+/* Whether sluicectl can reach us. A daemon before us that is about to be gone is waited for. */
+static bool super_control(struct supervisor *s)
+{
+	static const struct timeval again = {.tv_usec = CONTROL_AGAIN_MS * 1000};
+	char why[512] = "out of memory";
+	int rc = s->control ? 0 : control_open(s, false, why, sizeof why);
+
+	if (rc && !s->control_since)
+		s->control_since = super_now();
+	if (rc == SLUICE_EBUSY && super_now() - s->control_since < CONTROL_WAIT_MS)
+		event_base_once(s->base, -1, EV_TIMEOUT, super_again, s, &again);
+	else if (rc)
+		super_fail(s, "control_socket", why);
+	return rc == 0;
+}
+
 static void super_announce(struct supervisor *s)
 {
 	struct sl_buf shown;
+	char why[512] = "out of memory";
 
 	super_enter(s, SUPER_RUNNING);
-	if (s->takeover)
-		(void)control_open(s, true); /* without it the service goes on; the log says what to do */
+	/* The predecessor answers there until now. Without it the service goes on. */
+	if (s->takeover && control_open(s, true, why, sizeof why))
+		sl_log(SLUICE_LOG_ERR, "control_socket why=\"%s\"", why);
 	sl_buf_init(&shown);
 	listeners_show(s, s->config, &shown);
 	sl_log(SLUICE_LOG_INFO, "ready pid=%ld data_dir=%s control=%s%.*s", (long)getpid(), s->data.path, control_shown(s), (int)shown.len,
@@ -278,8 +302,10 @@ static void super_start_progress(struct supervisor *s)
 		super_checked(s);
 	else if (s->phase == SUPER_STORE && !s->store)
 		super_start_store(s);
-	else if (s->phase == SUPER_STORE && store && !s->gen)
-		super_start_workers(s);
+	else if (s->phase == SUPER_STORE && store && !s->gen) {
+		if (super_control(s))
+			super_start_workers(s);
+	}
 	else if (s->phase == SUPER_WORKERS && workers && s->takeover)
 		takeover_able(s);
 	else if (s->phase == SUPER_TAKING && takeover_released(s))

@@ -269,8 +269,8 @@ void takeover_fail(struct supervisor *, const char *why);
 void takeover_free(struct supervisor *);
 
 /* ---- control.c: sluicectl ---- */
-/* Logs what is wrong. replace: take the place of a predecessor that still answers there. */
-int control_open(struct supervisor *, bool replace);
+/* When the data is ours. replace: take the place of a predecessor that still answers there. SLUICE_EBUSY: somebody else answers. */
+int control_open(struct supervisor *, bool replace, char *why, size_t size);
 const char *control_shown(const struct supervisor *); /* the path; "" when there is none */
 bool control_may(uid_t);                              /* whether that user may connect */
 void control_note(struct supervisor *, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* about the reload under way */
@@ -299,7 +299,7 @@ int report_plugins(struct supervisor *, struct sl_ipc *out);
 enum super_phase { SUPER_PHASES(X) };
 #undef X
 
-enum { OLD_MAX = 4, STORE_DRAIN_MS = 30000 };
+enum { OLD_MAX = 4, STORE_DRAIN_MS = 30000, CONTROL_WAIT_MS = 2000, CONTROL_AGAIN_MS = 50 };
 struct supervisor {
 	struct event_base *base;
 	const char *file;     /* configuration */
@@ -320,6 +320,7 @@ struct supervisor {
 	bool reloading, reload_again; /* one more is remembered */
 	unsigned reloads;             /* begun so far */
 	struct control *control;      /* NULL: not open */
+	int64_t control_since;        /* monotonic: it is tried to open it; 0: not yet */
 	int64_t started;              /* monotonic */
 	struct upgrade *upgrade;      /* under way, or its process is not gone yet */
 	struct takeover *takeover;    /* until the predecessor is gone */

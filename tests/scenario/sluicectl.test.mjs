@@ -16,7 +16,7 @@ import { toYaml } from '../lib/yaml.mjs';
 
 const CLOSE = { 'stream-closed': 'true' };
 
-describe('sluicectl and the server', { concurrency: 2 }, () => {
+describe('sluicectl and the server', () => {
 	let daemon, ctl;
 	before(async () => {
 		daemon = await startSluice({ allow: [/config_error|reload_failed|child_exit.*signal=9/] });
@@ -215,9 +215,9 @@ describe('sluicectl and the server', { concurrency: 2 }, () => {
 		const second = await startSluice({
 			config: (config) => (config.control_socket = daemon.control),
 			ready: false,
-			allow: [/control_socket/],
+			allow: [/fatal name=control_socket/],
 		});
-		await second.waitLine(/control_socket .*another sluiced answers there/);
+		await second.waitLine(/fatal name=control_socket why=".*another sluiced answers there; set control_socket, or/);
 		assert.equal((await second.exited).code, 1);
 		second.checkLog();
 		second.cleanUp();

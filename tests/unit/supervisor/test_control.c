@@ -17,6 +17,17 @@ enum { CLIENTS = 32, TURNS = 2000 };
 
 static char dir[128], file[192], path[192];
 
+/* control: "" for the default, below the data directory. */
+static void write_config(const char *control)
+{
+	FILE *f = fopen(file, "we");
+
+	if (!f || fprintf(f, "data_dir: %s\n", dir) < 0 ||
+	    (*control && fprintf(f, "control_socket: %s\n", control) < 0) ||
+	    fputs("frontends: [{name: web, listen: [127.0.0.1:0], plugins: [{plugin: fake}]}]\n", f) < 0 || fclose(f))
+		abort();
+}
+
 static void start(struct supervisor *s)
 {
 	struct sl_conf_errors errors = {0};
@@ -29,6 +40,13 @@ static void start(struct supervisor *s)
 		abort();
 	s->data.path = strdup(dir);
 	s->phase = SUPER_RUNNING;
+}
+
+static int open_at(struct supervisor *s, bool replace)
+{
+	char why[512];
+
+	return control_open(s, replace, why, sizeof why);
 }
 
 /* ---- a client ---- */
@@ -335,27 +353,35 @@ static void test_users(struct supervisor *s)
 
 static void test_places(void)
 {
-	struct supervisor a, b;
+	struct supervisor a, b, c;
 	struct stat st;
 
+	write_config(path);
 	start(&a);
 	start(&b);
-	is_int(control_open(&a, false), 0, "opened");
+	write_config("");
+	start(&c);
+	is_int(open_at(&a, false), 0, "opened");
 	sl_log_level(SLUICE_LOG_ERR);
-	ok(control_open(&b, false) != 0 && !b.control, "not where another one answers");
+	ok(open_at(&b, false) != 0 && !b.control, "not where another one answers");
 	check_alive(&a, "another one");
-	is_int(control_open(&b, true), 0, "unless it takes over");
+	is_int(open_at(&b, true), 0, "unless it takes over");
 	check_alive(&b, "taking over");
 	control_close(&a);
 	ok(stat(path, &st) == 0, "the one before leaves the successor's file alone");
 	check_alive(&b, "the end of the one before");
+	is_int(open_at(&c, false), 0, "below the data directory, whose lock is ours, others are on their way out");
+	check_alive(&c, "their way out");
 	control_close(&b);
+	control_close(&c);
 	ok(stat(path, &st) != 0, "the last one removes it");
 	is_int(mkdir(path, 0700), 0, "something else there");
-	ok(control_open(&a, false) != 0, "is not touched");
+	ok(open_at(&a, false) != 0, "is not touched");
+	ok(open_at(&c, false) != 0, "by nobody");
 	is_int(rmdir(path), 0, "it is still there");
 	super_fini(&a);
 	super_fini(&b);
+	super_fini(&c);
 }
 
 /* A socket file whose process was killed; and a path that no address has room for. */
@@ -388,21 +414,15 @@ static void test_paths(void)
 int main(void)
 {
 	struct supervisor s;
-	FILE *f;
 
 	snprintf(dir, sizeof dir, "%s/sluice-control-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
 	if (!mkdtemp(dir))
 		abort();
 	snprintf(file, sizeof file, "%s/sluice.yaml", dir);
 	snprintf(path, sizeof path, "%s/control.sock", dir);
-	f = fopen(file, "we");
-	if (!f ||
-	    fprintf(f, "data_dir: %s\nfrontends: [{name: web, listen: [127.0.0.1:0], plugins: [{plugin: fake}]}]\n",
-	            dir) < 0 ||
-	    fclose(f))
-		abort();
+	write_config("");
 	start(&s);
-	is_int(control_open(&s, false), 0, "opened");
+	is_int(open_at(&s, false), 0, "opened");
 	is_str(control_shown(&s), path, "where it is");
 	test_answers(&s);
 	test_reload(&s);
