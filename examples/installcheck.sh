@@ -48,7 +48,10 @@ mkdir "$work/hello"
 cp "$DESTDIR$docdir"/examples/hello/* "$work/hello" || fail "the example is not installed in $docdir"
 make -s -C "$work/hello" CFLAGS="-O2 -Werror"
 "$CC" -std=gnu11 -O2 -o "$work/echo_client" "$srcdir/echo_client.c"
-echo "ok - the example plugin builds out of tree"
+mkdir "$work/guide"
+cp "$DESTDIR$docdir"/examples/guide/* "$work/guide" || fail "the examples of the guide are not installed in $docdir"
+make -s -C "$work/guide" CFLAGS="-O2 -Werror"
+echo "ok - the example plugins build out of tree"
 
 if [ -n "$DESTDIR" ]; then
 	echo "installcheck: staged below $DESTDIR: built, not started"

@@ -74,15 +74,34 @@ static int host_conf_error(const struct sluice_conf *conf, const char *path, con
 	return SLUICE_EINVAL;
 }
 
+/*
+ * In start() the call claims the listener, so that the HTTP engine leaves it alone. Of several that are written alike ("127.0.0.1:0")
+ * an instance always gets the same one, and the next instance another. What its plugin reads is not decrypted, so one with TLS is
+ * refused rather than served in the clear.
+ */
 static int host_listener_fd(struct sluice_ctx *ctx, const char *name)
 {
-	struct worker *w = ctx->worker;
+	int found = SLUICE_ENOENT;
+	struct worker *w;
 
 	host_ctx_check(ctx);
+	w = ctx->worker;
 	for (size_t i = 0; i < w->n_listener; i++)
-		if (strcmp(w->listener[i].address, name) == 0)
+		if (w->listener[i].owner == ctx && strcmp(w->listener[i].address, name) == 0)
+			return w->listener[i].fd >= 0 ? w->listener[i].fd : SLUICE_ECLOSED;
+	for (size_t i = 0; w->state == WORKER_STARTING && i < w->n_listener; i++) {
+		if (strcmp(w->listener[i].address, name) != 0)
+			continue;
+		if (w->listener[i].owner) {
+			found = SLUICE_EBUSY;
+		} else if (w->listener[i].index < LISTENERS_MAX && w->tls[w->listener[i].index]) {
+			found = SLUICE_ENOTSUP;
+		} else {
+			w->listener[i].owner = ctx;
 			return w->listener[i].fd;
-	return SLUICE_ENOENT;
+		}
+	}
+	return found;
 }
 
 static uint64_t host_now_ms(struct sluice_ctx *ctx)

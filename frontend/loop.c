@@ -88,6 +88,17 @@ void loop_watch_free(struct sluice_watch *w)
 	sl_link_add(&w->ctx->worker->graves_watch, &w->grave);
 }
 
+/* A descriptor that another process has open too would go on being reported by epoll after it was closed here. */
+void loop_forget_fd(struct sluice_ctx *ctx, int fd)
+{
+	for (struct sl_link *l = ctx->watches.next; l != &ctx->watches; l = l->next) {
+		struct sluice_watch *w = SL_OF(l, struct sluice_watch, in_ctx);
+
+		if (event_get_fd(w->event) == fd)
+			(void)loop_watch_set(w, 0);
+	}
+}
+
 static void timer_due(evutil_socket_t fd, short what, void *arg)
 {
 	struct sluice_timer *t = arg;

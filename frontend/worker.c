@@ -268,6 +268,20 @@ static int worker_ephemeral(struct worker *w)
 	return rc || link < 0 ? rc : member_link(w, link);
 }
 
+/* What no plugin has claimed is the HTTP engine's. */
+static int worker_listen(struct worker *w)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < w->n_listener; i++) {
+		if (w->listener[i].index >= LISTENERS_MAX)
+			rc = SLUICE_EINTERNAL;
+		else if (!w->listener[i].owner)
+			rc = http_engine_listen(w->http, w->listener[i].fd, w->tls[w->listener[i].index]);
+	}
+	return rc;
+}
+
 void worker_begin(struct worker *w)
 {
 	const char *why = NULL;
@@ -293,10 +307,8 @@ void worker_begin(struct worker *w)
 		w->link = -1;
 		rc = store_link(w, link);
 	}
-	for (size_t i = 0; rc == 0 && i < w->n_listener; i++)
-		rc = w->listener[i].index < LISTENERS_MAX
-		             ? http_engine_listen(w->http, w->listener[i].fd, w->tls[w->listener[i].index])
-		             : SLUICE_EINTERNAL;
+	if (rc == 0)
+		rc = worker_listen(w);
 	if (rc == 0 && w->fail_why) {
 		rc = SLUICE_EBUSY;
 		why = w->fail_why;
@@ -324,6 +336,18 @@ static void worker_ws_idle(void *arg)
 	((struct worker *)arg)->ws_idle = true;
 }
 
+static void worker_close_listeners(struct worker *w)
+{
+	for (size_t i = 0; i < w->n_listener; i++) {
+		if (w->listener[i].fd < 0)
+			continue;
+		if (w->listener[i].owner)
+			loop_forget_fd(w->listener[i].owner, w->listener[i].fd);
+		close(w->listener[i].fd);
+		w->listener[i].fd = -1;
+	}
+}
+
 void worker_drain(struct worker *w, uint64_t ms, uint32_t idle_ms)
 {
 	struct timeval tv = {.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
@@ -341,12 +365,9 @@ void worker_drain(struct worker *w, uint64_t ms, uint32_t idle_ms)
 		w->quit = true;
 	/* The engine first: answers that the plugins end now already say that the connection will not be kept. */
 	http_engine_drain(w->http, idle_ms, worker_http_idle, w);
-	for (size_t i = 0; i < w->n_listener; i++) {
-		if (w->listener[i].fd >= 0)
-			close(w->listener[i].fd);
-		w->listener[i].fd = -1;
-	}
+	/* Then the plugins, which still find the listeners that they watch; closed in any case before anything else happens. */
 	instances_drain(w);
+	worker_close_listeners(w);
 	ws_engine_drain(w->ws, worker_ws_idle, w);
 }
 

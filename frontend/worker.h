@@ -247,6 +247,7 @@ struct worker {
 		uint32_t index;
 		char *address;
 		int fd;
+		struct sluice_ctx *owner; /* claimed by a plugin; NULL: the HTTP engine's */
 	} listener[LISTENERS_MAX];
 	size_t n_listener;
 	struct ssl_ctx_st *tls[LISTENERS_MAX]; /* as in the configuration; NULL: without TLS */
@@ -328,6 +329,7 @@ void host_metrics_phase(bool open);
 int loop_watch_new(struct sluice_ctx *, int fd, int events, void (*fn)(void *, int), void *arg, struct sluice_watch **);
 int loop_watch_set(struct sluice_watch *, int events);
 void loop_watch_free(struct sluice_watch *);
+void loop_forget_fd(struct sluice_ctx *, int fd); /* before the host closes it: what is watched there stays silent */
 int loop_timer_new(struct sluice_ctx *, void (*fn)(void *), void *arg, struct sluice_timer **);
 void loop_timer_set(struct sluice_timer *, int64_t ms);
 void loop_timer_free(struct sluice_timer *);

@@ -18,6 +18,7 @@
  *        who asks: principal_who, principal_name, principal_expires, verify, principal_free; token_query of routes and
  *        endpoints, expire of routes, http->refuse
  *   1.2  positions: SLUICE_A_EXPECT_POS, SLUICE_RD_POS, SLUICE_R_INSIDE; tail_pos and earliest_pos of results, skip_from of reads
+ *        listener_fd claims: a listener that a plugin takes is not served by the HTTP engine
  */
 #ifndef SLUICE_PLUGIN_H
 #define SLUICE_PLUGIN_H
@@ -567,7 +568,9 @@ struct sluice_host {
 	const struct sluice_conf *(*conf_at)(const struct sluice_conf *, const char *path, size_t i);
 	/* In configure() only; adds file:line:column; returns SLUICE_EINVAL. */
 	int (*conf_error)(const struct sluice_conf *, const char *path, const char *fmt, ...);
-	/* Listeners: bound by the supervisor or by systemd; the host keeps ownership. */
+	/* Listeners: bound by the supervisor or by systemd, non-blocking; name: as in the frontend's listen list. In start() the call
+	 * claims it: the HTTP engine leaves it alone. Later it finds what this instance has claimed. The host keeps ownership and closes
+	 * it when drain() has returned. SLUICE_ENOENT: not in the list; EBUSY: another instance's; ENOTSUP: it has TLS. */
 	int (*listener_fd)(struct sluice_ctx *, const char *name);
 	/* Loop. */
 	int (*watch_new)(struct sluice_ctx *, int fd, int events, void (*fn)(void *, int), void *arg,

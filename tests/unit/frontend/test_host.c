@@ -153,13 +153,63 @@ static void test_table(void)
 	   "and is anybody, for ever");
 	is_int(host->verify(ctx, SL_STR("x"), NULL, &who), 0, "whoever comes by another way too");
 	host->principal_free(who);
-	is_int(host->listener_fd(ctx, "nowhere"), SLUICE_ENOENT, "an unknown listener");
 	host->drained(ctx);
 	ok(ctx->drained, "drained is noted");
 	w->state = WORKER_SETUP;
 	host->fail(ctx, "because");
 	ok(w->fail_why && w->exit_code == EXIT_FAILURE && worker_pending(w),
 	   "failing is noted, and done at the end of the turn");
+	fake_worker_free(w);
+}
+
+static void listener_add(const char *address)
+{
+	w->listener[w->n_listener].index = (uint32_t)w->n_listener;
+	w->listener[w->n_listener].address = strdup(address);
+	w->listener[w->n_listener].fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	w->n_listener++;
+}
+
+static void test_listeners(void)
+{
+	struct sluice_ctx *other;
+	struct ssl_ctx_st *tls;
+	int state, a, b;
+
+	begin();
+	other = fake_instance(w, "other", "");
+	state = w->state;
+	listener_add("127.0.0.1:0");
+	listener_add("127.0.0.1:0");
+	listener_add("127.0.0.1:443");
+	is_int(host->listener_fd(ctx, "127.0.0.1:0"), SLUICE_ENOENT, "outside of start nothing can be claimed");
+	ok(!w->listener[0].owner && !w->listener[1].owner, "and nothing is");
+	w->state = WORKER_STARTING;
+	is_int(host->listener_fd(ctx, "nowhere"), SLUICE_ENOENT, "an unknown listener");
+	a = host->listener_fd(ctx, "127.0.0.1:0");
+	ok(a >= 0 && a == w->listener[0].fd && w->listener[0].owner == ctx, "the first that is written so is claimed");
+	is_int(host->listener_fd(ctx, "127.0.0.1:0"), a, "asking again gives the same one");
+	b = host->listener_fd(other, "127.0.0.1:0");
+	ok(b == w->listener[1].fd && w->listener[1].owner == other, "another instance gets the next");
+	listener_add("127.0.0.1:7000");
+	ok(host->listener_fd(ctx, "127.0.0.1:7000") >= 0, "a third");
+	is_int(host->listener_fd(other, "127.0.0.1:7000"), SLUICE_EBUSY, "belongs to who came first");
+	tls = w->tls[2];
+	w->tls[2] = (struct ssl_ctx_st *)w; /* looked at, never used */
+	is_int(host->listener_fd(ctx, "127.0.0.1:443"), SLUICE_ENOTSUP, "one with TLS is not served in the clear");
+	w->tls[2] = tls;
+	ok(!w->listener[2].owner, "and stays the engine's");
+	w->state = WORKER_RUNNING;
+	is_int(host->listener_fd(ctx, "127.0.0.1:0"), a, "later one's own is found");
+	is_int(host->listener_fd(ctx, "127.0.0.1:443"), SLUICE_ENOENT, "and no other");
+	ok(host->watch_new(ctx, a, 0, on_ready, NULL, &watch) == 0, "it is watched");
+	watch->events = SLUICE_READ; /* as if: epoll does not take /dev/null */
+	loop_forget_fd(other, a);
+	is_int(watch->events, SLUICE_READ, "by its owner");
+	loop_forget_fd(ctx, a);
+	is_int(watch->events, 0, "until the host closes it");
+	host->watch_free(watch);
+	w->state = state;
 	fake_worker_free(w);
 }
 
@@ -284,6 +334,7 @@ int main(void)
 	test_watches();
 	test_defer();
 	test_table();
+	test_listeners();
 	test_conf_error();
 	test_reclaim();
 	test_misuse();
