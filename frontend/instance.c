@@ -62,6 +62,7 @@ static struct sluice_ctx *instance_new(struct worker *w, const struct sluice_plu
 		ctx->prefix = NULL;
 	ctx->name = ctx->mount ? instance_name(w, ctx) : NULL;
 	if (!ctx->mount || !ctx->prefix || !ctx->name) {
+		ctx->plugin = NULL; /* still the caller's */
 		instance_free(ctx);
 		return NULL;
 	}

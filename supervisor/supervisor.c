@@ -428,8 +428,10 @@ static struct event *super_every(struct supervisor *s, int64_t ms, event_callbac
 	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
 	struct event *e = event_new(s->base, -1, EV_PERSIST, fn, s);
 
-	if (e)
-		event_add(e, &tv);
+	if (e && event_add(e, &tv)) {
+		event_free(e);
+		e = NULL;
+	}
 	return e;
 }
 
@@ -451,7 +453,8 @@ static int super_signals(struct supervisor *s)
 		if (!e)
 			return SLUICE_ENOMEM;
 		s->signals[s->n_signals++] = e;
-		event_add(e, NULL);
+		if (event_add(e, NULL)) /* a start that never hears of its children's ends would wait for ever */
+			return SLUICE_ENOMEM;
 	}
 	return 0;
 }

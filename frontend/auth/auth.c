@@ -62,6 +62,9 @@ static int auth_load(struct auth *a, const struct sluice_conf *root, struct sl_c
 	int64_t mode = sl_conf_int(root, "auth.mode");
 
 	a->mode = mode < 0 || mode > AUTH_JWT ? AUTH_NONE : (enum auth_mode)mode;
+	/* Without memory for its own beginnings OpenSSL 3.0 leaves a context whose locks are missing, and every call falls over. */
+	if (!OSSL_LIB_CTX_get0_global_default())
+		return SLUICE_ENOMEM;
 	a->digest = EVP_MD_fetch(NULL, "SHA256", NULL);
 	a->digest_ctx = EVP_MD_CTX_new();
 	if (!a->digest || !a->digest_ctx || rules_load(a, root))

@@ -1,4 +1,4 @@
-// The n-th allocation fails, while the writer starts and while the writer or a worker works: a program refuses, ends a
+// The n-th allocation fails, while a program starts and while the writer or a worker works: a program refuses, ends a
 // connection or ends in order and is started again; none falls over, and what was acknowledged is there. With --slow every n;
 // otherwise some. SLUICE_FAULT_SEED repeats a choice.
 
@@ -43,7 +43,7 @@ const allocations = async (faults, program) => {
 };
 
 describe('memory', { skip, concurrency: 2 }, () => {
-	for (const program of ['store'])
+	for (const program of PROGRAMS)
 		it(`runs out while ${program} starts: it comes up all the same, or ends with a sentence; seed ${SEED}`, async () => {
 			const faults = new Faults();
 			const dice = random(SEED);

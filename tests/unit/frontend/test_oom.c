@@ -2,10 +2,11 @@
  * test_oom.c - the same session again and again, each time with another allocation failing: nothing crashes or leaks, what was
  * accepted is answered exactly once, and a call that was refused is never answered.
  *
- * Linked with --wrap for malloc, calloc and realloc: only code of this tree is made to fail, and only inside the window.
+ * Linked with --wrap for malloc, calloc, realloc and strdup: only code of this tree is made to fail, and only inside the window.
  */
 #include "lib/log.h"
 #include "lib/marks.h"
+#include "lib/options.h"
 #include "tests/unit/frontend/fake.h"
 #include "tests/unit/tap.h"
 
@@ -15,6 +16,8 @@ void *__real_realloc(void *, size_t);
 void *__wrap_malloc(size_t);
 void *__wrap_calloc(size_t, size_t);
 void *__wrap_realloc(void *, size_t);
+char *__real_strdup(const char *);
+char *__wrap_strdup(const char *);
 
 static bool window;
 static long until, failed;
@@ -42,6 +45,11 @@ void *__wrap_calloc(size_t n, size_t size)
 void *__wrap_realloc(void *p, size_t n)
 {
 	return fails() ? NULL : __real_realloc(p, n);
+}
+
+char *__wrap_strdup(const char *s)
+{
+	return fails() ? NULL : __real_strdup(s);
 }
 
 static struct worker *w;
@@ -203,6 +211,36 @@ static bool session(long n)
 	return failed > 0;
 }
 
+/* Making an instance of a plugin: what fails half-way is freed once. */
+static bool configures(long n)
+{
+	const char *top = getenv("top_builddir");
+	struct sl_buf yaml;
+	int rc;
+
+	sl_buf_init(&yaml);
+	w = fake_worker();
+	sl_conf_free(w->conf);
+	if (sl_buf_addf(&yaml,
+	                "data_dir: /nowhere\nfrontends:\n  - name: f\n    listen: [127.0.0.1:0]\n"
+	                "    plugins: [{ plugin: %s/tests/unit/frontend/.libs/good.so }]\n",
+	                top ? top : "."))
+		abort();
+	w->conf = sl_options_load(sl_buf_slice(&yaml), &w->errors);
+	w->frontend = sl_options_frontend(w->conf, "f");
+	sl_buf_fini(&yaml);
+	until = n;
+	failed = 0;
+	window = true;
+	rc = instances_configure(w);
+	window = false;
+	if (failed == 0 && (rc || w->errors.n || w->n_instances != 1))
+		ok(0, "an instance is made when there is memory");
+	instances_stop(w);
+	fake_worker_free(w);
+	return failed > 0;
+}
+
 int main(void)
 {
 	long n = 0;
@@ -215,5 +253,8 @@ int main(void)
 		n++;
 	ok(n > 30, "every allocation has failed once");
 	printf("# %ld allocations\n", n);
+	for (n = 0; configures(n);)
+		n++;
+	ok(n >= 3, "and every one of making an instance");
 	return tap_done();
 }
