@@ -166,7 +166,7 @@ static inline void hook_release(const struct sluice_principal *p)
 static inline void world_open(struct world *w, const char *mount, const struct ws_limits *limits)
 {
 	static char name[] = "test", prefix[] = "p/";
-	struct ws_hooks hooks = {.auth = {w, hook_admit, NULL, hook_release}};
+	struct ws_hooks hooks = {.auth = {.arg = w, .admit = hook_admit, .release = hook_release}};
 
 	memset(w, 0, sizeof *w);
 	w->base = event_base_new();
