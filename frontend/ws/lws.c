@@ -309,6 +309,26 @@ int ws_lws_ping(struct sluice_ws *ws)
 
 static const lws_retry_bo_t lws_no_keepalive = {.secs_since_valid_hangup = 0};
 
+/*
+ * libwebsockets 4.1.6 falls over on its own ways out of a context that it could not finish for want of memory. A worker that has no
+ * memory for its beginning ends with a sentence instead, and is tried again.
+ */
+static bool lws_beginning;
+
+static void *lws_memory(void *old, size_t size, const char *reason)
+{
+	void *p;
+
+	if (size == 0) {
+		free(old);
+		return NULL;
+	}
+	p = realloc(old, size);
+	if (!p && lws_beginning)
+		sl_fatal("why=\"out of memory for WebSockets\" what=\"%s\"", reason ? reason : "");
+	return p;
+}
+
 static int lws_create(struct ws_lws *l)
 {
 	void *loops[1] = {&l->loop};
@@ -338,7 +358,10 @@ static int lws_create(struct ws_lws *l)
 	l->fds = (int)lower.rlim_cur;
 	if (setrlimit(RLIMIT_NOFILE, &lower))
 		return SLUICE_EINTERNAL;
+	lws_set_allocator(lws_memory);
+	lws_beginning = true;
 	l->context = lws_create_context(&info);
+	lws_beginning = false;
 	if (setrlimit(RLIMIT_NOFILE, &limit) || !l->context)
 		return SLUICE_EINTERNAL;
 	l->vhost = lws_create_vhost(l->context, &info);
