@@ -66,25 +66,50 @@ int reads_read(struct sluice_ctx *ctx, const struct sluice_read *rd, sluice_read
 	return 0;
 }
 
-int reads_list(struct sluice_ctx *ctx, sl_slice prefix, sl_slice after, uint32_t limit, sluice_list_fn *fn, void *arg,
-               struct sluice_req **out)
+static int reads_list_as(struct sluice_ctx *ctx, enum req_kind kind, sl_slice prefix, sl_slice after, uint32_t limit,
+                         void *arg, struct sluice_req **out)
 {
 	struct sluice_req *r;
 
 	host_ctx_check(ctx);
-	if (!fn)
-		return SLUICE_EINVAL;
+	*out = NULL;
 	if (ctx->worker->store.n_reads >= QUEUE_MAX)
 		return SLUICE_EAGAIN;
-	r = store_req_new(ctx, REQ_LIST, 2 * strlen(ctx->prefix) + prefix.len + after.len, arg);
+	r = store_req_new(ctx, kind, 2 * strlen(ctx->prefix) + prefix.len + after.len, arg);
 	if (!r)
 		return SLUICE_ENOMEM;
-	r->fn.list = fn;
 	r->rd.stream = read_name(r, 0, prefix);
 	if (after.len)
 		r->after = read_name(r, r->rd.stream.len, after);
 	r->limit = limit == 0 || limit > LIST_MAX ? LIST_MAX : limit;
 	read_queue(r);
+	*out = r;
+	return 0;
+}
+
+int reads_list(struct sluice_ctx *ctx, sl_slice prefix, sl_slice after, uint32_t limit, sluice_list_fn *fn, void *arg,
+               struct sluice_req **out)
+{
+	struct sluice_req *r;
+	int rc = fn ? reads_list_as(ctx, REQ_LIST, prefix, after, limit, arg, &r) : SLUICE_EINVAL;
+
+	if (rc)
+		return rc;
+	r->fn.list = fn;
+	if (out)
+		*out = r;
+	return 0;
+}
+
+int reads_list_items(struct sluice_ctx *ctx, sl_slice prefix, sl_slice after, uint32_t limit, sluice_list_items_fn *fn,
+                     void *arg, struct sluice_req **out)
+{
+	struct sluice_req *r;
+	int rc = fn ? reads_list_as(ctx, REQ_ITEMS, prefix, after, limit, arg, &r) : SLUICE_EINVAL;
+
+	if (rc)
+		return rc;
+	r->fn.items = fn;
 	if (out)
 		*out = r;
 	return 0;
@@ -131,6 +156,34 @@ static void read_answer(struct sluice_req *r, struct sluice_read_result *res)
 	fn(arg, res);
 }
 
+struct listing {
+	struct sluice_list_item item[LIST_MAX];
+	struct sluice_list_entry entry[LIST_MAX]; /* for who asked for them */
+	size_t n;
+	struct sl_buf *text; /* name, content type, name, ... */
+	const struct store *store;
+	int rc;
+};
+
+/* l NULL: it failed. */
+static void list_answer(struct sluice_req *r, int status, struct listing *l, int more)
+{
+	bool items = r->kind == REQ_ITEMS;
+	sluice_list_items_fn *items_fn = items ? r->fn.items : NULL;
+	sluice_list_fn *list_fn = items ? NULL : r->fn.list;
+	void *arg = r->arg;
+
+	read_unqueue(r);
+	store_req_free(r);
+	if (items) {
+		items_fn(arg, status, l ? l->item : NULL, l ? l->n : 0, more);
+		return;
+	}
+	for (size_t i = 0; l && i < l->n; i++)
+		l->entry[i] = l->item[i].entry;
+	list_fn(arg, status, l ? l->entry : NULL, l ? l->n : 0, more);
+}
+
 static void read_fail(struct sluice_req *r, int status, uint32_t reason)
 {
 	struct sluice_read_result res = {.status = status, .reason = reason};
@@ -138,12 +191,7 @@ static void read_fail(struct sluice_req *r, int status, uint32_t reason)
 	if (r->kind == REQ_READ) {
 		read_answer(r, &res);
 	} else {
-		sluice_list_fn *fn = r->fn.list;
-		void *arg = r->arg;
-
-		read_unqueue(r);
-		store_req_free(r);
-		fn(arg, status, NULL, 0, 0);
+		list_answer(r, status, NULL, 0);
 	}
 }
 
@@ -337,16 +385,9 @@ static void read_one(struct worker *w, struct sluice_req *r, unsigned *big)
 
 /* -- one listing -- */
 
-struct listing {
-	struct sluice_list_entry entry[LIST_MAX];
-	size_t n;
-	struct sl_buf *text; /* name, content type, name, ... */
-	const struct store *store;
-	int rc;
-};
-
-static int listing_add(void *arg, const struct sluice_list_entry *e)
+static int listing_add(void *arg, const struct sluice_list_item *item)
 {
+	const struct sluice_list_entry *e = &item->entry;
 	struct listing *l = arg;
 
 	if (l->n == LIST_MAX)
@@ -356,8 +397,8 @@ static int listing_add(void *arg, const struct sluice_list_entry *e)
 		l->rc = SLUICE_ENOMEM;
 		return 1;
 	}
-	l->entry[l->n] = *e;
-	l->entry[l->n++].incarnation = store_id_out(l->store, e->incarnation);
+	l->item[l->n] = *item;
+	l->item[l->n++].entry.incarnation = store_id_out(l->store, e->incarnation);
 	return 0;
 }
 
@@ -367,7 +408,7 @@ static void listing_point(struct listing *l, size_t prefix)
 	const char *at = (const char *)sl_buf_slice(l->text).data;
 
 	for (size_t i = 0; i < l->n; i++) {
-		struct sluice_list_entry *e = &l->entry[i];
+		struct sluice_list_entry *e = &l->item[i].entry;
 
 		e->stream.data = at + prefix;
 		at += e->stream.len;
@@ -380,8 +421,6 @@ static void listing_point(struct listing *l, size_t prefix)
 static void list_one(struct worker *w, struct sluice_req *r)
 {
 	struct listing *l = malloc(sizeof *l);
-	sluice_list_fn *fn = r->fn.list;
-	void *arg = r->arg;
 	bool more = false;
 	int rc;
 
@@ -397,9 +436,7 @@ static void list_one(struct worker *w, struct sluice_req *r)
 	rc = sl_reader_list(w->store.reader, r->rd.stream, r->after, r->limit, worker_wall(w), listing_add, l, &more);
 	rc = l->rc ? l->rc : rc;
 	listing_point(l, strlen(r->ctx->prefix));
-	read_unqueue(r);
-	store_req_free(r);
-	fn(arg, rc, rc ? NULL : l->entry, rc ? 0 : l->n, more);
+	list_answer(r, rc, rc ? NULL : l, more);
 	free(l);
 }
 
@@ -423,7 +460,7 @@ void reads_run(struct worker *w)
 
 		if (rc)
 			read_fail(r, SLUICE_EINTERNAL, SLUICE_WHY_NONE);
-		else if (r->kind == REQ_LIST)
+		else if (r->kind != REQ_READ)
 			list_one(w, r);
 		else
 			read_one(w, r, &big);

@@ -153,6 +153,7 @@ const struct sluice_store store_table = {
 	.on_room = store_on_room,
 	.list = reads_list,
 	.retention = store_retention,
+	.list_items = reads_list_items,
 };
 
 /* -- the connection -- */

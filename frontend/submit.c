@@ -21,7 +21,7 @@ enum {
 /* First segments that belong to one plugin; any other may read there, but not write. */
 static const struct {
 	const char *segment, *owner;
-} store_reserved[] = {{"__sds", "sds"}, {"__exchange", "exchange"}};
+} store_reserved[] = {{"__riverrun", "riverrun"}, {"__sds", "sds"}, {"__exchange", "exchange"}};
 
 static bool store_may_write(const struct sluice_ctx *ctx, sl_slice name)
 {

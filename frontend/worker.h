@@ -68,7 +68,7 @@ struct host_call { /* a deferred call, or one waiting for room in the writer's q
 	void *arg;
 };
 
-enum req_kind { REQ_SUBMIT, REQ_READ, REQ_LIST };
+enum req_kind { REQ_SUBMIT, REQ_READ, REQ_LIST, REQ_ITEMS };
 
 struct sluice_req {
 	uint32_t magic;
@@ -81,6 +81,7 @@ struct sluice_req {
 		sluice_done_fn *done;
 		sluice_read_fn *read;
 		sluice_list_fn *list;
+		sluice_list_items_fn *items;
 	} fn; /* NULL members: cancelled */
 	bool cancelled;
 	uint64_t queued_ms;
@@ -370,6 +371,8 @@ void submit_cancel(struct sluice_req *);
 void submit_run_local(struct worker *);
 
 int reads_read(struct sluice_ctx *, const struct sluice_read *, sluice_read_fn *, void *arg, struct sluice_req **);
+int reads_list_items(struct sluice_ctx *, sl_slice prefix, sl_slice after, uint32_t limit, sluice_list_items_fn *, void *arg,
+                     struct sluice_req **);
 int reads_list(struct sluice_ctx *, sl_slice prefix, sl_slice after, uint32_t limit, sluice_list_fn *, void *arg,
                struct sluice_req **);
 void reads_cancel(struct sluice_req *);

@@ -23,7 +23,7 @@ static const char *const reader_sql[R_STMTS] = {
 	[R_COMMIT] = "COMMIT",
 	[R_BY_NAME] = "SELECT " FACT_COLUMNS " FROM stream WHERE name = ?1 AND state < 2",
 	[R_BY_ID] = "SELECT " FACT_COLUMNS " FROM stream WHERE id = ?1",
-	[R_TAIL] = "SELECT stop, pos + bytes FROM chunk WHERE stream = ?1 ORDER BY start DESC LIMIT 1",
+	[R_TAIL] = "SELECT stop, pos + bytes, time_ms FROM chunk WHERE stream = ?1 ORDER BY start DESC LIMIT 1",
 	[R_LIST] = "SELECT " FACT_COLUMNS ", name FROM stream WHERE name >= ?1 AND state < 2 ORDER BY name",
 	/* From the row that contains the offset on. */
 	[R_CHUNKS] =
@@ -181,7 +181,11 @@ int reader_by_id(struct sl_reader *r, uint64_t id, struct reader_stream *s, bool
 	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : SLUICE_EINTERNAL;
 }
 
-static int reader_tail(struct sl_reader *r, const struct reader_stream *s, uint64_t *tail, uint64_t *pos)
+struct reader_end {
+	uint64_t tail, pos, written_ms;
+};
+
+static int reader_tail(struct sl_reader *r, const struct reader_stream *s, struct reader_end *end)
 {
 	sqlite3_stmt *q = r->stmt[R_TAIL];
 	int rc;
@@ -189,11 +193,13 @@ static int reader_tail(struct sl_reader *r, const struct reader_stream *s, uint6
 	sqlite3_bind_int64(q, 1, (sqlite3_int64)s->id);
 	rc = sqlite3_step(q);
 	/* Without records of its own a stream ends where its own would begin; all trimmed: where the next one begins. */
-	*tail = s->base > s->earliest ? s->base : s->earliest;
-	*pos = s->base > s->earliest ? s->base_pos : s->earliest_pos;
+	end->tail = s->base > s->earliest ? s->base : s->earliest;
+	end->pos = s->base > s->earliest ? s->base_pos : s->earliest_pos;
+	end->written_ms = s->created_ms;
 	if (rc == SQLITE_ROW) {
-		*tail = (uint64_t)sqlite3_column_int64(q, 0);
-		*pos = (uint64_t)sqlite3_column_int64(q, 1);
+		end->tail = (uint64_t)sqlite3_column_int64(q, 0);
+		end->pos = (uint64_t)sqlite3_column_int64(q, 1);
+		end->written_ms = (uint64_t)sqlite3_column_int64(q, 2);
 	}
 	sqlite3_reset(q);
 	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : SLUICE_EINTERNAL;
@@ -223,6 +229,7 @@ static int reader_status(const struct reader_stream *s, uint64_t now_ms)
 static int reader_facts(struct sl_reader *r, sqlite3_stmt *q, uint64_t now_ms, struct sl_facts *f)
 {
 	struct reader_stream s;
+	struct reader_end end;
 	int rc = sqlite3_step(q);
 
 	memset(f, 0, sizeof *f);
@@ -245,7 +252,10 @@ static int reader_facts(struct sl_reader *r, sqlite3_stmt *q, uint64_t now_ms, s
 	f->ttl_s = s.ttl_s;
 	f->expires_ms = s.expires_ms;
 	f->earliest_pos = s.earliest_pos;
-	return reader_tail(r, &s, &f->tail, &f->tail_pos);
+	rc = reader_tail(r, &s, &end);
+	f->tail = end.tail;
+	f->tail_pos = end.pos;
+	return rc;
 }
 
 int sl_reader_facts(struct sl_reader *r, sl_slice name, uint64_t now_ms, struct sl_facts *f)
@@ -265,17 +275,23 @@ int sl_reader_facts_id(struct sl_reader *r, uint64_t incarnation, struct sl_fact
 }
 
 /* One row of a listing; 1: not listed. */
-static int list_entry(struct sl_reader *r, sqlite3_stmt *q, uint64_t now_ms, struct sluice_list_entry *e)
+static int list_entry(struct sl_reader *r, sqlite3_stmt *q, uint64_t now_ms, struct sluice_list_item *item)
 {
 	struct reader_stream s;
-	uint64_t pos;
+	struct reader_end end;
+	struct sluice_list_entry *e = &item->entry;
 	int rc;
 
 	reader_row(q, &s);
 	if (reader_status(&s, now_ms))
 		return 1;
-	memset(e, 0, sizeof *e);
-	rc = reader_tail(r, &s, &e->tail, &pos);
+	memset(item, 0, sizeof *item);
+	rc = reader_tail(r, &s, &end);
+	item->size = sizeof *item;
+	item->tail_pos = end.pos;
+	item->earliest_pos = s.earliest_pos;
+	item->written_ms = end.written_ms;
+	e->tail = end.tail;
 	e->stream = SL_SLICE(sqlite3_column_blob(q, 13), (size_t)sqlite3_column_bytes(q, 13));
 	e->content_type = SL_SLICE(sqlite3_column_blob(q, 2), (size_t)sqlite3_column_bytes(q, 2));
 	e->earliest = s.earliest;
@@ -286,7 +302,7 @@ static int list_entry(struct sl_reader *r, sqlite3_stmt *q, uint64_t now_ms, str
 }
 
 int sl_reader_list(struct sl_reader *r, sl_slice prefix, sl_slice after, uint32_t limit, uint64_t now_ms,
-                   int (*fn)(void *, const struct sluice_list_entry *), void *arg, bool *more)
+                   int (*fn)(void *, const struct sluice_list_item *), void *arg, bool *more)
 {
 	sqlite3_stmt *q = r->stmt[R_LIST];
 	sl_slice from = sl_slice_cmp(after, prefix) > 0 ? after : prefix;
@@ -297,17 +313,17 @@ int sl_reader_list(struct sl_reader *r, sl_slice prefix, sl_slice after, uint32_
 	/* One lower bound, or the index would be walked from the lower of two. */
 	sqlite3_bind_text64(q, 1, from.data ? from.data : "", from.len, SQLITE_STATIC, SQLITE_UTF8);
 	while ((step = sqlite3_step(q)) == SQLITE_ROW) {
-		struct sluice_list_entry e;
+		struct sluice_list_item item;
 
-		rc = list_entry(r, q, now_ms, &e);
-		if (rc == 1 || (rc == 0 && sl_slice_eq(e.stream, after))) {
+		rc = list_entry(r, q, now_ms, &item);
+		if (rc == 1 || (rc == 0 && sl_slice_eq(item.entry.stream, after))) {
 			rc = 0;
 			continue;
 		}
-		if (rc || !sl_slice_prefix(e.stream, prefix))
+		if (rc || !sl_slice_prefix(item.entry.stream, prefix))
 			break;
 		*more = n == limit;
-		if (*more || fn(arg, &e))
+		if (*more || fn(arg, &item))
 			break;
 		n++;
 	}

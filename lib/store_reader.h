@@ -65,7 +65,7 @@ int sl_reader_step(struct sl_reader *, uint64_t incarnation, uint64_t from, uint
                    struct sl_step *);
 /* Names in bytewise order; expired and soft-deleted ones are left out. fn returns nonzero to stop. */
 int sl_reader_list(struct sl_reader *, sl_slice prefix, sl_slice after, uint32_t limit, uint64_t now_ms,
-                   int (*fn)(void *, const struct sluice_list_entry *), void *arg, bool *more);
+                   int (*fn)(void *, const struct sluice_list_item *), void *arg, bool *more);
 /* The volume's random generation, 16 bytes. */
 int sl_reader_generation(struct sl_reader *, uint8_t out[16]);
 

@@ -54,8 +54,9 @@ static int ls_text(struct ls *l, const struct sluice_list_entry *e)
 	return rc;
 }
 
-static int ls_entry(void *arg, const struct sluice_list_entry *e)
+static int ls_entry(void *arg, const struct sluice_list_item *item)
 {
+	const struct sluice_list_entry *e = &item->entry;
 	struct ls *l = arg;
 
 	sl_buf_drain(&l->last, l->last.len);

@@ -17,7 +17,8 @@
  *   1.1  ephemeral channels: host->ephemeral, SLUICE_CAP_EPHEMERAL
  *        who asks: principal_who, principal_name, principal_expires, verify, principal_free; token_query of routes and
  *        endpoints, expire of routes, http->refuse
- *   1.2  positions: SLUICE_A_EXPECT_POS, SLUICE_RD_POS, SLUICE_R_INSIDE; tail_pos and earliest_pos of results, skip_from of reads
+ *   1.2  positions: SLUICE_A_EXPECT_POS, SLUICE_RD_POS, SLUICE_R_INSIDE; tail_pos and earliest_pos of results, skip_from of reads;
+ *        store->list_items
  *        listener_fd claims: a listener that a plugin takes is not served by the HTTP engine
  */
 #ifndef SLUICE_PLUGIN_H
@@ -300,6 +301,14 @@ struct sluice_list_entry {
 	uint32_t flags; /* SLUICE_R_CLOSED */
 };
 /* more: further names follow after the last entry. */
+struct sluice_list_item { /* 1.2: an entry that can grow; the next one is `size` bytes behind it */
+	uint32_t size;
+	struct sluice_list_entry entry;
+	uint64_t tail_pos, earliest_pos;
+	uint64_t written_ms; /* when something was appended last, or when the stream was created */
+			     /* append below this line only */
+};
+typedef void sluice_list_items_fn(void *arg, int status, const struct sluice_list_item *, size_t n, int more);
 typedef void sluice_list_fn(void *arg, int status, const struct sluice_list_entry *, size_t n, int more);
 
 struct sluice_retention_rule {
@@ -331,6 +340,9 @@ struct sluice_store {
 	/* In start() only. The longest matching prefix decides; the writer trims in its sweep. */
 	int (*retention)(struct sluice_ctx *, const struct sluice_retention_rule *, size_t n);
 	/* append below this line only */
+	/* 1.2: as list, with more about each. */
+	int (*list_items)(struct sluice_ctx *, struct sluice_slice prefix, struct sluice_slice after, uint32_t limit,
+	                  sluice_list_items_fn *, void *arg, struct sluice_req **);
 };
 
 /* ---- who asks ---- */

@@ -217,6 +217,12 @@ static void print_plain(void)
 	M(sluice_event, tail);
 	M(sluice_event, incarnation);
 	M(sluice_event, time_ms);
+	S(sluice_list_item);
+	M(sluice_list_item, size);
+	M(sluice_list_item, entry);
+	M(sluice_list_item, tail_pos);
+	M(sluice_list_item, earliest_pos);
+	M(sluice_list_item, written_ms);
 	S(sluice_list_entry);
 	M(sluice_list_entry, stream);
 	M(sluice_list_entry, content_type);
@@ -246,6 +252,7 @@ static void print_tables(void)
 	M(sluice_store, on_room);
 	M(sluice_store, list);
 	M(sluice_store, retention);
+	M(sluice_store, list_items);
 	M(sluice_route, size);
 	M(sluice_route, flags);
 	M(sluice_route, methods);

@@ -195,8 +195,9 @@ static void read_steps(uint64_t incarnation, uint64_t from, uint64_t skip, uint6
 	}
 }
 
-static int list_entry(void *arg, const struct sluice_list_entry *e)
+static int list_entry(void *arg, const struct sluice_list_item *item)
 {
+	const struct sluice_list_entry *e = &item->entry;
 	must(e->stream.len == 2);
 	return ++*(int *)arg > 100;
 }

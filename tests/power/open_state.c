@@ -107,8 +107,9 @@ static int stream_read(struct state *s, struct sl_reader *r, struct seen *seen, 
 	return rc;
 }
 
-static int on_entry(void *arg, const struct sluice_list_entry *e)
+static int on_entry(void *arg, const struct sluice_list_item *item)
 {
+	const struct sluice_list_entry *e = &item->entry;
 	struct state *s = arg;
 
 	if (s->n == STREAMS_MAX)

@@ -201,7 +201,7 @@ int sl_reader_step(struct sl_reader *r, uint64_t incarnation, uint64_t from, uin
 }
 
 int sl_reader_list(struct sl_reader *r, sl_slice prefix, sl_slice after, uint32_t limit, uint64_t now_ms,
-                   int (*fn)(void *, const struct sluice_list_entry *), void *arg, bool *more)
+                   int (*fn)(void *, const struct sluice_list_item *), void *arg, bool *more)
 {
 	uint32_t n = 0;
 
@@ -218,7 +218,7 @@ int sl_reader_list(struct sl_reader *r, sl_slice prefix, sl_slice after, uint32_
 			*more = true;
 			break;
 		}
-		if (fn(arg, &e))
+		if (fn(arg, &(struct sluice_list_item){.size = sizeof(struct sluice_list_item), .entry = e}))
 			break;
 	}
 	return 0;

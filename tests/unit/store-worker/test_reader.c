@@ -198,8 +198,9 @@ struct names {
 	int n, stop;
 };
 
-static int list_name(void *arg, const struct sluice_list_entry *e)
+static int list_name(void *arg, const struct sluice_list_item *item)
 {
+	const struct sluice_list_entry *e = &item->entry;
 	struct names *n = arg;
 
 	snprintf(n->text + strlen(n->text), sizeof n->text - strlen(n->text), "%.*s ", (int)e->stream.len,
