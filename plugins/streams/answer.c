@@ -162,13 +162,18 @@ void answer_error(struct call *c, struct answer *a, int status, const char *why)
 
 void answer_refuse(struct streams *p, struct sluice_http_req *http, int status, const char *why)
 {
+	answer_refuse_code(p, http, status, NULL, why);
+}
+
+void answer_refuse_code(struct streams *p, struct sluice_http_req *http, int status, const char *code, const char *why)
+{
 	char text[SENTENCE_MAX];
 	struct answer a;
 
 	answer_init(&a);
 	answer_error_headers(p, &a, status);
 	++*p->count.refused;
-	p->http->reply(http, status, a.header, a.n, answer_body(p, status, NULL, why, text));
+	p->http->reply(http, status, a.header, a.n, answer_body(p, status, code, why, text));
 }
 
 void answer_json_error(struct streams *p, struct sluice_http_req *http, int status, const char *code, const char *why)

@@ -120,7 +120,7 @@ static const char *headers_expiry(struct call *c)
 
 /* How long the mount is in the request's target, as sent, with the '/' behind it. Walks back over what makes up the decoded
  * path: a '%' in a valid target always begins an escape of three bytes. */
-static size_t headers_mount(slice target, size_t path_len)
+size_t target_mount(slice target, size_t path_len)
 {
 	const char *p = target.data;
 	size_t i = target.len;
@@ -208,7 +208,7 @@ static const char *headers_fork_source(struct call *c, slice from)
 {
 	const struct sluice_http *http = c->p->http;
 	slice target = http->target(c->http), path = http->path(c->http);
-	size_t mount = headers_below(from, SLICE(target.data, headers_mount(target, path.len)));
+	size_t mount = headers_below(from, SLICE(target.data, target_mount(target, path.len)));
 
 	c->w.op.flags |= SLUICE_A_FORK;
 	/* A path that is not below this mount names no stream. The writer is asked for one that never exists: it says so in its turn. */

@@ -45,7 +45,7 @@ static void poll_wait(struct call *c)
 			return;
 		}
 		c->r.end_at = now + p->long_poll_ms;
-		streams_timer_set(p, &c->r.timer, c->r.end_at);
+		streams_timer_set(p, &c->timer, c->r.end_at);
 	}
 	if (p->draining || c->r.expiring || now >= c->r.end_at)
 		poll_finish(c);
@@ -114,5 +114,5 @@ void poll_timer(struct call *c, uint64_t now)
 	if (c->r.parked && now >= c->r.end_at)
 		poll_finish(c);
 	else if (now < c->r.end_at)
-		streams_timer_set(c->p, &c->r.timer, c->r.end_at);
+		streams_timer_set(c->p, &c->timer, c->r.end_at);
 }

@@ -258,7 +258,7 @@ void sse_lost(struct call *c)
 static void shared_format(struct call *c, struct shared *s)
 {
 	const struct sluice_read_result *r = s->r;
-	struct sse_format format = {.kind = c->r.format.kind};
+	struct sse_format format = {.kind = c->r.format.kind, .joined = c->r.format.joined};
 	struct sse_control control;
 	struct bytes *out = &c->p->scratch;
 	struct sse_piece piece;
@@ -386,7 +386,7 @@ static void sse_idle(struct call *c, uint64_t now)
 
 static void sse_arm(struct call *c)
 {
-	streams_timer_set(c->p, &c->r.timer, c->r.idle_at < c->r.end_at ? c->r.idle_at : c->r.end_at);
+	streams_timer_set(c->p, &c->timer, c->r.idle_at < c->r.end_at ? c->r.idle_at : c->r.end_at);
 }
 
 void sse_timer(struct call *c, uint64_t now)
@@ -414,6 +414,7 @@ static int sse_respond(struct call *c, const struct sluice_read_result *r)
 	answer_earliest(c, &a, r->earliest_pos);
 	PUT(&a, "x-accel-buffering", STR("no"));
 	c->r.format.kind = media_kind(r->content_type);
+	c->r.format.joined = c->p->dialect->base64_joined;
 	if (c->r.format.kind == MEDIA_BINARY)
 		PUT(&a, "stream-sse-data-encoding", STR("base64"));
 	c->started = true;

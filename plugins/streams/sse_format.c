@@ -72,7 +72,7 @@ size_t sse_unfinished(const struct sse_format *f)
 	return f->kind == MEDIA_TEXT ? utf8_unfinished(f->last, f->n_last) : 0;
 }
 
-/* A line of its own for each piece, whole groups only, so that the lines joined are one base64 text. */
+/* A line of its own for each piece unless they are joined, whole groups only, so that the lines together are one base64 text. */
 static void sse_base64(struct sse_format *f, struct bytes *out, const uint8_t *p, size_t n)
 {
 	uint8_t group[3], *room;
@@ -87,7 +87,9 @@ static void sse_base64(struct sse_format *f, struct bytes *out, const uint8_t *p
 	room = bytes_room(out, 5 + 4 + n / 3 * 4 + 5);
 	if (!room)
 		return;
-	BYTES_LIT(out, "data:");
+	if (!f->line)
+		BYTES_LIT(out, "data:");
+	f->line = f->joined;
 	if (f->n_carry > 0) {
 		size_t fill = 3u - f->n_carry;
 
@@ -98,7 +100,8 @@ static void sse_base64(struct sse_format *f, struct bytes *out, const uint8_t *p
 	}
 	whole = n - n % 3;
 	out->len += base64_encode(out->data + out->len, p, whole);
-	BYTES_LIT(out, "\n");
+	if (!f->line)
+		BYTES_LIT(out, "\n");
 	f->n_carry = (uint8_t)(n - whole);
 	memcpy(f->carry, p + whole, f->n_carry);
 }
@@ -157,10 +160,12 @@ void sse_end(struct sse_format *f, struct bytes *out)
 		break;
 	case MEDIA_BINARY:
 		if (f->n_carry > 0) {
-			BYTES_LIT(out, "data:");
+			if (!f->line)
+				BYTES_LIT(out, "data:");
 			bytes_add(out, rest, base64_encode(rest, f->carry, f->n_carry));
-			BYTES_LIT(out, "\n");
 		}
+		if (f->n_carry > 0 || f->line)
+			BYTES_LIT(out, "\n");
 		break;
 	}
 	BYTES_LIT(out, "\n");

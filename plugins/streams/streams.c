@@ -65,11 +65,8 @@ static void call_release_write(struct call *c)
 
 static void call_release_read(struct call *c)
 {
-	struct streams *p = c->p;
-
 	if (c->r.hub)
 		hub_leave(c);
-	wheel_unset(&p->wheel, &c->r.timer);
 }
 
 static void streams_drained(struct streams *p)
@@ -92,8 +89,11 @@ void call_free(struct call *c)
 	}
 	if (c->kind == CALL_WRITE)
 		call_release_write(c);
-	else if (c->kind != CALL_LIST)
+	else if (c->kind == CALL_CHANNEL)
+		p->dialect->release(c);
+	else if (c->kind != CALL_LIST && c->kind != CALL_BUCKET)
 		call_release_read(c);
+	wheel_unset(&p->wheel, &c->timer);
 	TAILQ_REMOVE(&p->calls, c, link);
 	c->magic = 0;
 	if (p->n_spare < CALLS_SPARE) {
@@ -182,7 +182,7 @@ bool call_retry(struct call *c, void (*fn)(struct call *))
 
 struct call *call_of_timer(struct wheel_node *node)
 {
-	return (struct call *)(void *)((char *)node - offsetof(struct call, r.timer));
+	return (struct call *)(void *)((char *)node - offsetof(struct call, timer));
 }
 
 static void streams_due(void *arg, struct wheel_node *node)
@@ -192,6 +192,8 @@ static void streams_due(void *arg, struct wheel_node *node)
 
 	if (c->kind == CALL_SSE)
 		sse_timer(c, streams_now(p));
+	else if (c->kind == CALL_CHANNEL)
+		p->dialect->due(c, streams_now(p));
 	else
 		poll_timer(c, streams_now(p));
 }
@@ -321,6 +323,8 @@ static void call_finish(struct call *c)
 		sse_finish(c);
 	else if (c->kind == CALL_POLL || c->kind == CALL_SSE)
 		c->r.expiring = true;
+	else if (c->kind == CALL_CHANNEL)
+		c->p->dialect->finish(c);
 }
 
 /* The client comes back, is refused, and knows why. */

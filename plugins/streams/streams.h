@@ -152,6 +152,7 @@ size_t utf8_unfinished(const uint8_t *p, size_t n);
 struct sse_format {
 	enum media_kind kind;
 	bool open;                 /* an event was begun and not ended */
+	bool joined;               /* base64: one line, however many pieces */
 	bool line;                 /* inside a data line */
 	bool cr;                   /* the piece before ended with CR: an LF belongs to it */
 	bool any, inside;          /* JSON: a message was begun in this event; it goes on in the next piece */
@@ -178,15 +179,23 @@ void json_frame(struct bytes *, const struct sse_piece *, bool *any, bool *insid
 
 /* ---- dialects ---- */
 
-struct dialect {                /* what distinguishes one door from the other */
-	bool positions;         /* offsets are positions, of 20 digits; one behind the tail is an error */
-	bool json_errors;       /* with a code; otherwise text */
-	bool soft_absent;       /* deleted, but forked: not there, instead of gone */
-	bool comments;          /* what breaks the silence of an event stream; otherwise a control event */
-	bool forks;             /* the fork headers mean something */
-	bool typeless;          /* an append without a type has the stream's */
-	bool origin;            /* in Location */
-	bool closed_cursor;     /* a cursor also when the stream is closed */
+struct call;
+struct dialect {            /* what distinguishes one door from the other */
+	bool positions;     /* offsets are positions, of 20 digits; one behind the tail is an error */
+	bool json_errors;   /* with a code; otherwise text */
+	bool soft_absent;   /* deleted, but forked: not there, instead of gone */
+	bool base64_joined; /* one line an event */
+	bool comments;      /* what breaks the silence of an event stream; otherwise a control event */
+	bool forks;         /* the fork headers mean something */
+	bool typeless;      /* an append without a type has the stream's */
+	bool origin;        /* in Location */
+	bool closed_cursor; /* a cursor also when the stream is closed */
+	/* Further operations that are committed along with the call's; how many. Their names are put into text. NULL: never. */
+	size_t (*companion)(struct call *, struct sluice_op *, char *text, size_t size);
+	/* Of calls of the kind CHANNEL: drop what they hold; end; the timer has come. */
+	void (*release)(struct call *);
+	void (*finish)(struct call *);
+	void (*due)(struct call *, uint64_t now);
 	const char *trimmed;    /* the text of a 410 */
 	const char *sse_cache;  /* Cache-Control of event streams */
 	const char *extensions; /* Stream-Extensions of creates and HEAD; NULL: none */
@@ -197,7 +206,7 @@ struct spot { /* a place in a stream, counted both ways */
 
 /* ---- calls ---- */
 
-enum call_kind { CALL_WRITE, CALL_READ, CALL_POLL, CALL_SSE, CALL_HEAD, CALL_LIST };
+enum call_kind { CALL_WRITE, CALL_READ, CALL_POLL, CALL_SSE, CALL_HEAD, CALL_LIST, CALL_BUCKET, CALL_CHANNEL };
 
 struct write_state {
 	struct sluice_op op;
@@ -231,13 +240,26 @@ struct read_state {
 	uint64_t pos;    /* the position of it */
 	uint64_t end_pos, earliest_pos;
 	uint64_t seen; /* how far was looked; beyond offset while half a character is held back */
-	struct wheel_node timer;
 	uint64_t end_at, idle_at, idle_ms;
 	struct sse_format format;
 	bool want_read; /* SSE: read when there is room */
 	bool expiring;  /* SSE: end behind the next control event; long-poll: do not wait */
 	bool flush;     /* SSE: hold nothing back */
 	bool greeted;   /* SSE: something was sent */
+};
+
+struct bucket_state {    /* riverrun */
+	uint64_t count;  /* of its streams */
+	uint32_t limit;  /* of a listing; 0: none is asked for */
+	bool force, any; /* remove: its streams, too; there were some */
+};
+
+struct channel_state { /* riverrun */
+	struct sluice_chan_req *req;
+	struct sluice_chan_sub *sub;
+	struct sluice_payload *payload; /* owned */
+	uint64_t said_ms;
+	bool ending; /* as soon as it has begun */
 };
 
 struct call {
@@ -250,12 +272,15 @@ struct call {
 	TAILQ_ENTRY(call) room_link;
 	void (*again)(struct call *); /* not NULL: in p->room */
 	bool started;                 /* respond() was called */
-	const char *code;             /* of the error that is being answered; NULL: that of its status */
-	slice name;                   /* of the stream; data NULL: the path is the name */
-	char key[KEY_MAX];            /* where it is */
+	struct wheel_node timer;
+	const char *code;  /* of the error that is being answered; NULL: that of its status */
+	slice name;        /* of the stream; data NULL: the path is the name */
+	char key[KEY_MAX]; /* where it is */
 	union {
 		struct write_state w;
 		struct read_state r;
+		struct bucket_state b;
+		struct channel_state e;
 	};
 };
 TAILQ_HEAD(call_list, call);
@@ -272,6 +297,7 @@ struct streams {
 	const struct sluice_http *http;
 	const struct sluice_store *store;
 	const struct dialect *dialect;
+	void *own; /* the door's */
 	/* options */
 	uint64_t long_poll_ms, sse_ms, max_body, read_chunk;
 	bool compression;
@@ -334,6 +360,8 @@ void answer_error(struct call *, struct answer *, int status, const char *why);
 void answer_refuse(struct streams *, struct sluice_http_req *, int status, const char *why);
 /* The code of an error that has none of its own. */
 const char *answer_code(int status);
+/* With a code of its own, where errors have one; NULL: that of the status. */
+void answer_refuse_code(struct streams *, struct sluice_http_req *, int status, const char *code, const char *why);
 /* JSON error of the reserved APIs. */
 void answer_json_error(struct streams *, struct sluice_http_req *, int status, const char *code, const char *why);
 /* Maps a status that says nothing about the stream itself (overload, lost, full ...) */
@@ -351,6 +379,8 @@ const char *headers_closed(const struct call *, bool *closed);
 const char *headers_create(struct call *); /* TTL, Expires-At, fork */
 const char *headers_type(const struct call *, slice *type);
 bool headers_identity(const struct call *); /* no Content-Encoding */
+/* How long the mount is in a target, as sent, with the slash behind it; path_len: of the decoded path below it. */
+size_t target_mount(slice target, size_t path_len);
 
 /* ---- body.c ---- */
 

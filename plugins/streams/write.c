@@ -29,14 +29,20 @@ static void write_keep_lens(struct call *c)
 void write_submit(struct call *c)
 {
 	struct streams *p = c->p;
+	struct sluice_op list[2];
+	char text[KEY_MAX];
+	size_t n = 1;
 	int err;
 
 	c->w.op.size = sizeof c->w.op;
+	list[0] = c->w.op;
+	if (p->dialect->companion)
+		n += p->dialect->companion(c, &list[1], text, sizeof text);
 	/* Behind those who wait already, or what one client sent in order would not arrive in order. */
 	if (!p->retrying && p->n_room > 0)
 		err = SLUICE_EAGAIN;
 	else
-		err = p->store->submit(p->ctx, &c->w.op, 1, write_done_of(c), c, &c->store);
+		err = p->store->submit(p->ctx, list, n, write_done_of(c), c, &c->store);
 	if (err == 0) {
 		c->w.payload = NULL;
 		return;
