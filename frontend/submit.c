@@ -171,6 +171,20 @@ static void submit_marks(struct submission *sub)
 	}
 }
 
+/*
+ * Results are an array: a plugin that was built when they were shorter steps through it by the size that it knew. 1.2 appended the
+ * positions.
+ */
+static void submit_shorten(const struct sluice_ctx *ctx, struct sluice_result *results, size_t n)
+{
+	const size_t size = offsetof(struct sluice_result, tail_pos);
+
+	for (size_t i = 0; ctx->plugin->abi_minor < 2 && i < n; i++) {
+		results[i].size = (uint32_t)size;
+		memmove((char *)results + i * size, (char *)results + i * sizeof *results, size);
+	}
+}
+
 static void submit_done(void *arg, const struct sluice_result *results, size_t n)
 {
 	struct sluice_req *r = arg;
@@ -185,6 +199,7 @@ static void submit_done(void *arg, const struct sluice_result *results, size_t n
 	}
 	if (r->cancelled)
 		done = NULL;
+	submit_shorten(r->ctx, (struct sluice_result *)(uintptr_t)results, n);
 	store_req_free(r);
 	if (done)
 		done(done_arg, results, n);

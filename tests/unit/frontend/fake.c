@@ -252,6 +252,7 @@ struct sluice_ctx *fake_instance(struct worker *w, const char *name, const char 
 	if (!ctx || !plugin)
 		abort();
 	plugin->name = name;
+	plugin->abi_minor = SLUICE_ABI_MINOR;
 	ctx->magic = CTX_MAGIC;
 	ctx->worker = w;
 	ctx->plugin = plugin;
