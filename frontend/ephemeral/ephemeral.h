@@ -139,8 +139,8 @@ void eph_registry_disown(struct eph_registry *, struct eph_peer *, uint64_t owne
 int eph_registry_look(struct eph_registry *, struct eph_peer *, uint64_t req, uint32_t watch,
                       const struct eph_channel_id *);
 void eph_registry_room(struct eph_registry *, struct eph_peer *); /* its queue got shorter: looks that waited */
-void eph_registry_unwatch(struct eph_registry *, struct eph_peer *, uint32_t watch);
-void eph_registry_audience(struct eph_registry *, struct eph_peer *, uint32_t watch, uint32_t subscribers);
+void eph_registry_unwatch(struct eph_registry *, struct eph_peer *, uint32_t number);
+void eph_registry_audience(struct eph_registry *, struct eph_peer *, uint32_t number, uint32_t subscribers);
 void eph_registry_clear(struct eph_registry *, sl_slice prefix, bool terminate);
 int eph_registry_list(struct eph_registry *, struct eph_peer *, uint64_t req, sl_slice prefix, sl_slice after,
                       uint32_t limit);

@@ -124,7 +124,7 @@ static int map_prepare(struct eph_map *m, const struct eph_entry *e, int64_t now
 		return SLUICE_ENOMEM;
 	}
 	*v = (struct version){.timestamp = e->timestamp, .deleted = e->value.data == NULL, .len = e->value.len};
-	if (e->value.len)
+	if (e->value.data)
 		memcpy(v->value, e->value.data, e->value.len);
 	free(n->next);
 	n->next = v;
@@ -141,7 +141,7 @@ static bool map_fits(const struct eph_map *m)
 	for (struct sl_link *l = m->touched.next; l != &m->touched; l = l->next) {
 		const struct node *n = SL_OF(l, struct node, touched);
 
-		bytes += n->next->len;
+		bytes += n->next ? n->next->len : 0;
 		bytes -= n->held ? n->held->len : 0;
 	}
 	return bytes <= m->limits.max_bytes && m->by_key.n <= m->limits.max_keys;
@@ -154,7 +154,7 @@ static void map_settle(struct eph_map *m, bool keep)
 	while ((l = sl_link_pop(&m->touched))) {
 		struct node *n = SL_OF(l, struct node, touched);
 
-		if (keep) {
+		if (keep && n->next) {
 			m->bytes += n->next->len;
 			m->bytes -= n->held ? n->held->len : 0;
 			free(n->held);

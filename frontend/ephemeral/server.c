@@ -207,13 +207,13 @@ static void peer_readable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	while (!p->ended && (rc = sl_ipc_next(&p->ipc, &id, &body)) > 0) {
-		rc = sl_presence_dispatch(&server_handlers, SL_TO_REGISTRY, p, &p->ipc, id, body);
-		if (rc) {
-			sl_log(SLUICE_LOG_ERR, "presence_member_refused message=%s status=%d", sl_presence_name(id),
-			       rc);
-			p->ended = true;
-		}
+	while (!p->ended && (rc = sl_ipc_next(&p->ipc, &id, &body)) != 0) {
+		if (rc > 0)
+			rc = sl_presence_dispatch(&server_handlers, SL_TO_REGISTRY, p, &p->ipc, id, body);
+		if (rc == 0)
+			continue;
+		sl_log(SLUICE_LOG_ERR, "presence_member_refused message=%s status=%d", sl_presence_name(id), rc);
+		p->ended = true;
 	}
 	if (lost)
 		p->ended = true;

@@ -198,7 +198,7 @@ static int riverrun_configure(struct sluice_ctx *ctx, const struct sluice_host *
 		return err;
 	}
 	p->cache_control = "no-store";
-	strcpy(p->cache_private, p->cache_control);
+	cache_control_private(p->cache_control, p->cache_private, sizeof p->cache_private);
 	p->own = own;
 	own->ephemeral = host->ephemeral;
 	own->subscribers = host->gauge(ctx, "channel_readers", "Open subscriptions to ephemeral channels.");
