@@ -18,13 +18,14 @@ static struct {
 	atomic_ulong log_syncs;                /* of the write-ahead log */
 	atomic_long countdown;                 /* calls until it fails; negative: never */
 	atomic_ulong calls, failures, retried; /* retried: through a handle that was open when something failed */
+	atomic_ulong volume_failures;          /* of the volume's own sync: commits to the log under way then are sound */
 } fault = {.countdown = -1};
 
 struct fault_file {
 	sqlite3_file base;
 	sqlite3_file *real;
 	bool volume;
-	unsigned long failures; /* when it was opened */
+	unsigned long failures, volume_failures; /* when it was opened */
 };
 
 static sqlite3_vfs fault_vfs, *real_vfs;
@@ -37,10 +38,11 @@ static sqlite3_file *real_of(sqlite3_file *f)
 
 static int fault_next(sqlite3_file *f)
 {
+	const struct fault_file *ff = (struct fault_file *)(void *)f;
 	long left = fault.countdown;
 
 	fault.calls++;
-	fault.retried += ((struct fault_file *)(void *)f)->failures != fault.failures;
+	fault.retried += ff->failures != fault.failures || (ff->volume && ff->volume_failures != fault.volume_failures);
 	while (left > 0 && !atomic_compare_exchange_weak(&fault.countdown, &left, left - 1))
 		;
 	if (left != 0 && left != 1)
@@ -70,7 +72,7 @@ static int fault_sync(sqlite3_file *f, int flags)
 
 	fault.log_syncs += !((struct fault_file *)(void *)f)->volume;
 	if (fault.volume_sync && ((struct fault_file *)(void *)f)->volume) {
-		fault.failures++;
+		fault.volume_failures++;
 		rc = SQLITE_IOERR;
 	}
 	return rc ? SQLITE_IOERR_FSYNC : real_of(f)->pMethods->xSync(real_of(f), flags);
@@ -137,6 +139,7 @@ static int fault_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int f
 	(void)vfs;
 	ff->base.pMethods = NULL;
 	ff->failures = fault.failures;
+	ff->volume_failures = fault.volume_failures;
 	ff->volume = flags & SQLITE_OPEN_MAIN_DB;
 	ff->real = calloc(1, (size_t)real_vfs->szOsFile);
 	if (!ff->real)
