@@ -35,6 +35,7 @@ static void bash_command(const struct ctl_command *c)
 	static const char *const words[] = {
 		[CTL_NO_WORDS] = "",
 		[CTL_WORD_STREAM] = "streams",
+		[CTL_WORD_FILE] = "",
 		[CTL_WORD_LEVEL] = "error warn info debug",
 	};
 
@@ -113,6 +114,7 @@ static void zsh_command(const struct ctl_command *c)
 		[CTL_NO_WORDS] = "",
 		[CTL_WORD_STREAM] = " \\\n\t\t\t'*:stream:_sluicectl_streams'",
 		[CTL_WORD_LEVEL] = " \\\n\t\t\t'1:level:(error warn info debug)'",
+		[CTL_WORD_FILE] = " \\\n\t\t\t'*:file:_files'",
 	};
 
 	printf("\t\t%s) _arguments -s", c->name);

@@ -12,18 +12,19 @@
 #include <stdio.h>
 
 #include "lib/msg.h"
+#include "lib/store_check.h"
 #include "lib/store_client.h"
 #include "lib/store_reader.h"
 
 /* Documented in sluicectl(8). */
-enum ctl_exit { CTL_OK = 0, CTL_FAILED = 1, CTL_USAGE = 2, CTL_AWAY = 3, CTL_ABSENT = 4 };
+enum ctl_exit { CTL_OK = 0, CTL_FAILED = 1, CTL_USAGE = 2, CTL_UNCHECKED = 2, CTL_AWAY = 3, CTL_ABSENT = 4 };
 
 struct ctl_option {
 	char letter;
 	const char *name, *value, *help; /* value: what it is called in help; NULL: a flag */
 };
 
-enum ctl_words { CTL_NO_WORDS, CTL_WORD_STREAM, CTL_WORD_LEVEL }; /* what completion offers */
+enum ctl_words { CTL_NO_WORDS, CTL_WORD_STREAM, CTL_WORD_LEVEL, CTL_WORD_FILE }; /* what completion offers */
 
 struct ctl;
 struct ctl_command {
@@ -66,8 +67,9 @@ void help_usage(FILE *, const struct ctl_command *);
 /* ---- completion.c ---- */
 int completion_print(const char *shell); /* CTL_USAGE: not known */
 
-/* ---- locate.c: where the control socket is ---- */
-char *locate_socket(const struct ctl *); /* the caller's; NULL: said why */
+/* ---- locate.c: where the control socket is, and the data; the caller's, NULL: said why ---- */
+char *locate_socket(const struct ctl *);
+char *locate_data(const struct ctl *); /* the directory, as the server says or the configuration */
 
 /* ---- link.c: the control connection ---- */
 struct link {
@@ -129,6 +131,21 @@ bool print_offset(const char *text, uint64_t *); /* "123" or "0000000000000000_0
 bool print_is_json(sl_slice content_type);
 int print_until(struct print *, uint64_t until); /* exit code */
 void print_fini(struct print *);
+
+/* ---- progress.c: a bar on standard error where that is a terminal ---- */
+struct progress {
+	bool shown, drawn;
+	uint64_t last_ms;
+};
+void progress_init(struct progress *, const struct ctl *);
+void progress_show(struct progress *, const char *what, uint64_t done, uint64_t total); /* total 0: not known */
+void progress_clear(struct progress *); /* before anything else is printed */
+
+/* ---- verify.c: sl_check_run() with findings on standard output ---- */
+int verify_run(const struct ctl *, const char *dir, bool (*stopped)(void), struct sl_check *,
+               char why[SL_CHECK_WHY]); /* its status */
+void verify_table(const struct sl_check *);
+json_t *verify_counts(const struct sl_check *);
 
 /* ---- status.c ---- */
 int status_ask(const struct ctl *, json_t **root);      /* exit code, told; root is the caller's */

@@ -1,5 +1,6 @@
 /*
- * locate.c - where the control socket is: said on the command line or in the environment, or by the server's configuration. sluicectl.
+ * locate.c - where the control socket is, and the data: said on the command line or in the environment, or by the server's
+ * configuration. sluicectl.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -63,13 +64,20 @@ static char *locate_join(const char *dir, const char *name)
 	return asprintf(&path, "%s/%s", dir, name) < 0 ? NULL : path;
 }
 
+enum what { SOCKET, DATA };
+
 /* What the checked file says; relative paths count from base. */
-static char *locate_in(const char *file, const struct sluice_conf *root, const char *base)
+static char *locate_in(const char *file, const struct sluice_conf *root, const char *base, enum what what)
 {
 	const char *data_dir = sl_conf_str(root, "data_dir"), *name = sl_conf_str(root, "control_socket");
+	bool temporary = strcmp(data_dir, "temporary") == 0;
 	char *dir, *path;
 
-	if (*name != '/' && strcmp(data_dir, "temporary") == 0) {
+	if (temporary && what == DATA) {
+		ctl_error("%s has data_dir: temporary, so there is no data without a server; name a directory", file);
+		return NULL;
+	}
+	if (temporary && *name != '/') {
 		ctl_error(
 			"%s has data_dir: temporary, so where the control socket is stands in the log of sluiced only (control=...); give "
 			"it with --socket",
@@ -77,12 +85,14 @@ static char *locate_in(const char *file, const struct sluice_conf *root, const c
 		return NULL;
 	}
 	dir = locate_join(base, data_dir);
+	if (what == DATA)
+		return dir;
 	path = dir ? locate_join(dir, name) : NULL;
 	free(dir);
 	return path;
 }
 
-static char *locate_config(const char *file, const char *base)
+static char *locate_config(const char *file, const char *base, enum what what)
 {
 	struct sl_conf_errors errors = {0};
 	struct sluice_conf *root = NULL;
@@ -91,14 +101,18 @@ static char *locate_config(const char *file, const char *base)
 
 	sl_buf_init(&text);
 	if (locate_read(file, &text)) {
-		ctl_error("%s: %s; say where the server is with --config FILE or --socket PATH", file, strerror(errno));
+		ctl_error("%s: %s; say where the %s", file, strerror(errno),
+		          what == DATA ? "data is, or the configuration with --config FILE"
+		                       : "server is with --config FILE or --socket PATH");
 	} else {
 		root = sl_options_load(sl_buf_slice(&text), &errors);
 		for (size_t i = 0; i < errors.n; i++)
 			fprintf(stderr, "%s:%u:%u: %s\n", file, errors.v[i].line, errors.v[i].column, errors.v[i].text);
 		/* A mistake elsewhere does not hide the server, which may run on what the file was before. */
 		if (root && *sl_conf_str(root, "control_socket") && *sl_conf_str(root, "data_dir"))
-			path = locate_in(file, root, base);
+			path = locate_in(file, root, base, what);
+		else if (what == DATA)
+			ctl_error("%s does not say where the data is; name the directory", file);
 		else
 			ctl_error("%s does not say where the control socket is; give it with --socket PATH", file);
 	}
@@ -108,18 +122,40 @@ static char *locate_config(const char *file, const char *base)
 	return path;
 }
 
+/* Where neither the command line nor the environment says it. */
+static char *locate_default(enum what what)
+{
+	char file[PATH_MAX], base[PATH_MAX] = ".";
+
+	if (locate_tree(file, base) == 0)
+		return locate_config(file, base, what);
+	return locate_config(SL_SYSCONFDIR "/sluice/sluice.yaml", base, what);
+}
+
 char *locate_socket(const struct ctl *ctl)
 {
 	const char *env = getenv("SLUICE_SOCKET");
-	char file[PATH_MAX], base[PATH_MAX] = ".";
 
 	if (ctl->socket)
 		return strdup(ctl->socket);
 	if (ctl->config)
-		return locate_config(ctl->config, base);
-	if (env && *env)
-		return strdup(env);
-	if (locate_tree(file, base) == 0)
-		return locate_config(file, base);
-	return locate_config(SL_SYSCONFDIR "/sluice/sluice.yaml", base);
+		return locate_config(ctl->config, ".", SOCKET);
+	return env && *env ? strdup(env) : locate_default(SOCKET);
+}
+
+char *locate_data(const struct ctl *ctl)
+{
+	const char *env = getenv("SLUICE_SOCKET");
+	json_t *root;
+	char *dir;
+
+	if (!ctl->socket && ctl->config)
+		return locate_config(ctl->config, ".", DATA);
+	if (!ctl->socket && !(env && *env))
+		return locate_default(DATA);
+	if (status_ask(ctl, &root))
+		return NULL;
+	dir = strdup(json_text(root, "data_dir"));
+	json_decref(root);
+	return dir;
 }

@@ -10,6 +10,7 @@ import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { describe, it } from 'node:test';
+import { runCtl } from '../lib/ctl.mjs';
 import { keepTemporary, startSluice, temporary } from '../lib/sluice.mjs';
 import { until } from '../lib/wait.mjs';
 import {
@@ -75,6 +76,11 @@ function play(actors) {
 	};
 }
 
+async function sound(dataDir) {
+	const { code, text, err } = await runCtl(['check', dataDir]);
+	assert.equal(code, 0, `sluicectl check ${dataDir}: ${text}${err}`);
+}
+
 const KILLS = {
 	async writer(world) {
 		await world.daemon.killChild(world.daemon.writer());
@@ -103,8 +109,10 @@ const KILLS = {
 		old.checkLog();
 		old.cleanUp();
 	},
+	// What is left then is sound as it lies there, the log included.
 	async everything(world) {
 		await world.daemon.crash();
+		await sound(world.dataDir);
 		await world.start();
 	},
 };
@@ -163,6 +171,7 @@ async function act(seed, rounds) {
 			'everybody had work',
 		);
 		await world.daemon.stop();
+		await sound(world.dataDir);
 	} catch (failure) {
 		const { gone, lines } = world.daemon;
 		failure.message += `\nseed ${seed}, kills: ${killed.join(', ')}; data kept in ${world.dataDir}`;

@@ -5,6 +5,7 @@
  * One directory a line on standard input; for each, lines that begin with
  *   stream NAME CLOSED RECORD...   a record is ID:LENGTH:FILL; a payload is "ID " and then one letter all along
  *   refused WHY                    the writer does not open it
+ *   damaged WHY                    "sluicectl check" finds damage, before or after
  *   wrong WHY                      it opens, but does not go on as it should
  * and then "end". After looking, each producer's last append is repeated (it must be a duplicate), a next one is made (it
  * must be there once), and the directory is opened once more.
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/store_check.h"
 #include "tests/unit/store-worker/fixture.h"
 
 enum { STREAMS_MAX = 512, ID_MAX = 48, OPEN_NAME_MAX = 64 };
@@ -170,8 +172,39 @@ static void state_go_on(struct state *s)
 	fixture_turns(&s->f, 2);
 }
 
+static void check_found(void *arg, const struct sl_finding *f)
+{
+	(void)arg;
+	if (f->damage)
+		printf("damaged %s %.*s %s: %s\n", sl_finding_name(f->kind), (int)f->stream.len,
+		       f->stream.len ? (const char *)f->stream.data : "", f->file ? f->file : "", f->text);
+}
+
+static int check_progress(void *arg, const char *what, uint64_t done, uint64_t total)
+{
+	(void)arg;
+	(void)what;
+	(void)done;
+	(void)total;
+	return 0;
+}
+
+/* What the cut left is sound before a writer has opened it, too: the check reads the log as a writer would. A volume that
+ * was not made yet cannot be checked. */
+static void state_sound(const char *dir, bool made)
+{
+	static const struct sl_check_hooks hooks = {.found = check_found, .progress = check_progress};
+	struct sl_check result;
+	char why[SL_CHECK_WHY];
+	int rc = sl_check_run(dir, &hooks, NULL, &result, why);
+
+	if (rc && (made || (rc != SLUICE_ENOENT && !strstr(why, "start it once"))))
+		printf("damaged it cannot be checked: %s\n", why);
+}
+
 static void state_check(struct state *s, const char *dir)
 {
+	state_sound(dir, false);
 	if (state_open(s, dir))
 		return;
 	if (state_read(s) == 0) {
@@ -184,6 +217,8 @@ static void state_check(struct state *s, const char *dir)
 		state_read(s);
 	}
 	store_free(s->f.store);
+	s->f.store = NULL;
+	state_sound(dir, true);
 }
 
 int main(void)

@@ -12,6 +12,7 @@
 
 #include "lib/build.h"
 #include "lib/log.h"
+#include "lib/store_check.h"
 
 static uint64_t fixture_wall(void *arg)
 {
@@ -160,11 +161,40 @@ void fixture_reopen(struct fixture *f)
 	f->store->settings = kept;
 }
 
+static void sound_found(void *arg, const struct sl_finding *x)
+{
+	(void)arg;
+	printf("# %s %.*s %s: %s\n", sl_finding_name(x->kind), (int)x->stream.len,
+	       x->stream.len ? (const char *)x->stream.data : "", x->file ? x->file : "", x->text);
+}
+
+static int sound_progress(void *arg, const char *what, uint64_t done, uint64_t total)
+{
+	(void)arg;
+	(void)what;
+	(void)done;
+	(void)total;
+	return 0;
+}
+
+/* Whatever a test does through operations leaves a sound directory. */
+static void fixture_sound(const struct fixture *f)
+{
+	static const struct sl_check_hooks hooks = {.found = sound_found, .progress = sound_progress};
+	struct sl_check result;
+	char why[SL_CHECK_WHY];
+	int rc = sl_check_run(f->dir, &hooks, NULL, &result, why);
+
+	must(rc == 0 && result.damaged == 0, rc ? why : "the data directory is damaged");
+}
+
 void fixture_close(struct fixture *f)
 {
 	fixture_stop(f, true);
 	store_free(f->store);
 	f->store = NULL;
+	if (!f->damaged)
+		fixture_sound(f);
 	if (!f->kept)
 		fixture_remove(f->dir);
 }

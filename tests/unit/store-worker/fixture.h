@@ -42,15 +42,16 @@ struct fixture {
 	int n;
 	bool bare;         /* no shadow */
 	bool kept;         /* the directory is not removed with the store */
-	bool synced; /* from the next start on: as on a real disk */
+	bool synced;       /* from the next start on: as on a real disk */
 	bool shadow_equal; /* whenever it was compared */
+	bool damaged;      /* the test has damaged the volume, so it is not checked when it is closed */
 };
 
 void fixture_open(struct fixture *, const char *dir); /* dir NULL: a new one */
 void fixture_open_bare(struct fixture *);             /* without a shadow */
-void fixture_close(struct fixture *);                 /* checks that the shadow is equal */
-void fixture_kill(struct fixture *);                  /* as a crash would leave it: no last batch */
-void fixture_reopen(struct fixture *);                /* an orderly end and another start on the same directory */
+void fixture_close(struct fixture *);  /* checks that the shadow is equal, and that the directory is sound */
+void fixture_kill(struct fixture *);   /* as a crash would leave it: no last batch */
+void fixture_reopen(struct fixture *); /* an orderly end and another start on the same directory */
 void fixture_remove(const char *dir);
 void fixture_turns(struct fixture *, int n);
 void fixture_pass(struct fixture *, uint64_t ms); /* both clocks; then until the sweep has done its work */

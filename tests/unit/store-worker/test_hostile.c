@@ -323,6 +323,7 @@ static void damage(const char *sql)
 	char path[160];
 	sqlite3 *db;
 
+	sick.damaged = true;
 	snprintf(path, sizeof path, "%s/%s", sick.dir, SL_VOLUME_FILE);
 	ok(sqlite3_open(path, &db) == SQLITE_OK && sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK,
 	   "the volume is damaged");
