@@ -144,6 +144,7 @@ static int h1_upgrade(struct http_conn *c, struct sluice_http_req *r, sl_slice r
 	struct auth_verdict refusal = {0};
 	struct http_upgrade u = {.peer = c->fd,
 	                         .raw = raw,
+	                         .target = r->target.raw,
 	                         .query = r->target.query,
 	                         .header = r->header,
 	                         .n_header = r->n_header,

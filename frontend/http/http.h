@@ -26,6 +26,7 @@ struct http_upgrade {
 	int peer;       /* the client's socket: fd, or what is behind it */
 	sl_slice raw;   /* every byte read from the connection, beginning with the request line */
 	sl_slice path;  /* decoded, with the mount, beginning with '/' */
+	sl_slice target; /* the same as it was sent */
 	sl_slice query; /* as sent, without '?' */
 	const struct sluice_header *header;
 	size_t n_header;

@@ -339,6 +339,11 @@ static sl_slice conn_path(struct sluice_ws *ws)
 	return conn_of(ws)->path;
 }
 
+static sl_slice conn_target(struct sluice_ws *ws)
+{
+	return conn_of(ws)->target;
+}
+
 static sl_slice conn_header(struct sluice_ws *ws, const char *name, size_t i)
 {
 	conn_of(ws);
@@ -414,4 +419,5 @@ const struct sluice_ws_host ws_table = {
 	.pause = conn_pause,
 	.close = conn_close,
 	.subprotocol = conn_subprotocol,
+	.target = conn_target,
 };

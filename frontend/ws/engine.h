@@ -124,7 +124,7 @@ struct sluice_ws {
 	struct ws_queue out;
 	struct sl_buf in; /* a message that is not complete yet */
 	/* the request; all slices point behind this struct */
-	sl_slice path, query, subprotocol;
+	sl_slice path, target, query, subprotocol;
 	char key[WS_KEY_LEN + 1];
 	uint8_t client[CLIENT_KEY], n_client; /* whose it is; n_client 0: it does not count */
 	const struct sluice_header *header;

@@ -97,7 +97,7 @@ static sl_slice keep(uint8_t **at, sl_slice s)
 static struct sluice_ws *request_keep(struct ws_engine *engine, const struct ws_endpoint *e,
                                       const struct http_upgrade *up, sl_slice path, sl_slice key)
 {
-	size_t n = up->n_header * sizeof *up->header + path.len + up->query.len;
+	size_t n = up->n_header * sizeof *up->header + path.len + up->target.len + up->query.len;
 	struct sluice_header *header;
 	struct sluice_ws *ws;
 	uint8_t *at;
@@ -127,6 +127,7 @@ static struct sluice_ws *request_keep(struct ws_engine *engine, const struct ws_
 	ws->header = header;
 	ws->n_header = up->n_header;
 	ws->path = keep(&at, path);
+	ws->target = keep(&at, up->target);
 	ws->query = keep(&at, up->query);
 	ws->subprotocol = request_subprotocol(up, e);
 	memcpy(ws->key, key.data, WS_KEY_LEN);
@@ -223,9 +224,9 @@ static int request_open(struct ws_engine *engine, struct sluice_ws *ws, const st
 
 	if (rc)
 		return rc;
-	if (e->pub.open(e->mount->ctx->self, ws))
-		return SLUICE_EDENIED;
-	return 0;
+	rc = e->pub.open(e->mount->ctx->self, ws);
+	/* Others may be anything: before 1.3 there was one answer to all. */
+	return rc == 0 || rc == SLUICE_ENOENT || rc == SLUICE_EBUSY ? rc : SLUICE_EDENIED;
 }
 
 int ws_engine_upgrade(void *arg, const struct http_upgrade *up)

@@ -20,6 +20,7 @@
  *   1.2  positions: SLUICE_A_EXPECT_POS, SLUICE_RD_POS, SLUICE_R_INSIDE; tail_pos and earliest_pos of results, skip_from of reads;
  *        store->list_items
  *        listener_fd claims: a listener that a plugin takes is not served by the HTTP engine
+ *   1.3  ws->target; what open() of an endpoint refuses with
  */
 #ifndef SLUICE_PLUGIN_H
 #define SLUICE_PLUGIN_H
@@ -32,7 +33,7 @@ extern "C" {
 #endif
 
 #define SLUICE_ABI_MAJOR 1
-#define SLUICE_ABI_MINOR 2
+#define SLUICE_ABI_MINOR 3
 #define SLUICE_MAGIC 0x534c5543u /* first word of the descriptor: "SLUC" */
 
 struct sluice_ctx;       /* this plugin instance, as the host sees it */
@@ -445,7 +446,8 @@ struct sluice_endpoint {
 	const char *subprotocols; /* "a, b" or NULL */
 	const char *action;
 	uint64_t max_message;
-	int (*open)(void *self, struct sluice_ws *);                                      /* nonzero: refuse with 403 */
+	/* Nonzero: refuse with 403; 1.3: SLUICE_ENOENT with 404, SLUICE_EBUSY with 503. */
+	int (*open)(void *self, struct sluice_ws *);
 	void (*message)(void *self, struct sluice_ws *, struct sluice_slice, int binary); /* whole messages */
 	void (*pull)(void *self, struct sluice_ws *);                                     /* room again after EAGAIN */
 	void (*closed)(void *self, struct sluice_ws *, int code);                         /* last call */
@@ -468,6 +470,7 @@ struct sluice_ws_host {
 	void (*close)(struct sluice_ws *, int code, const char *reason); /* closed() follows */
 	struct sluice_slice (*subprotocol)(struct sluice_ws *);          /* the one agreed on; data NULL: none */
 									 /* append below this line only */
+	struct sluice_slice (*target)(struct sluice_ws *); /* 1.3: path as sent, with the mount, without the query */
 };
 
 /* ---- ephemeral channels ----

@@ -306,6 +306,7 @@ static void print_tables(void)
 	M(sluice_ws_host, pause);
 	M(sluice_ws_host, close);
 	M(sluice_ws_host, subprotocol);
+	M(sluice_ws_host, target);
 	M(sluice_host, size);
 	M(sluice_host, abi_major);
 	M(sluice_host, abi_minor);

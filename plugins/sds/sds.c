@@ -1,0 +1,337 @@
+/*
+ * sds.c - the sds plugin: options, routes, the clock, life of the instance, the descriptor. Process: sluice-frontend.
+ */
+#include "sds.h"
+
+#include <openssl/rand.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { SECRET_MIN = 32, SECRET_MAX = 1024, SECRETS_MAX = 64 };
+
+static const struct sluice_option secret_option[] = {
+	{.name = "secret",
+         .type = SLUICE_T_STRING,
+         .doc = "At least 32 characters, taken as they are.",
+         .flags = SLUICE_OPT_SECRET},
+	{.name = NULL},
+};
+
+static const struct sluice_option sds_options[] = {
+	{.name = "secrets",
+         .type = SLUICE_T_LIST,
+         .sub = secret_option,
+         .flags = SLUICE_OPT_SECRET,
+         .doc = "What tokens are signed with (HS256), 32 to 1024 characters each; any of them is accepted, new tokens get the first one's "
+                "signature. At least one is needed."},
+	{.name = "issuer",
+         .type = SLUICE_T_STRING,
+         .def = "",
+         .doc = "What has to be in a token's iss, and is put into new ones; empty: it does not matter."},
+	{.name = "storage",
+         .type = SLUICE_T_BOOL,
+         .def = "true",
+         .doc = "Keep what clients send and serve it to those who come later; false: a mere relay, which remembers nothing."},
+	{.name = "max_message",
+         .type = SLUICE_T_SIZE,
+         .def = "100M",
+         .min = "1K",
+         .max = "512M",
+         .doc = "Largest frame; a larger one closes its connection with 1009."},
+	{.name = "send_queue",
+         .type = SLUICE_T_SIZE,
+         .def = "64M",
+         .min = "64K",
+         .max = "1G",
+         .doc = "Bytes of frames other than patches that may wait for one slow client; beyond, it is closed with 1013."},
+	{.name = "presence_timeout",
+         .type = SLUICE_T_DURATION,
+         .def = "120s",
+         .min = "1s",
+         .max = "1d",
+         .doc = "A presence state that is not sent again within this time is forgotten."},
+	{.name = "store_connections",
+         .type = SLUICE_T_INT,
+         .def = "1000",
+         .min = "1",
+         .max = "1000000",
+         .doc = "Most connections to one store at a worker; beyond, they are closed with 1013."},
+	{.name = NULL},
+};
+
+/* ---- the clock ---- */
+
+uint64_t sds_now(const struct sds *s)
+{
+	return s->host->now_ms(s->ctx);
+}
+
+uint64_t sds_wall(const struct sds *s)
+{
+	return s->host->wall_ms(s->ctx);
+}
+
+uint64_t sds_random(void)
+{
+	uint64_t v = 0;
+
+	/* Without random numbers nobody could be told from anybody else. */
+	if (RAND_bytes((unsigned char *)&v, sizeof v) != 1)
+		abort();
+	return v;
+}
+
+static bool sds_waits(const struct sds *s)
+{
+	return !TAILQ_EMPTY(&s->asking) || !TAILQ_EMPTY(&s->due) || !TAILQ_EMPTY(&s->retry) || !TAILQ_EMPTY(&s->casts);
+}
+
+void sds_tick_soon(struct sds *s)
+{
+	s->host->timer_set(s->timer, TICK_MS);
+}
+
+static void sds_sweep(struct sds *s)
+{
+	for (size_t i = 0; i < ROOM_BUCKETS; i++)
+		for (struct room *r = s->bucket[i]; r; r = r->next_in_bucket)
+			presence_expire(r);
+}
+
+static void sds_tick(void *arg)
+{
+	struct sds *s = arg;
+	uint64_t now = sds_now(s);
+
+	peers_tick(s);
+	rooms_tick(s);
+	casts_tick(s);
+	calls_tick(s);
+	if (now - s->swept_ms >= 1000) {
+		s->swept_ms = now;
+		sds_sweep(s);
+	}
+	s->host->timer_set(s->timer, sds_waits(s) ? TICK_MS : 1000);
+}
+
+/* ---- configuration ---- */
+
+static int configure_secrets(struct sds *s, const struct sluice_conf *conf)
+{
+	size_t n = s->host->conf_len(conf, "secrets");
+	int rc = 0;
+
+	if (n == 0 || n > SECRETS_MAX)
+		return s->host->conf_error(conf, "secrets", "one to %d secrets are needed", SECRETS_MAX);
+	s->secrets = calloc(n, sizeof *s->secrets);
+	if (!s->secrets)
+		return SLUICE_ENOMEM;
+	s->n_secrets = n;
+	for (size_t i = 0; i < n; i++) {
+		const char *text = s->host->conf_str(s->host->conf_at(conf, "secrets", i), "");
+		size_t len = strlen(text);
+
+		if (len < SECRET_MIN || len > SECRET_MAX)
+			rc = s->host->conf_error(conf, "secrets", "a secret has %d to %d characters, number %zu has %zu",
+			                         SECRET_MIN, SECRET_MAX, i + 1, len);
+		s->secrets[i] = SLICE(text, len);
+	}
+	return rc;
+}
+
+static void configure_counters(struct sds *s)
+{
+	static const char *const scopes[] = {"connections_read", "connections_write", "connections_admin"};
+	static const char *const types[] = {NULL, "patch", "value", "req_value", "presence", "value_chunk", "sync_req", "other"};
+	static char in_names[8][24], out_names[8][24];
+	const struct sluice_host *h = s->host;
+	struct sluice_ctx *ctx = s->ctx;
+
+	for (int i = 0; i < 3; i++)
+		s->count.connections[i] = h->gauge(ctx, scopes[i], "Open sync sockets by scope.");
+	for (int i = 1; i < 8; i++) {
+		snprintf(in_names[i], sizeof in_names[i], "in_%s", types[i]);
+		snprintf(out_names[i], sizeof out_names[i], "out_%s", types[i]);
+		s->count.in[i] = h->counter(ctx, in_names[i], "Frames taken from clients, by type.");
+		s->count.out[i] = h->counter(ctx, out_names[i], "Frames made for clients, by type.");
+	}
+	s->count.signals = h->gauge(ctx, "connections_signal", "Open signalling sockets.");
+	s->count.states = h->gauge(ctx, "presence_states", "Presence states known to this worker.");
+	s->count.in_bytes = h->counter(ctx, "in_bytes", "Bytes of frames taken from clients.");
+	s->count.out_bytes = h->counter(ctx, "out_bytes", "Bytes of frames made for clients.");
+	s->count.refused_4001 = h->counter(ctx, "refused_unauthorized", "Sockets and requests with a token that is no good.");
+	s->count.refused_4003 = h->counter(ctx, "refused_forbidden", "Sockets and requests with the token of another store.");
+	s->count.read_scope = h->counter(ctx, "dropped_read_scope", "Frames dropped because their sender may only read.");
+	s->count.appended = h->counter(ctx, "log_rows", "Patches added to logs.");
+	s->count.appended_bytes = h->counter(ctx, "log_bytes", "Bytes of patches added to logs.");
+	s->count.repeated = h->counter(ctx, "log_repeated", "Patches that their log had already.");
+	s->count.replays = h->counter(ctx, "replays", "Logs sent from some point on.");
+	s->count.replayed_bytes = h->counter(ctx, "replayed_bytes", "Bytes of patches sent that way.");
+	s->count.answered = h->counter(ctx, "join_answered", "Newcomers that answered the question for what they have.");
+	s->count.timed_out = h->counter(ctx, "join_timed_out", "Newcomers that did not.");
+	s->count.overflows = h->counter(ctx, "overflows", "Clients closed because they were too slow.");
+	s->count.failures = h->counter(ctx, "closed_failures", "Clients closed with 1011 or 1013.");
+	s->count.casts_lost = h->counter(ctx, "relay_lost", "Frames that did not reach the other workers.");
+}
+
+static bool counters_there(const struct sds *s)
+{
+	for (int i = 1; i < 8; i++)
+		if (!s->count.in[i] || !s->count.out[i])
+			return false;
+	return s->count.connections[0] && s->count.connections[1] && s->count.connections[2] && s->count.casts_lost;
+}
+
+static void sds_free(struct sds *s)
+{
+	free(s->secrets);
+	s->magic = 0;
+	free(s);
+}
+
+static int sds_configure(struct sluice_ctx *ctx, const struct sluice_host *host, const struct sluice_conf *conf, void **self)
+{
+	struct sds *s = calloc(1, sizeof *s);
+	int rc;
+
+	if (!s)
+		return SLUICE_ENOMEM;
+	s->magic = SDS_MAGIC;
+	s->ctx = ctx;
+	s->host = host;
+	s->http = host->http;
+	s->ws = host->ws;
+	s->store = host->store;
+	s->eph = host->ephemeral;
+	TAILQ_INIT(&s->asking);
+	TAILQ_INIT(&s->due);
+	TAILQ_INIT(&s->retry);
+	TAILQ_INIT(&s->news);
+	TAILQ_INIT(&s->casts);
+	TAILQ_INIT(&s->calls);
+	TAILQ_INIT(&s->appends);
+	s->issuer = host->conf_str(conf, "issuer");
+	s->storage = host->conf_int(conf, "storage");
+	s->max_message = (uint64_t)host->conf_int(conf, "max_message");
+	s->send_queue = (uint64_t)host->conf_int(conf, "send_queue");
+	s->presence_ms = (uint64_t)host->conf_int(conf, "presence_timeout");
+	s->store_connections = (uint64_t)host->conf_int(conf, "store_connections");
+	s->seed = sds_random();
+	rc = configure_secrets(s, conf);
+	if (rc == 0)
+		configure_counters(s);
+	if (rc == 0 && !counters_there(s))
+		rc = SLUICE_ENOMEM;
+	if (rc) {
+		sds_free(s);
+		return rc;
+	}
+	*self = s;
+	return 0;
+}
+
+/* ---- life ---- */
+
+static int sds_start(void *self)
+{
+	static const struct sluice_route routes[] = {
+		{.methods = "POST",
+	         .pattern = "/api/token",
+	         .action = "admin",
+	         .flags = SLUICE_RT_COLLECT | SLUICE_RT_OWN_AUTH,
+	         .max_body = 64 * 1024,
+	         .request = token_request},
+		{.methods = "GET",
+	         .pattern = "/api/presence/*",
+	         .action = "read",
+	         .flags = SLUICE_RT_OWN_AUTH,
+	         .request = presence_request,
+	         .gone = call_gone},
+		{.methods = "GET",
+	         .pattern = "/api/log/*",
+	         .action = "read",
+	         .flags = SLUICE_RT_OWN_AUTH,
+	         .request = log_request,
+	         .pull = log_pull,
+	         .gone = call_gone},
+		{.methods = "GET",
+	         .pattern = "/healthz",
+	         .action = "read",
+	         .flags = SLUICE_RT_OWN_AUTH,
+	         .request = health_request,
+	         .gone = call_gone},
+	};
+	struct sds *s = self;
+	struct sluice_endpoint endpoint = {.size = sizeof endpoint,
+	                                   .flags = SLUICE_RT_OWN_AUTH,
+	                                   .pattern = "/ws/*",
+	                                   .action = "append",
+	                                   .max_message = s->max_message,
+	                                   .open = sync_open,
+	                                   .message = peer_message,
+	                                   .pull = peer_pull,
+	                                   .closed = peer_closed};
+	int rc = s->host->timer_new(s->ctx, sds_tick, s, &s->timer);
+
+	for (size_t i = 0; rc == 0 && i < sizeof routes / sizeof *routes; i++) {
+		struct sluice_route route = routes[i];
+
+		route.size = sizeof route;
+		rc = s->http->route(s->ctx, &route);
+	}
+	if (rc == 0)
+		rc = s->ws->endpoint(s->ctx, &endpoint);
+	endpoint.pattern = "/signal/*";
+	endpoint.open = signal_open;
+	if (rc == 0)
+		rc = s->ws->endpoint(s->ctx, &endpoint);
+	if (rc == 0)
+		s->host->timer_set(s->timer, 1000);
+	return rc;
+}
+
+void sds_check_drained(struct sds *s)
+{
+	if (!s->draining || s->drained || !TAILQ_EMPTY(&s->calls))
+		return;
+	s->drained = true;
+	s->host->drained(s->ctx);
+}
+
+/* Sockets are closed by the engine (1001). */
+static void sds_drain(void *self, uint64_t deadline_ms)
+{
+	struct sds *s = self;
+
+	(void)deadline_ms;
+	s->draining = true;
+	sds_check_drained(s);
+}
+
+static void sds_stop(void *self)
+{
+	struct sds *s = self;
+
+	s->drained = true;
+	while (!TAILQ_EMPTY(&s->calls))
+		call_free(TAILQ_FIRST(&s->calls));
+	appends_drop(s);
+	while (!TAILQ_EMPTY(&s->casts))
+		cast_free(TAILQ_FIRST(&s->casts));
+	if (s->timer)
+		s->host->timer_free(s->timer);
+	sds_free(s);
+}
+
+SLUICE_PLUGIN = {
+	SLUICE_HEAD,
+	.needs = SLUICE_CAP_STORE | SLUICE_CAP_HTTP | SLUICE_CAP_WS | SLUICE_CAP_AUTH | SLUICE_CAP_EPHEMERAL,
+	.name = "sds",
+	.version = "1.0",
+	.default_mount = "/",
+	.options = sds_options,
+	.configure = sds_configure,
+	.start = sds_start,
+	.drain = sds_drain,
+	.stop = sds_stop,
+};

@@ -1,0 +1,437 @@
+/*
+ * sds.h - what the files of the plugin share. Plugin sds: SDS sync by WebSocket, with the server remembering. Process:
+ * sluice-frontend. The protocol and its sections are those of the SDS family's wire digest.
+ *
+ *   peer    a WebSocket: frames in (frame by frame, in order), frames out (a queue in which the log has its places)
+ *   room    a store, or the signalling of a store, as this worker sees it: its peers, how far its log was told, who is present
+ *   cursor  reads a log record by record, however large they are
+ *   cast    a frame on its way to the other workers
+ *
+ * The log of store `id` is the stream `__sds/` + id (escaped); a record is a patch, and the number of a record is its seq.
+ */
+#ifndef SDS_H
+#define SDS_H
+
+#include <jansson.h>
+#include <sluice/plugin.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/queue.h>
+
+typedef struct sluice_slice slice;
+#define SLICE(p, n) ((slice){.data = (p), .len = (n)})
+#define STR(s) ((slice){.data = "" s, .len = sizeof(s) - 1})
+
+enum {
+	ID_MAX = 256,                /* bytes of a store's id */
+	STREAM_MAX = 6 + 3 * ID_MAX, /* of its log's name */
+	HASH_LEN = 32,
+	CHUNK_HEAD = HASH_LEN + 8,
+	ROOM_BUCKETS = 4096,
+	APPENDS_MAX = 256,        /* patches of a peer that are being stored ... */
+	APPENDS_BYTES = 8 << 20,  /* ... and their bytes, when there is more than one */
+	OWN_MAX = 65536,          /* records of a peer that it has still to pass; beyond, it may see one of its own */
+	LATER_MAX = 4096,         /* frames of other workers that wait for the log ... */
+	LATER_BYTES = 64 << 20,   /* ... and their bytes */
+	PARTIAL_BYTES = 256 << 20, /* frames of other workers that are not complete, of one store */
+	PIECE = 512 << 10,        /* a frame crosses workers in pieces of this size */
+	STATE_HEAD = 8,           /* before a state in its channel */
+	STATE_MAX = (64 << 10) - STATE_HEAD, /* bytes of a presence state that is kept */
+	STATE_PARSE_MAX = 1 << 20, /* of one that is relayed */
+	PEER_ID_MAX = 512,        /* bytes of the PeerId of one that is kept */
+	STATES_MAX = 16,          /* of a connection */
+	READ_BUDGET = 512 << 10,
+	TICK_MS = 50,
+	ASK_MIN_MS = 50, /* an answer to the server's question comes so long after it at the earliest ... */
+	ASK_MS = 600,    /* ... and this is when nobody waits for one any more */
+	REPLAY_EVERY_MS = 5000,
+	RETRY_MS = 250,
+	PIECES_MS = 1000, /* a frame of another worker whose next piece takes longer than this is given up */
+	HEALTH_MS = 2000
+};
+
+enum frame_type {
+	FRAME_PATCH = 0x01,
+	FRAME_VALUE,
+	FRAME_REQ_VALUE,
+	FRAME_PRESENCE,
+	FRAME_CHUNK,
+	FRAME_SYNC_REQ,
+	FRAME_PATCH_ACK = 0x80, /* to clients that asked for it */
+	FRAME_VALUE_ACK
+};
+
+enum scope { SCOPE_READ, SCOPE_WRITE, SCOPE_ADMIN };
+
+/* ---- cursor ---- */
+
+#define CURSOR_MAGIC 0x53437572u
+struct cursor {
+	uint32_t magic;
+	struct sds *s;
+	struct room *room;
+	uint64_t at, until; /* record boundaries: delivered up to at, wanted up to until */
+	struct sluice_req *req;
+	struct sluice_read next; /* the step that follows the current one */
+	uint8_t *part;           /* the beginning of a record that is longer than a step; owned */
+	size_t n_part, cap_part;
+	/* The record that ends at `end`. 0, or SLUICE_EAGAIN: no more for now; it comes again. */
+	int (*record)(void *arg, uint64_t start, uint64_t end, slice payload);
+	/* Nothing is under way any more: 0 (until is reached, or EAGAIN stopped it), or what is wrong. */
+	void (*rest)(void *arg, int status);
+	void *arg;
+};
+
+/* ---- frames out ---- */
+
+struct out_item {
+	struct sluice_buf *buf; /* one reference; NULL: the log up to `upto` has its place here */
+	uint64_t upto;
+	size_t len;
+	bool binary;
+};
+struct out_queue { /* a ring */
+	struct out_item *item;
+	size_t head, n, cap, bytes;
+};
+
+/* ---- peers ---- */
+
+struct frame_in { /* a frame that waits for those before it */
+	STAILQ_ENTRY(frame_in) link;
+	size_t len;
+	bool binary;
+	uint8_t data[];
+};
+
+enum join { JOIN_WAITS, JOIN_ASKED, JOIN_DONE };
+
+#define PEER_MAGIC 0x53506572u
+struct peer {
+	uint32_t magic;
+	unsigned refs; /* the connection, and every answer that is to come */
+	struct sds *s;
+	struct room *room;
+	struct sluice_ws *ws; /* NULL: closed */
+	uint64_t id;          /* random: who it is in other workers */
+	enum scope scope;
+	bool ack, closing, paused, greeted, synced;
+	bool full; /* its replay waits for the socket */
+	TAILQ_ENTRY(peer) link;   /* room->peers */
+	TAILQ_ENTRY(peer) asking; /* sds->asking while JOIN_ASKED; sds->due while replay_due */
+	enum join join;
+	uint64_t asked_ms, replayed_ms;
+	bool replay_due;
+	struct out_queue out;
+	struct cursor cursor; /* at: what of the log it has */
+	uint64_t *own;        /* ends of its own records beyond cursor.at, ascending; owned */
+	size_t own_head, n_own, cap_own;
+	STAILQ_HEAD(frames, frame_in) inbox;
+	size_t inbox_bytes;
+	unsigned appending;
+	size_t appending_bytes;
+	uint64_t last_end; /* of its last record */
+	struct cast *cast;
+	uint64_t owner; /* of its presence states */
+	unsigned n_states;
+	char uuid[37]; /* PeerId of states that name none */
+};
+
+/* ---- rooms ---- */
+
+enum room_kind { ROOM_SYNC, ROOM_SIGNAL };
+enum log_state { LOG_NONE, LOG_CREATING, LOG_WATCHING, LOG_READY };
+enum channel_state { CHANNEL_NONE, CHANNEL_ASKED, CHANNEL_READY, CHANNEL_LOCAL };
+
+struct state { /* presence of somebody */
+	TAILQ_ENTRY(state) link;
+	struct peer *peer; /* NULL: at another worker */
+	uint64_t seen_ms;  /* wall clock */
+	struct sluice_buf *frame;
+	char *text; /* what is in it; owned */
+	size_t len, n_key; /* of the text; of the key */
+	char key[];        /* connection and PeerId */
+};
+
+struct later { /* a frame of another worker that stands behind a record not told here yet */
+	STAILQ_ENTRY(later) link;
+	uint64_t after;
+	struct sluice_buf *buf;
+	size_t len;
+	bool binary;
+};
+
+struct partial { /* a frame of another worker of which pieces are missing */
+	TAILQ_ENTRY(partial) link;
+	uint64_t from;
+	uint32_t next, pieces;
+	uint64_t heard_ms;
+	uint8_t *data; /* owned */
+	size_t len, cap;
+};
+
+#define ROOM_MAGIC 0x53526d31u
+struct room {
+	uint32_t magic;
+	unsigned refs; /* peers, casts, calls, answers that are to come */
+	enum room_kind kind;
+	struct sds *s;
+	struct room *next_in_bucket;
+	TAILQ_ENTRY(room) retry; /* sds->retry, when there is something to try again */
+	bool retrying, fresh;
+	uint64_t retry_ms;
+	TAILQ_ENTRY(room) news; /* sds->news, while fresh */
+	TAILQ_HEAD(peers, peer) peers;
+	unsigned n_peers;
+	/* log */
+	enum log_state log;
+	struct sluice_req *create;
+	struct sluice_sub *sub;
+	uint64_t known; /* the tail as the writer told it: everything below is durable, and we know which of it is whose */
+	struct cursor cursor; /* at: what those peers were told that are up to date */
+	/* other workers */
+	enum channel_state channel;
+	struct sluice_chan_sub *chan;
+	TAILQ_HEAD(states, state) states;
+	STAILQ_HEAD(laters, later) later;
+	size_t n_later, later_bytes;
+	TAILQ_HEAD(partials, partial) partials;
+	size_t partial_bytes;
+	size_t n_id;
+	char id[ID_MAX];
+	size_t n_stream;
+	char stream[STREAM_MAX];
+};
+
+/* ---- a frame to other workers ---- */
+
+struct cast {
+	struct sds *s;
+	struct room *room;
+	struct peer *peer; /* NULL: it has gone */
+	TAILQ_ENTRY(cast) link;
+	uint64_t from, after;
+	uint8_t *data; /* owned */
+	size_t len;
+	bool binary;
+	uint32_t piece, pieces;
+	unsigned waiting;
+};
+
+/* ---- HTTP ---- */
+
+enum call_kind { CALL_PRESENCE, CALL_LOG, CALL_HEALTH };
+
+#define CALL_MAGIC 0x5343616cu
+struct call {
+	uint32_t magic;
+	enum call_kind kind;
+	struct sds *s;
+	struct sluice_http_req *http;
+	TAILQ_ENTRY(call) link;
+	struct sluice_chan_req *chan;
+	struct sluice_req *req;
+	struct room *room; /* PRESENCE without channels: whose states are shown */
+	uint64_t began_ms;
+	/* LOG */
+	struct cursor cursor;
+	uint64_t seq, since, left; /* of the last record; those beyond are wanted, so many */
+	bool started;
+	size_t n_stream;
+	char stream[STREAM_MAX];
+};
+
+#define SDS_MAGIC 0x53445331u
+struct sds {
+	uint32_t magic;
+	struct sluice_ctx *ctx;
+	const struct sluice_host *host;
+	const struct sluice_http *http;
+	const struct sluice_ws_host *ws;
+	const struct sluice_store *store;
+	const struct sluice_ephemeral *eph;
+	slice *secrets; /* owned; their bytes are the configuration's */
+	size_t n_secrets;
+	const char *issuer;
+	bool storage;
+	uint64_t max_message, send_queue, presence_ms, store_connections;
+	struct room *bucket[ROOM_BUCKETS];
+	uint64_t seed;
+	TAILQ_HEAD(askers, peer) asking, due; /* in the order in which they were asked, in which they asked */
+	TAILQ_HEAD(rooms, room) retry;
+	TAILQ_HEAD(news, room) news; /* whose logs have grown: looked at when the turn ends */
+	bool deferred;
+	TAILQ_HEAD(casts, cast) casts;
+	TAILQ_HEAD(calls, call) calls;
+	TAILQ_HEAD(appends, append) appends;
+	struct sluice_timer *timer;
+	uint64_t swept_ms;
+	bool room_asked; /* on_room is to call */
+	bool draining, drained;
+	struct {
+		uint64_t *connections[3], *signals, *refused_4001, *refused_4003, *in[8], *out[8], *in_bytes, *out_bytes;
+		uint64_t *read_scope, *appended, *appended_bytes, *repeated, *replays, *replayed_bytes, *answered, *timed_out;
+		uint64_t *overflows, *failures, *casts_lost, *states;
+	} count;
+};
+
+/* sds.c */
+uint64_t sds_now(const struct sds *);
+uint64_t sds_wall(const struct sds *);
+uint64_t sds_random(void);
+void sds_check_drained(struct sds *);
+void sds_tick_soon(struct sds *);
+
+/* names.c: the id of a store, how its log is called, where it stands in a path */
+bool id_valid(slice);
+/* Decodes one segment of a path. False: malformed, too long, or no id. */
+bool id_decode(slice raw, char out[ID_MAX], size_t *n);
+size_t id_stream(slice id, char out[STREAM_MAX]);
+/* The segments of target behind the first `marker`; at most max. False: it is not there, or there are more. */
+bool path_split(slice target, const char *marker, slice *part, size_t max, size_t *n);
+
+/* token.c */
+enum verdict { TOKEN_GOOD, TOKEN_BAD, TOKEN_FOREIGN };
+struct token {
+	enum scope scope;
+	json_t *aud; /* one reference */
+};
+enum verdict token_check(const struct sds *, slice token, slice id, struct token *); /* id.data NULL: not compared */
+void token_fini(struct token *);
+bool scope_parse(slice, enum scope *);
+/* The text of a new one, to be freed; NULL: no memory. exp: whole seconds. */
+char *token_sign(const struct sds *, const json_t *sub, const json_t *scope, const json_t *aud, int64_t iat, int64_t exp);
+int64_t token_lifetime(const json_t *duration); /* seconds */
+
+/* cursor.c */
+void cursor_init(struct cursor *, struct sds *, struct room *, void *arg);
+void cursor_run(struct cursor *, slice stream); /* until is set; nothing happens while it is running */
+void cursor_stop(struct cursor *);              /* no callback follows */
+void cursor_fini(struct cursor *);
+
+/* out.c: to one client */
+void peer_push(struct peer *, struct sluice_buf *, size_t len, bool binary); /* the buf stays the caller's */
+void peer_send(struct peer *, uint8_t type, slice payload);                 /* a frame of its own */
+/* A record of the log that is new to everybody who is up to date. */
+void peer_forward(struct peer *, struct sluice_buf *, size_t len, uint64_t start, uint64_t end);
+void peer_replay(struct peer *, uint64_t from); /* the log from there on, in its place behind what is queued */
+void peer_pump(struct peer *);
+void peer_owns(struct peer *, uint64_t end);
+void out_clear(struct peer *);
+int replay_record(void *arg, uint64_t start, uint64_t end, slice payload); /* of a peer's cursor */
+void replay_rest(void *arg, int status);
+
+/* peer.c */
+int sync_open(void *self, struct sluice_ws *);
+int signal_open(void *self, struct sluice_ws *);
+void peer_message(void *self, struct sluice_ws *, slice, int binary);
+void peer_pull(void *self, struct sluice_ws *);
+void peer_closed(void *self, struct sluice_ws *, int code);
+void peer_close(struct peer *, int code, const char *reason);
+void peer_kick(struct peer *); /* what its inbox waits for may have come */
+void peer_joins(struct peer *); /* its room is ready */
+void peer_answered(struct peer *); /* somebody's patch came, or the time is over: the log is replayed */
+void peer_ref(struct peer *);
+void peer_unref(struct peer *);
+void peer_asks(struct peer *); /* for everything, again */
+void peers_tick(struct sds *);
+
+/* frame.c: what a client sent, by type. 0, or SLUICE_EAGAIN: it has to wait for what came before. */
+int frame_take(struct peer *, slice, bool binary);
+
+/* append.c: a patch to the log */
+int append_patch(struct peer *, slice patch);
+void appends_drop(struct sds *); /* nobody waits for their answers any more */
+bool appends_settled(const struct peer *); /* all its patches are durable and told */
+
+/* room.c */
+struct room *room_get(struct sds *, enum room_kind, slice id); /* one reference; NULL: no memory */
+struct room *room_find(struct sds *, enum room_kind, slice id); /* none is made */
+void room_ref(struct room *);
+void room_unref(struct room *);
+void room_settle(struct room *); /* log or channel have become what they will be: newcomers join */
+void room_joins(struct room *, struct peer *);
+void room_leaves(struct room *, struct peer *);
+void room_advance(struct room *); /* tells what is known and was not told */
+void room_relay(struct room *, const struct peer *but, struct sluice_buf *, size_t len, bool binary);
+void room_retry(struct room *);
+void rooms_tick(struct sds *);
+int room_record(void *arg, uint64_t start, uint64_t end, slice payload);
+void room_rest(void *arg, int status);
+
+/* channel.c: other workers */
+void channel_open(struct room *);
+void channel_close(struct room *);
+bool channel_name(const struct room *, char buf[ID_MAX + 16], struct sluice_channel *);
+void channel_flush(struct room *); /* what waited for the log */
+bool channel_busy(struct room *); /* a frame of another worker is coming in, which the log may not overtake */
+int cast_begin(struct peer *, slice bytes, bool binary);
+void casts_tick(struct sds *);
+void cast_free(struct cast *);
+
+/* presence.c */
+int presence_take(struct peer *, slice frame);
+void presence_greet(struct peer *);
+void presence_leave(struct peer *);
+void presence_put(struct room *, slice key, slice value); /* of another worker */
+void presence_gone(struct room *, slice key);
+void presence_lost(struct room *);  /* the channel is: those of others are forgotten */
+void presence_renew(struct room *); /* it is there again: ours are put into it */
+void presence_clear(struct room *);
+void presence_expire(struct room *); /* once a second: who has been silent for too long */
+/* The states of a channel as a list for people; NULL: no memory. */
+json_t *presence_list(const struct sluice_channel_kept *, size_t n);
+json_t *presence_list_room(const struct room *);
+
+/* http.c */
+struct call *call_new(struct sds *, struct sluice_http_req *, enum call_kind);
+void call_free(struct call *);
+void call_gone(void *self, struct sluice_http_req *);
+void token_request(void *self, struct sluice_http_req *);
+void presence_request(void *self, struct sluice_http_req *);
+void health_request(void *self, struct sluice_http_req *);
+void calls_tick(struct sds *);
+void answer_error(struct sds *, struct sluice_http_req *, int status, const char *text);
+void answer_trouble(struct sds *, struct sluice_http_req *, int status); /* of the host */
+void answer_json(struct sds *, struct sluice_http_req *, json_t *);      /* takes the reference */
+/* The token of the request, compared with the store. False: answered. */
+bool http_admit(struct sds *, struct sluice_http_req *, slice id, enum scope least);
+
+/* log.c */
+void log_request(void *self, struct sluice_http_req *);
+void log_pull(void *self, struct sluice_http_req *, size_t room);
+
+static inline bool slice_is(slice s, const char *text)
+{
+	return s.data && s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
+}
+
+static inline bool slice_eq(slice a, slice b)
+{
+	return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
+/* Behind the data of the protocol everything is big-endian. */
+static inline void put_u32(uint8_t *p, uint32_t v)
+{
+	for (int i = 3; i >= 0; i--, v >>= 8)
+		p[i] = (uint8_t)v;
+}
+
+static inline void put_u64(uint8_t *p, uint64_t v)
+{
+	for (int i = 7; i >= 0; i--, v >>= 8)
+		p[i] = (uint8_t)v;
+}
+
+static inline uint32_t get_u32(const uint8_t *p)
+{
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static inline uint64_t get_u64(const uint8_t *p)
+{
+	return (uint64_t)get_u32(p) << 32 | get_u32(p + 4);
+}
+
+#endif
