@@ -13,21 +13,21 @@
 /* One line of base64; zero bytes give "data:" alone, which readers expect. */
 int sse_data(struct presence *p, const char *event, slice bytes, struct sluice_buf **out)
 {
-	size_t head = strlen("event: ") + strlen(event) + strlen("\ndata: "), len = (bytes.len + 2) / 3 * 4;
-	char *text = malloc(head + len + 3);
+	char head[64];
+	int n = snprintf(head, sizeof head, "event: %s\ndata:%s", event, bytes.len ? " " : "");
+	size_t len = (bytes.len + 2) / 3 * 4;
+	char *text = NULL;
 
 	*out = NULL;
+	if (n > 0 && (size_t)n < sizeof head)
+		text = malloc((size_t)n + len + 3);
 	if (!text)
 		return SLUICE_ENOMEM;
-	strcpy(text, "event: ");
-	strcat(text, event);
-	strcat(text, "\ndata: ");
-	if (bytes.len == 0)
-		head--;
-	else
-		EVP_EncodeBlock((unsigned char *)text + head, bytes.data, (int)bytes.len);
-	memcpy(text + head + len, "\n\n", 2);
-	*out = p->host->buf_new(p->ctx, SLICE(text, head + len + 2));
+	memcpy(text, head, (size_t)n);
+	if (bytes.len > 0)
+		EVP_EncodeBlock((unsigned char *)text + n, bytes.data, (int)bytes.len);
+	memcpy(text + n + len, "\n\n", 2);
+	*out = p->host->buf_new(p->ctx, SLICE(text, (size_t)n + len + 2));
 	free(text);
 	return *out ? 0 : SLUICE_ENOMEM;
 }
