@@ -78,7 +78,7 @@ mount -t proc none "$1/root/proc" 2>/dev/null || mount --rbind /proc "$1/root/pr
 exec chroot "$1/root" sh -c '
 	set -eu
 	sluiced -t
-	sed -e "s,127.0.0.1:4437,127.0.0.1:0," -e "s,^data_dir:.*,data_dir: temporary," /etc/sluice/sluice.yaml >/tmp/sluice.yaml
+	sed -e "s,127\.0\.0\.1:44[0-9]*,127.0.0.1:0," -e "s,^data_dir:.*,data_dir: temporary," /etc/sluice/sluice.yaml >/tmp/sluice.yaml
 	sluiced -c /tmp/sluice.yaml 2>/tmp/sluice.log &
 	pid=$!
 	for i in $(seq 600); do
@@ -86,7 +86,8 @@ exec chroot "$1/root" sh -c '
 		kill -0 $pid
 		sleep 0.1
 	done
-	url=$(sed -n "s/.* ready pid=.* listen=\(http[^ ]*\).*/\1/p" /tmp/sluice.log)
+	# The first of its listeners, which is the one of the streams.
+	url=$(sed -n "s/.* ready pid=//p" /tmp/sluice.log | grep -o "listen=http[^ ]*" | head -n 1 | cut -d= -f2)
 	curl -sSf -X PUT -H "content-type: text/plain" -d hello "$url/v1/stream/a" >/dev/null
 	test "$(curl -sSf "$url/v1/stream/a")" = hello
 	kill $pid
