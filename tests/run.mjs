@@ -12,7 +12,7 @@ import { parseArgs } from 'node:util';
 const HERE = import.meta.dirname;
 const GROUPS = ['conformance', 'scenario', 'clients', 'power', 'fault', 'crash', 'soak'];
 const LONG = ['soak']; // only when named, or with --slow
-const TIMEOUT = 15 * 60_000;
+const TIMEOUT = 6 * 60_000;
 const TIMEOUT_SLOW = 24 * 3600_000;
 
 function options() {

@@ -6,8 +6,8 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { EphemeralStore } from 'loro-crdt';
 import WebSocket from 'ws';
+import { ephemeralStore } from '../lib/ephemeral.mjs';
 import { connect } from '../lib/http.mjs';
 import { SseReader } from '../lib/live.mjs';
 import { runSluiced, startSluice, temporary } from '../lib/sluice.mjs';
@@ -30,7 +30,7 @@ const start = (options = {}, more = {}) =>
 
 const path = (channel, query = '') => `/presence/${channel.split('/').map(encodeURIComponent).join('/')}${query}`;
 const update = (key, value) => {
-	const store = new EphemeralStore(60_000);
+	const store = ephemeralStore(60_000);
 	store.set(key, value);
 	return Buffer.from(store.encode(key));
 };
@@ -149,7 +149,7 @@ for (const via of ['http/1.1', 'h2c'])
 			withDaemon({}, async (client, daemon) => {
 				const channel = freshName();
 				const open = async (own) => {
-					const store = new EphemeralStore(30_000);
+					const store = ephemeralStore(30_000);
 					const follower = await Follower.open(own, channel);
 					if (follower.state.length) store.apply(follower.state);
 					(async () => {
@@ -285,8 +285,8 @@ describe('presence against loro-crdt', () => {
 		const DAY = 24 * 3600 * 1000;
 		for (let round = 0; round < 40; round++) {
 			const channel = freshName();
-			const mirror = new EphemeralStore(DAY);
-			const source = new EphemeralStore(DAY);
+			const mirror = ephemeralStore(DAY);
+			const source = ephemeralStore(DAY);
 			for (let i = 0; i < 25; i++) {
 				const key = `k${random(6)}`;
 				if (random(6) === 0) source.delete(key);
@@ -306,7 +306,7 @@ describe('presence against loro-crdt', () => {
 				assert.equal(status === 204, good, `seed ${seed}: ${bytes.toString('hex')} gave ${status}`);
 			}
 			const { body } = await client.request('GET', path(channel));
-			const copy = new EphemeralStore(DAY);
+			const copy = ephemeralStore(DAY);
 			if (body.length) copy.apply(new Uint8Array(body));
 			assert.deepEqual(copy.getAllStates(), mirror.getAllStates(), `seed ${seed}, round ${round}`);
 		}

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { EphemeralStore } from 'loro-crdt';
+import { ephemeralStore } from '../lib/ephemeral.mjs';
 import { connect } from '../lib/http.mjs';
 import { SseReader } from '../lib/live.mjs';
 import { startSluice } from '../lib/sluice.mjs';
@@ -200,7 +200,7 @@ describe('riverrun', () => {
 				const path = `team/${fresh()}`;
 				assert.equal((await request('POST', `${path}?ephemeral=who`, {}, 'x')).json().code, 'stream_not_found');
 				await request('PUT', path);
-				const mine = new EphemeralStore(60000);
+				const mine = ephemeralStore(60000);
 				mine.set('ann', { x: 1 });
 				const post = () => request('POST', `${path}?ephemeral=who`, {}, Buffer.from(mine.encodeAll()));
 				const nobody = eventsOf(await client.open('GET', `/ds/${path}?awareness=empty&live=sse`));
@@ -210,7 +210,7 @@ describe('riverrun', () => {
 				const live = await other.open('GET', `/ds/${path}?awareness=who&live=sse`);
 				assert.equal(live.headers['stream-sse-data-encoding'], 'base64');
 				const events = eventsOf(live);
-				const theirs = new EphemeralStore(60000);
+				const theirs = ephemeralStore(60000);
 				const take = async (kind) => {
 					const event = await next(events);
 					assert.equal(event.event, kind);
@@ -249,7 +249,7 @@ describe('riverrun', () => {
 		const [one, two] = [...groups.values()].filter(Boolean);
 		const events = eventsOf(await two.open('GET', '/ds/team/spread?ephemeral=c&live=sse'));
 		await next(events);
-		const store = new EphemeralStore(60000);
+		const store = ephemeralStore(60000);
 		store.set('k', 'v');
 		const update = Buffer.from(store.encodeAll());
 		assert.equal((await one.request('POST', '/ds/team/spread?ephemeral=c', { body: update })).status, 204);
