@@ -255,7 +255,6 @@ static int read_bytes(struct worker *w, const struct sluice_read *rd, const stru
 {
 	struct store *s = &w->store;
 	uint64_t from = rd->from > facts->tail ? facts->tail : rd->from;
-	int rc;
 
 	*plan = (struct sl_plan){.from = from, .end = from};
 	*step = (struct sl_step){.next = from};
@@ -269,12 +268,7 @@ static int read_bytes(struct worker *w, const struct sluice_read *rd, const stru
 			return 0;
 		}
 	}
-	rc = sl_reader_plan(s->reader, facts, from, rd->budget, plan);
-	if (rc)
-		return rc;
-	*step = (struct sl_step){.next = plan->end};
-	return plan->from == plan->end ? 0
-	                               : sl_reader_step(s->reader, facts->incarnation, plan->from, 0, plan->end, step);
+	return sl_reader_plan(s->reader, facts, from, rd->budget, plan, step);
 }
 
 /* By position: the first step begins inside a record, which the plan counts from its beginning. */
@@ -288,13 +282,14 @@ static int read_position(struct worker *w, const struct sluice_read *rd, const s
 	*step = (struct sl_step){.next = at->offset};
 	if (rc || rd->budget == 0 || at->offset == facts->tail)
 		return rc;
+	step->skip = at->skip;
 	rc = sl_reader_plan(reader, facts, at->offset,
-	                    rd->budget > UINT64_MAX - at->skip ? UINT64_MAX : rd->budget + at->skip, plan);
+	                    rd->budget > UINT64_MAX - at->skip ? UINT64_MAX : rd->budget + at->skip, plan, step);
 	if (rc)
 		return rc;
 	plan->payload_bytes -= at->skip;
 	plan->messages -= at->messages;
-	return sl_reader_step(reader, facts->incarnation, plan->from, at->skip, plan->end, step);
+	return 0;
 }
 
 static void result_step(struct sluice_read_result *res, const struct sl_step *step)

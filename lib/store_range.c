@@ -190,41 +190,6 @@ static int plan_records(struct rows *w, const struct row *row, uint64_t budget, 
 	return 0;
 }
 
-int sl_reader_plan(struct sl_reader *r, const struct sl_facts *f, uint64_t from, uint64_t budget, struct sl_plan *plan)
-{
-	struct rows w = {.r = r, .at = from};
-	struct row row = {0};
-	bool found, any = false;
-	int rc;
-
-	if (from > f->tail)
-		w.at = from = f->tail;
-	*plan = (struct sl_plan){.from = from, .end = from};
-	if (from < f->earliest)
-		return SLUICE_EGONE;
-	if (from == f->tail || budget == 0)
-		return 0;
-	rc = reader_by_id(r, f->incarnation, &w.top, &found);
-	if (rc == 0 && !found)
-		rc = SLUICE_EGONE;
-	for (unsigned n = 0; rc == 0 && n < PLAN_ROWS; n++) {
-		rc = rows_next(&w, &row);
-		if (rc != 1) {
-			break;
-		}
-		rc = 0;
-		if (any && row.start == w.at && row.stop <= w.cap && plan->payload_bytes + row.bytes <= budget) {
-			plan->end = w.at = row.stop;
-			plan->payload_bytes += row.bytes;
-			plan->messages += row.messages;
-			continue;
-		}
-		rc = plan_records(&w, &row, budget, plan, &any);
-	}
-	rows_close(&w);
-	return rc < 0 ? rc : 0;
-}
-
 void reader_segments_close(struct sl_reader *r)
 {
 	for (int i = 0; i < READER_SEGMENTS; i++) {
@@ -391,6 +356,73 @@ static int step_row(struct rows *w, const struct row *row, uint64_t until, struc
 	return rc;
 }
 
+static void step_begin(struct sl_reader *r)
+{
+	sl_buf_drain(&r->data, SIZE_MAX);
+	r->n_message_end = r->n_record = 0;
+}
+
+static void step_end(struct sl_reader *r, struct sl_step *out)
+{
+	out->data = sl_buf_slice(&r->data);
+	out->message_end = r->message_end;
+	out->n_message_end = r->n_message_end;
+	out->record = r->record;
+	out->n_record = r->n_record;
+}
+
+/* One row more in the plan: 1 when the budget is used up. */
+static int plan_row(struct rows *w, const struct row *row, uint64_t budget, struct sl_plan *plan, bool *any)
+{
+	if (!*any || row->start != w->at || row->stop > w->cap || plan->payload_bytes + row->bytes > budget)
+		return plan_records(w, row, budget, plan, any);
+	plan->end = w->at = row->stop;
+	plan->payload_bytes += row->bytes;
+	plan->messages += row->messages;
+	return 0;
+}
+
+int sl_reader_plan(struct sl_reader *r, const struct sl_facts *f, uint64_t from, uint64_t budget, struct sl_plan *plan,
+                   struct sl_step *first)
+{
+	struct rows w = {.r = r, .at = from}, step = {.r = r};
+	struct row row = {0};
+	bool found, any = false;
+	int rc, full = first ? 0 : 1;
+
+	if (from > f->tail)
+		w.at = from = f->tail;
+	*plan = (struct sl_plan){.from = from, .end = from};
+	if (from < f->earliest)
+		return SLUICE_EGONE;
+	if (from == f->tail || budget == 0)
+		return 0;
+	rc = reader_by_id(r, f->incarnation, &w.top, &found);
+	if (rc == 0 && !found)
+		rc = SLUICE_EGONE;
+	step_begin(r);
+	for (unsigned n = 0; rc == 0 && n < PLAN_ROWS; n++) {
+		rc = rows_next(&w, &row);
+		if (rc != 1)
+			break;
+		rc = plan_row(&w, &row, budget, plan, &any);
+		if (rc < 0 || full || !any)
+			continue;
+		/* While the row is at hand: looking it up again costs more than copying it. */
+		if (step.at == 0)
+			step.at = first->next = plan->from;
+		step.cap = w.cap;
+		full = step_row(&step, &row, plan->end, first);
+		rc = full < 0 ? full : rc;
+	}
+	rows_close(&w);
+	if (rc < 0)
+		return rc;
+	if (first)
+		step_end(r, first);
+	return 0;
+}
+
 int sl_reader_step(struct sl_reader *r, uint64_t incarnation, uint64_t from, uint64_t skip, uint64_t until,
                    struct sl_step *out)
 {
@@ -400,8 +432,7 @@ int sl_reader_step(struct sl_reader *r, uint64_t incarnation, uint64_t from, uin
 	int rc = reader_by_id(r, incarnation, &w.top, &found);
 
 	*out = (struct sl_step){.next = from, .skip = skip};
-	sl_buf_drain(&r->data, SIZE_MAX);
-	r->n_message_end = r->n_record = 0;
+	step_begin(r);
 	if (rc == 0 && !found)
 		rc = SLUICE_EGONE;
 	while (rc == 0 && w.at < until) {
@@ -414,10 +445,6 @@ int sl_reader_step(struct sl_reader *r, uint64_t incarnation, uint64_t from, uin
 	rows_close(&w);
 	if (rc < 0)
 		return rc;
-	out->data = sl_buf_slice(&r->data);
-	out->message_end = r->message_end;
-	out->n_message_end = r->n_message_end;
-	out->record = r->record;
-	out->n_record = r->n_record;
+	step_end(r, out);
 	return 0;
 }

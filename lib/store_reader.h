@@ -58,8 +58,10 @@ int sl_reader_facts_id(struct sl_reader *, uint64_t incarnation, struct sl_facts
  * SLUICE_ETOOBIG: beyond the tail. */
 int sl_reader_place(struct sl_reader *, const struct sl_facts *, uint64_t pos, struct sl_place *);
 /* Whole records of [from, tail) up to budget payload bytes, at least one when there is one. A from inside a record means
- * its beginning; beyond the tail: the tail; below the earliest: SLUICE_EGONE. */
-int sl_reader_plan(struct sl_reader *, const struct sl_facts *, uint64_t from, uint64_t budget, struct sl_plan *);
+ * its beginning; beyond the tail: the tail; below the earliest: SLUICE_EGONE. The first step comes along unless it is NULL; its skip on entry
+ * are bytes of the first record to leave out. */
+int sl_reader_plan(struct sl_reader *, const struct sl_facts *, uint64_t from, uint64_t budget, struct sl_plan *,
+                   struct sl_step *first);
 /* At most about SL_READ_STEP bytes of [from + skip bytes, until), fork ancestors and segments included. SLUICE_EGONE: reaped meanwhile. */
 int sl_reader_step(struct sl_reader *, uint64_t incarnation, uint64_t from, uint64_t skip, uint64_t until,
                    struct sl_step *);

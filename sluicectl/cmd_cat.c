@@ -24,7 +24,7 @@ static int cat_run(struct ctl *ctl)
 		if (rc == CTL_OK && !ctl->option['F'])
 			from = f.earliest;
 		if (rc == CTL_OK)
-			status = sl_reader_plan(s.reader, &f, from, 1, &plan); /* for where the record begins */
+			status = sl_reader_plan(s.reader, &f, from, 1, &plan, NULL); /* for where the record begins */
 		p.lines = rc == CTL_OK && print_is_json(f.content_type);
 		sl_reader_end(s.reader);
 	}

@@ -58,7 +58,7 @@ static int tail_start(struct session *s, const char *stream, const struct sl_fac
 
 		if (session_begin(s))
 			break;
-		rc = sl_reader_plan(s->reader, f, from, 1, &plan); /* the beginning of the record there */
+		rc = sl_reader_plan(s->reader, f, from, 1, &plan, NULL); /* the beginning of the record there */
 		sl_reader_end(s->reader);
 		if (rc == 0)
 			count = tail_walk(s, f->incarnation, plan.from, f->tail, begin, n);

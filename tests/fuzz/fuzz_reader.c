@@ -214,9 +214,9 @@ static void read_all(struct sl_cur *c)
 	for (const char *const *name = (const char *const[]){"s1", "s2", "s3", NULL}; *name; name++) {
 		if (sl_reader_facts(reader, sl_slice_str(*name), 1, &facts) || facts.status)
 			continue;
-		if (sl_reader_plan(reader, &facts, from, budget, &plan) == 0)
+		if (sl_reader_plan(reader, &facts, from, budget, &plan, NULL) == 0)
 			read_steps(facts.incarnation, plan.from, 0, plan.end);
-		if (sl_reader_plan(reader, &facts, facts.earliest, UINT64_MAX, &plan) == 0)
+		if (sl_reader_plan(reader, &facts, facts.earliest, UINT64_MAX, &plan, NULL) == 0)
 			read_steps(facts.incarnation, plan.from, 0, plan.end);
 		read_steps(facts.incarnation, from, skip, until);
 	}

@@ -82,7 +82,7 @@ static int stream_read(struct state *s, struct sl_reader *r, struct seen *seen, 
 	seen->closed = facts.flags & SLUICE_R_CLOSED;
 	seen->tail = facts.tail;
 	printf("stream %s %d", seen->name, seen->closed);
-	rc = sl_reader_plan(r, &facts, facts.earliest, UINT64_MAX, &plan);
+	rc = sl_reader_plan(r, &facts, facts.earliest, UINT64_MAX, &plan, NULL);
 	if (rc == 0 && plan.end != facts.tail)
 		rc = SLUICE_EINTERNAL;
 	sl_buf_drain(&s->record, SIZE_MAX);

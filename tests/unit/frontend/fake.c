@@ -134,35 +134,6 @@ int sl_reader_place(struct sl_reader *r, const struct sl_facts *facts, uint64_t 
 	return pos ? SLUICE_ETOOBIG : 0;
 }
 
-int sl_reader_plan(struct sl_reader *r, const struct sl_facts *facts, uint64_t from, uint64_t budget,
-                   struct sl_plan *plan)
-{
-	struct fake_stream *s = by_incarnation(facts->incarnation);
-	uint64_t at = 0;
-	bool any = false;
-
-	(void)r;
-	if (from < facts->earliest)
-		return SLUICE_EGONE;
-	*plan = (struct sl_plan){.from = facts->tail, .end = facts->tail};
-	for (size_t i = 0; i < s->n_record; i++) {
-		uint64_t end = at + s->record[i].bytes + SLUICE_RECORD_OVERHEAD;
-
-		if (end > from) {
-			if (any && plan->payload_bytes + s->record[i].bytes > budget)
-				break;
-			if (!any)
-				plan->from = at;
-			any = true;
-			plan->end = end;
-			plan->payload_bytes += s->record[i].bytes;
-			plan->messages += s->record[i].messages;
-		}
-		at = end;
-	}
-	return 0;
-}
-
 /* Whole records only, at least one: enough for what the host does with a step. */
 int sl_reader_step(struct sl_reader *r, uint64_t incarnation, uint64_t from, uint64_t skip, uint64_t until,
                    struct sl_step *step)
@@ -198,6 +169,36 @@ int sl_reader_step(struct sl_reader *r, uint64_t incarnation, uint64_t from, uin
 	}
 	step->data.len = given;
 	return 0;
+}
+
+int sl_reader_plan(struct sl_reader *r, const struct sl_facts *facts, uint64_t from, uint64_t budget,
+                   struct sl_plan *plan, struct sl_step *first)
+{
+	struct fake_stream *s = by_incarnation(facts->incarnation);
+	uint64_t at = 0;
+	bool any = false;
+
+	if (from < facts->earliest)
+		return SLUICE_EGONE;
+	*plan = (struct sl_plan){.from = facts->tail, .end = facts->tail};
+	for (size_t i = 0; i < s->n_record; i++) {
+		uint64_t end = at + s->record[i].bytes + SLUICE_RECORD_OVERHEAD;
+
+		if (end > from) {
+			if (any && plan->payload_bytes + s->record[i].bytes > budget)
+				break;
+			if (!any)
+				plan->from = at;
+			any = true;
+			plan->end = end;
+			plan->payload_bytes += s->record[i].bytes;
+			plan->messages += s->record[i].messages;
+		}
+		at = end;
+	}
+	return first && plan->from != plan->end
+	               ? sl_reader_step(r, facts->incarnation, plan->from, first->skip, plan->end, first)
+	               : 0;
 }
 
 int sl_reader_list(struct sl_reader *r, sl_slice prefix, sl_slice after, uint32_t limit, uint64_t now_ms,

@@ -479,7 +479,7 @@ static int contents_read(struct sl_reader *r, struct fixture *f, const char *str
 	text[0] = '\0';
 	if (rc || facts.status)
 		return rc ? rc : facts.status;
-	rc = sl_reader_plan(r, &facts, facts.earliest, UINT64_MAX, &plan);
+	rc = sl_reader_plan(r, &facts, facts.earliest, UINT64_MAX, &plan, NULL);
 	if (rc == 0 && plan.end != facts.tail)
 		rc = SLUICE_EINTERNAL;
 	for (uint64_t from = plan.from, skip = 0; rc == 0 && from < plan.end;) {

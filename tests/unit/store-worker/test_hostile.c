@@ -271,7 +271,7 @@ static void test_deep_reading(void)
 	ok(sl_reader_open(f.dir, SL_SCHEMA, 0, &r, &why) == 0, "a reader");
 	sl_reader_begin(r);
 	sl_reader_facts(r, SL_STR("c300"), f.wall_ms, &facts);
-	is_int(sl_reader_plan(r, &facts, 0, UINT64_MAX, &plan), 0, "a plan over 300 ancestors");
+	is_int(sl_reader_plan(r, &facts, 0, UINT64_MAX, &plan, NULL), 0, "a plan over 300 ancestors");
 	is_int(plan.payload_bytes, 301, "all of it");
 	runs = sqlite3_stmt_status(r->stmt[R_BY_ID], SQLITE_STMTSTATUS_RUN, 0);
 	ok(runs <= 310, "each is looked up once");

@@ -82,7 +82,7 @@ static void test_plan(void)
 	sl_reader_begin(r);
 	facts = facts_of("plan");
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		int rc = sl_reader_plan(r, &facts, cases[i].from, cases[i].budget, &plan);
+		int rc = sl_reader_plan(r, &facts, cases[i].from, cases[i].budget, &plan, NULL);
 		bool good = rc == cases[i].status && plan.from == cases[i].begin && plan.end == cases[i].end &&
 		            plan.payload_bytes == cases[i].bytes;
 
@@ -98,8 +98,8 @@ static void test_plan(void)
 	sl_reader_begin(r);
 	facts = facts_of("plan");
 	is_int(facts.earliest, 8, "trimmed");
-	is_int(sl_reader_plan(r, &facts, 7, 100, &plan), SLUICE_EGONE, "below the earliest offset");
-	is_int(sl_reader_plan(r, &facts, 8, 100, &plan), 0, "from it on");
+	is_int(sl_reader_plan(r, &facts, 7, 100, &plan, NULL), SLUICE_EGONE, "below the earliest offset");
+	is_int(sl_reader_plan(r, &facts, 8, 100, &plan, NULL), 0, "from it on");
 	sl_reader_end(r);
 }
 
@@ -117,7 +117,7 @@ static void test_messages(void)
 	append(&f, c, "msg", "55555");
 	sl_reader_begin(r);
 	facts = facts_of("msg");
-	ok(sl_reader_plan(r, &facts, 0, 100, &plan) == 0 && plan.messages == 5 && plan.payload_bytes == 15,
+	ok(sl_reader_plan(r, &facts, 0, 100, &plan, NULL) == 0 && plan.messages == 5 && plan.payload_bytes == 15,
 	   "five messages in two records");
 	ok(sl_reader_step(r, facts.incarnation, 0, 0, plan.end, &s) == 0, "a step");
 	ok(s.n_message_end == 5 && s.message_end[0] == 1 && s.message_end[1] == 3 && s.message_end[2] == 6 &&
@@ -164,7 +164,7 @@ static void test_steps(void)
 	wait_result(&f, c, req);
 	sl_reader_begin(r);
 	facts = facts_of("steps");
-	ok(sl_reader_plan(r, &facts, 0, UINT64_MAX, &plan) == 0 && plan.end == facts.tail && plan.messages == 8,
+	ok(sl_reader_plan(r, &facts, 0, UINT64_MAX, &plan, NULL) == 0 && plan.end == facts.tail && plan.messages == 8,
 	   "all of it");
 	for (from = plan.from; good && from < plan.end;) {
 		struct sl_step s;
@@ -191,6 +191,64 @@ static void test_steps(void)
 	}
 	ok(good && record == 8 && got == 0, "in steps, byte by byte");
 	sl_reader_end(r);
+}
+
+static bool same_step(const struct sl_step *a, const struct sl_step *b, const char *a_data, const struct sluice_record *a_record,
+                      const uint32_t *a_end)
+{
+	return a->next == b->next && a->skip == b->skip && a->data.len == b->data.len && a->n_record == b->n_record &&
+	       a->n_message_end == b->n_message_end && memcmp(a_data, b->data.data, a->data.len) == 0 &&
+	       memcmp(a_record, b->record, a->n_record * sizeof *a_record) == 0 &&
+	       memcmp(a_end, b->message_end, a->n_message_end * sizeof *a_end) == 0;
+}
+
+/* Whether the step that comes with a plan is the step that would be read next. */
+static bool first_agrees(const struct sl_facts *facts, uint64_t from, uint64_t budget, uint64_t skip)
+{
+	static char data[SL_READ_STEP + 1];
+	static struct sluice_record record[64];
+	static uint32_t end[64];
+	struct sl_step first = {.next = from, .skip = skip}, step;
+	struct sl_plan plan;
+
+	int rc = sl_reader_plan(r, facts, from, budget, &plan, &first);
+
+	if (rc == SLUICE_EINVAL) /* more to leave out than there is */
+		return sl_reader_step(r, facts->incarnation, plan.from, skip, plan.end, &step) == rc;
+	if (rc || plan.from == plan.end || first.n_record > 64 || first.n_message_end > 64)
+		return false;
+	memcpy(data, first.data.data, first.data.len);
+	memcpy(record, first.record, first.n_record * sizeof *record);
+	memcpy(end, first.message_end, first.n_message_end * sizeof *end);
+	return sl_reader_step(r, facts->incarnation, plan.from, skip, plan.end, &step) == 0 &&
+	       same_step(&first, &step, data, record, end);
+}
+
+static void test_first(void)
+{
+	static const char *const names[] = {"msg", "steps", "steps2", "steps3"};
+	static const uint64_t budgets[] = {1, 100001, 200000, 300000, 1000000, UINT64_MAX};
+	static const uint64_t skips[] = {0, 1, 3};
+	int bad = 0, asked = 0;
+
+	fork_at(&f, c, "steps2", "steps", 200010, 0);
+	append(&f, c, "steps2", "of the fork");
+	append(&f, c, "steps2", "again");
+	fork_at(&f, c, "steps3", "steps2", 200026, 0);
+	append(&f, c, "steps3", "of its fork");
+	sl_reader_begin(r);
+	for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
+		struct sl_facts facts = facts_of(names[n]);
+
+		for (uint64_t from = 0; from < facts.tail; from += from < 50 || (from > 200000 && from < 200060) ? 7 : 29989)
+			for (size_t b = 0; b < sizeof budgets / sizeof *budgets; b++)
+				for (size_t k = 0; k < sizeof skips / sizeof *skips; k++, asked++)
+					bad += !first_agrees(&facts, from, budgets[b], skips[k]);
+	}
+	sl_reader_end(r);
+	ok(bad == 0 && asked > 1000, "the step that comes with a plan");
+	if (bad)
+		printf("# %d of %d\n", bad, asked);
 }
 
 struct names {
@@ -272,7 +330,7 @@ static void test_snapshots(void)
 		wait_result(&f, c, req);
 		later = facts_of("snap");
 		bad += later.tail != facts.tail;
-		bad += sl_reader_plan(r, &facts, 0, UINT64_MAX, &plan) || plan.end != facts.tail;
+		bad += sl_reader_plan(r, &facts, 0, UINT64_MAX, &plan, NULL) || plan.end != facts.tail;
 		bad += facts.tail &&
 		       (sl_reader_step(r, facts.incarnation, 0, 0, plan.end, &s) || s.data.len != facts.tail / 10 * 5);
 		for (size_t i = 0; facts.tail && i < s.n_record; i++) {
@@ -293,6 +351,7 @@ int main(void)
 	test_plan();
 	test_messages();
 	test_steps();
+	test_first();
 	test_list();
 	test_snapshots();
 	sl_reader_close(r);

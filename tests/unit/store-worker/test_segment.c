@@ -63,7 +63,7 @@ static bool same_bytes(const char *stream, size_t n)
 		return false;
 	sl_reader_begin(r);
 	sl_reader_facts(r, sl_slice_str(stream), f.wall_ms, &facts);
-	good = facts.status == 0 && sl_reader_plan(r, &facts, 0, UINT64_MAX, &plan) == 0 && plan.payload_bytes == n;
+	good = facts.status == 0 && sl_reader_plan(r, &facts, 0, UINT64_MAX, &plan, NULL) == 0 && plan.payload_bytes == n;
 	for (uint64_t from = plan.from, skip = 0; good && from < plan.end;) {
 		struct sl_step s;
 
