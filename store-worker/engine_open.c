@@ -144,7 +144,7 @@ static int engine_setup(struct se *se, const struct se_config *c, const char **w
 		return se_of_sqlite(sqlite3_errcode(se->db));
 	if (engine_number(se, "SELECT count(*) FROM pragma_journal_mode WHERE journal_mode = 'wal'", &rc) != 1 ||
 	    rc != SQLITE_OK)
-		return SE_IO;
+		return rc != SQLITE_OK ? se_of_sqlite(rc) : SE_IO;
 	if (have < c->schema) {
 		*why = "its tables cannot be made or brought up to date; check the space on the disk";
 		rc = c->migrate(se->db, have, why);
@@ -188,6 +188,8 @@ int se_open(const struct se_config *c, const struct se_redo_table *table, struct
 	sqlite3_busy_timeout(se->db, 2000);
 	rc = engine_setup(se, c, why);
 	if (rc) {
+		if (rc == SE_NOMEM)
+			*why = "out of memory";
 		se_close(se);
 		return rc;
 	}

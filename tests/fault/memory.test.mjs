@@ -14,7 +14,7 @@ import { Faults, Log } from './faults.mjs';
 
 const SLOW = Boolean(process.env.SLUICE_TEST_SLOW);
 const SEED = Number(process.env.SLUICE_FAULT_SEED ?? randomInt(1 << 30));
-const NOISE = [/memory|child|link|store|cannot|peer|event|fatal|worker|data_dir|failed/i];
+const NOISE = [/memory|child|control|link|store|cannot|peer|event|fatal|worker|data_dir|failed/i];
 const PROGRAMS = ['sluiced', 'store', 'frontend'];
 const skip = sanitized && 'the shim is preloaded before the runtime of a sanitizer';
 
