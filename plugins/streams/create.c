@@ -123,6 +123,14 @@ static bool create_may_fork(struct call *c)
 	       p->host->authorize(p->ctx, p->http->principal(c->http), "read", c->w.op.fork_of) == 0;
 }
 
+static void create_refuse(struct call *c, const char *why)
+{
+	if (why == headers_no_memory)
+		answer_trouble(c, SLUICE_ENOMEM, NULL);
+	else
+		answer_error(c, NULL, 400, why);
+}
+
 void create_request(void *self, struct sluice_http_req *http)
 {
 	struct call *c = call_new(self, http, CALL_WRITE);
@@ -146,7 +154,7 @@ void create_begin(struct call *c)
 	if (!why)
 		why = headers_type(c, &type);
 	if (why) {
-		answer_error(c, NULL, 400, why);
+		create_refuse(c, why);
 		return;
 	}
 	if (!headers_identity(c)) {

@@ -185,6 +185,8 @@ static size_t headers_below(slice from, slice mount)
 	return i;
 }
 
+const char headers_no_memory[] = "out of memory";
+
 static const char *headers_decode(struct call *c, slice raw, slice *name)
 {
 	static const char bad[] = "Stream-Forked-From is not a valid path";
@@ -192,7 +194,7 @@ static const char *headers_decode(struct call *c, slice raw, slice *name)
 
 	c->w.fork_name = malloc(raw.len + 1);
 	if (!c->w.fork_name)
-		return "out of memory";
+		return headers_no_memory;
 	for (size_t i = 0; i < raw.len;) {
 		int byte = headers_byte(raw, &i);
 

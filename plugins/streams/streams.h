@@ -376,7 +376,8 @@ void answer_gone(struct call *, bool soft); /* 404 or 410 */
 bool header_one(const struct call *, const char *name, slice *value);
 const char *headers_producer(struct call *, struct sluice_op *);
 const char *headers_closed(const struct call *, bool *closed);
-const char *headers_create(struct call *); /* TTL, Expires-At, fork */
+const char *headers_create(struct call *); /* TTL, Expires-At, fork; headers_no_memory is nobody's mistake */
+extern const char headers_no_memory[];
 const char *headers_type(const struct call *, slice *type);
 bool headers_identity(const struct call *); /* no Content-Encoding */
 /* How long the mount is in a target, as sent, with the slash behind it; path_len: of the decoded path below it. */
