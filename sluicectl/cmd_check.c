@@ -9,7 +9,10 @@
 static int check_told(const char *dir, int status, const char *why)
 {
 	if (status == SLUICE_EBUSY)
-		ctl_error("%s: %s; stop it first, \"sluicectl drain\" does", dir, why);
+		ctl_error(
+			"%s: %s; stop it first, \"sluicectl drain\" does, or check a copy, which \"sluicectl backup\" makes while it "
+			"runs",
+			dir, why);
 	else
 		ctl_error("%s cannot be checked: %s", dir, why);
 	return CTL_UNCHECKED;
@@ -29,7 +32,7 @@ static int check_verdict(const struct ctl *ctl, const char *dir, const struct sl
 		verify_table(r);
 		if (r->damaged)
 			ctl_error(
-				"%s is damaged; restore a backup. Keep this one: what is not named above can still be read",
+				"%s is damaged; restore a backup, \"sluicectl restore\" does. Keep this one: what is not named above can still be read",
 				dir);
 	}
 	return r->damaged ? CTL_FAILED : CTL_OK;

@@ -81,9 +81,10 @@ struct link {
 	int status;         /* of the last done */
 	bool done, greeted;
 	struct sl_admin_handlers handlers;
-	void *user; /* of the handlers, whose first argument is the link */
+	void *user;                  /* of the handlers, whose first argument is the link */
+	void (*idle)(struct link *); /* now and then while it waits, and after a signal; may send something */
 };
-enum { LINK_SOON_MS = 30000 };
+enum { LINK_SOON_MS = 30000, LINK_IDLE_MS = 200 };
 int link_open(const struct ctl *, struct link *); /* exit code; CTL_OK: to be closed */
 /* After sl_put_admin_*(&link->ipc): sends, and handles what comes until it is done. wait_ms -1: however long it takes. Exit code, with
  * everything but a refusal told; a refusal is CTL_FAILED with status and text. */
@@ -140,6 +141,22 @@ struct progress {
 void progress_init(struct progress *, const struct ctl *);
 void progress_show(struct progress *, const char *what, uint64_t done, uint64_t total); /* total 0: not known */
 void progress_clear(struct progress *); /* before anything else is printed */
+
+/* ---- files.c: directories under names of their own until they are complete. What fails is told; 0 or -1 ---- */
+char *files_partial(const char *path);   /* "PATH.partial-XXXXXX", made, mode 0700; the caller's */
+int files_remove(const char *path);      /* with everything below; one that is not there is fine */
+int files_sync(const char *path);        /* a file, or the entries of a directory */
+int files_sync_parent(const char *path); /* so that the name outlives a power failure */
+int files_copy(int from, int to, void (*copied)(void *, uint64_t),
+               void *arg);                           /* the bytes of a file; errno, nothing is told */
+int files_place(const char *from, const char *path); /* renames, unless something is there, and syncs */
+int files_exchange(const char *a, const char *b);    /* in one step where the file system can */
+char *files_join(const char *dir, const char *name); /* the caller's; NULL: told */
+int files_tar(const char *const argv[]);             /* runs tar, whose words are on standard error */
+
+/* ---- stop.c: SIGINT, SIGTERM and SIGHUP while something must be put in order first ---- */
+void stop_catch(void);
+bool stop_asked(void);
 
 /* ---- verify.c: sl_check_run() with findings on standard output ---- */
 int verify_run(const struct ctl *, const char *dir, bool (*stopped)(void), struct sl_check *,

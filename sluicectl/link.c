@@ -99,8 +99,10 @@ static int link_wait(struct link *l, int wait_ms)
 			ctl_error("the server at %s ended the connection", l->path);
 			return CTL_AWAY;
 		}
-		rc = poll(&p, 1, wait_ms);
-		if (rc == 0) {
+		if (l->idle)
+			l->idle(l);
+		rc = poll(&p, 1, l->idle ? LINK_IDLE_MS : wait_ms);
+		if (rc == 0 && !l->idle) {
 			ctl_error("the server at %s does not answer", l->path);
 			return CTL_AWAY;
 		}

@@ -147,6 +147,7 @@ static int on_drain(void *arg, const struct sl_control_drain *m)
 	}
 	c->draining = true;
 	c->deadline_ms = c->store->mono_ms(c->store->clock_arg) + m->deadline_ms;
+	backup_cancel(c->store, 0, "the server is being stopped or upgraded");
 	return 0;
 }
 
@@ -173,6 +174,70 @@ static int on_settings(void *arg, const struct sl_control_settings *m)
 	return 0;
 }
 
+/* ---- backups ---- */
+
+static void control_lost(struct control *);
+
+/* Said between two events of the channel. */
+static void control_flush(struct control *c)
+{
+	if (c->lost)
+		return;
+	if (sl_ipc_flush(&c->ipc))
+		control_lost(c);
+	else
+		source_set(c->store, &c->source, EPOLLIN | (sl_ipc_queued(&c->ipc) ? EPOLLOUT : 0));
+}
+
+static void control_backup_progress(void *arg, uint32_t number, const char *what, uint64_t done, uint64_t total)
+{
+	struct control *c = arg;
+	struct sl_control_backup_progress m = {
+		.number = number, .what = sl_slice_str(what), .done = done, .total = total};
+
+	/* One that has not left yet says enough. */
+	if (!c->lost && sl_ipc_queued(&c->ipc) == 0 && sl_put_control_backup_progress(&c->ipc, &m) == 0)
+		control_flush(c);
+}
+
+static void control_backup_done(void *arg, uint32_t number, int status, const char *text)
+{
+	struct control *c = arg;
+	struct sl_control_backup_done m = {.number = number, .status = status, .text = sl_slice_str(text)};
+
+	if (!c->lost && sl_put_control_backup_done(&c->ipc, &m))
+		c->exit = CONTROL_EXIT_FAILED; /* somebody would wait for ever */
+	control_flush(c);
+}
+
+static const struct backup_hooks control_backup_hooks = {.progress = control_backup_progress,
+                                                         .done = control_backup_done};
+
+static int on_backup(void *arg, const struct sl_control_backup *m)
+{
+	struct control *c = arg;
+	int rc = SLUICE_EAGAIN;
+
+	if (c->open && !c->draining)
+		rc = backup_start(c->store, m->number, m->directory, &control_backup_hooks, c);
+	else
+		close(m->directory);
+	if (rc)
+		control_backup_done(c, m->number, rc,
+		                    rc == SLUICE_EBUSY    ? "a backup is being made already"
+		                    : rc == SLUICE_EAGAIN ? "the store-writer is not running at the moment"
+		                                          : "out of memory");
+	return 0;
+}
+
+static int on_backup_cancel(void *arg, const struct sl_control_backup_cancel *m)
+{
+	struct control *c = arg;
+
+	backup_cancel(c->store, m->number, "given up");
+	return 0;
+}
+
 static const struct sl_control_handlers control_handlers = {
 	.hello = on_hello,
 	.setup = on_setup,
@@ -183,6 +248,8 @@ static const struct sl_control_handlers control_handlers = {
 	.drain = on_drain,
 	.log_level = on_log_level,
 	.settings = on_settings,
+	.backup = on_backup,
+	.backup_cancel = on_backup_cancel,
 };
 
 static void control_lost(struct control *c)
@@ -198,6 +265,7 @@ static void control_lost(struct control *c)
 	if (!c->draining)
 		sl_log(SLUICE_LOG_WARN, "supervisor gone action=\"finishing\"");
 	c->draining = true;
+	backup_cancel(c->store, 0, "the server is being stopped or upgraded");
 	if (!c->deadline_ms)
 		c->deadline_ms = c->store->mono_ms(c->store->clock_arg) + CONTROL_ORPHAN_MS;
 }
@@ -233,7 +301,7 @@ static bool control_drained(struct control *c)
 		return true;
 	if (c->lost && !sl_link_alone(&st->peers))
 		return false;
-	if (!sl_link_alone(&st->ready) || !sl_link_alone(&st->runnable) || payloads_busy(st))
+	if (!sl_link_alone(&st->ready) || !sl_link_alone(&st->runnable) || payloads_busy(st) || st->backup)
 		return false;
 	for (struct sl_link *l = st->peers.next; l != &st->peers; l = l->next) {
 		struct peer *p = SL_OF(l, struct peer, all);

@@ -65,14 +65,14 @@ static int engine_inspect(struct se *se, const struct se_config *c, uint32_t *ha
 		*have = (uint32_t)engine_number(se, "PRAGMA user_version", &rc);
 	if (rc != SQLITE_OK) {
 		*why = rc == SQLITE_NOTADB
-		               ? "it is not a database of ours (damaged, or another kind of file); restore a backup or use "
-		                 "another data directory"
-		               : "its header cannot be read; check the disk and the permissions, or restore a backup";
+		               ? "it is not a database of ours (damaged, or another kind of file); restore a backup "
+		                 "(sluicectl restore) or use another data directory"
+		               : "its header cannot be read; check the disk and the permissions, or restore a backup (sluicectl restore)";
 		return (rc & 0xff) == SQLITE_NOTADB ? SE_CORRUPT : se_of_sqlite(rc);
 	}
 	tables = engine_number(se, "SELECT count(*) FROM sqlite_schema", &rc);
 	if (rc != SQLITE_OK)
-		return engine_damaged(rc, "its schema is damaged; restore a backup", why);
+		return engine_damaged(rc, "its schema is damaged; restore a backup (sluicectl restore)", why);
 	if (app == 0 && *have == 0 && tables == 0)
 		return SE_OK;
 	if ((uint32_t)app != c->app_id) {
@@ -80,11 +80,13 @@ static int engine_inspect(struct se *se, const struct se_config *c, uint32_t *ha
 		return SE_INVALID;
 	}
 	if (*have > c->schema) {
-		*why = "it was written by a newer version; start that version, or restore a backup made before the upgrade";
+		*why = "it was written by a newer version; start that version, or restore a backup made before the upgrade (sluicectl restore)";
 		return SE_FORMAT;
 	}
 	if (engine_number(se, "SELECT count(*) FROM meta WHERE id = 0", &rc) != 1 || rc != SQLITE_OK)
-		return engine_damaged(rc, "its tables are not what they should be (damaged); restore a backup", why);
+		return engine_damaged(
+			rc, "its tables are not what they should be (damaged); restore a backup (sluicectl restore)",
+			why);
 	return SE_OK;
 }
 
@@ -154,7 +156,7 @@ static int engine_setup(struct se *se, const struct se_config *c, const char **w
 	rc = engine_name(se, c);
 	if (rc)
 		return rc;
-	*why = "its tables are not what they should be (damaged); restore a backup";
+	*why = "its tables are not what they should be (damaged); restore a backup (sluicectl restore)";
 	rc = engine_read_meta(se);
 	if (rc == SE_OK)
 		rc = engine_prepare(se);

@@ -249,6 +249,7 @@ static void *payload_main(void *arg)
 		job(job_arg);
 		pthread_mutex_lock(&ps->mutex);
 		ps->job = NULL;
+		payload_wake(ps); /* whoever was refused meanwhile comes again */
 	}
 	pthread_mutex_unlock(&ps->mutex);
 	segment_leave(ps);

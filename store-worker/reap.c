@@ -215,10 +215,10 @@ int redo_rest(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, sl
 
 /* ---- segments ---- */
 
-/* A payload that was copied but whose request has not run yet is in no row. */
+/* A payload that was copied but whose request has not run yet is in no row; a backup may still be copying files. */
 static bool segments_in_use(const struct store *st)
 {
-	if (payloads_busy(st))
+	if (payloads_busy(st) || backup_holds(st))
 		return true;
 	for (struct sl_link *l = st->peers.next; l != &st->peers; l = l->next)
 		if (SL_OF(l, struct peer, all)->n_held)

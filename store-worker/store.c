@@ -192,6 +192,7 @@ void store_free(struct store *st)
 		peer_end(SL_OF(st->peers.next, struct peer, all), NULL);
 	peers_bury(st);
 	payloads_close(st); /* before the volume: a job may be reading it */
+	backup_close(st);
 	checkpoints_close(st);
 	shadow_close(st);
 	sweep_close(st);
@@ -251,7 +252,7 @@ void source_del(struct store *st, struct source *src)
 
 bool store_busy(const struct store *st)
 {
-	return !sl_link_alone(&st->ready) || !sl_link_alone(&st->runnable) || sweep_left(st);
+	return !sl_link_alone(&st->ready) || !sl_link_alone(&st->runnable) || sweep_left(st) || backup_left(st);
 }
 
 int store_wait(struct store *st, int timeout_ms)
@@ -304,6 +305,7 @@ int store_turn(struct store *st, int timeout_ms)
 	if (st->fatal)
 		return SLUICE_EINTERNAL;
 	sweep_tick(st);
+	backup_tick(st);
 	while ((l = sl_link_pop(&st->flush)))
 		peer_flush(SL_OF(l, struct peer, flush));
 	peers_bury(st);

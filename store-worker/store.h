@@ -462,6 +462,7 @@ struct life { /* creation or removal in this commit, for prefix watches */
 struct payloads;    /* payload.c */
 struct checkpoints; /* checkpoint.c */
 struct shadow;      /* shadow.c */
+struct backup;      /* backup.c */
 struct sweep;       /* sweep.c */
 
 enum { STATS_MAX = 8 };
@@ -477,6 +478,7 @@ struct store {
 	struct payloads *payloads;
 	struct checkpoints *checkpoints;
 	struct shadow *shadow;
+	struct backup *backup; /* NULL: none is being made */
 	/* the open batch */
 	struct txn txn; /* batch NULL: none is open */
 	uint32_t batch_ops;
@@ -615,6 +617,19 @@ bool payloads_do(struct store *, void (*fn)(void *), void *arg); /* a job of ano
 int checkpoints_open(struct store *);
 void checkpoints_close(struct store *);
 void checkpoints_tick(struct store *); /* after the answers have gone out */
+
+/* backup.c: one at a time. Hooks run on the loop, between batches. */
+struct backup_hooks {
+	void (*progress)(void *, uint32_t number, const char *what, uint64_t done, uint64_t total);
+	void (*done)(void *, uint32_t number, int status, const char *text); /* once */
+};
+/* dir: an empty directory, taken over. SLUICE_EBUSY, SLUICE_ENOMEM: done() will not run. */
+int backup_start(struct store *, uint32_t number, int dir, const struct backup_hooks *, void *arg);
+void backup_cancel(struct store *, uint32_t number, const char *why); /* number 0: whichever there is */
+void backup_tick(struct store *);                                     /* a slice */
+bool backup_left(const struct store *);                               /* of which another one should follow at once */
+bool backup_holds(const struct store *);                              /* files of segments that must stay */
+void backup_close(struct store *);                                    /* the helper thread has gone */
 
 /* shadow.c */
 int shadow_open(struct store *, const char *dir, const char **why);

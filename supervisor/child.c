@@ -185,6 +185,26 @@ static int child_on_plugin(void *arg, const struct sl_control_plugin *m)
 	return p->name && p->version && p->mount && p->file ? 0 : SLUICE_ENOMEM;
 }
 
+static int child_on_backup_progress(void *arg, const struct sl_control_backup_progress *m)
+{
+	const struct child *c = child_of(arg);
+
+	if (c->kind != CHILD_STORE)
+		return SLUICE_EINVAL;
+	control_backup_progress(c->super, m);
+	return 0;
+}
+
+static int child_on_backup_done(void *arg, const struct sl_control_backup_done *m)
+{
+	const struct child *c = child_of(arg);
+
+	if (c->kind != CHILD_STORE)
+		return SLUICE_EINVAL;
+	control_backup_done(c->super, m->number, m->status, m->text);
+	return 0;
+}
+
 static const struct sl_control_handlers child_handlers = {
         .hello_back = child_on_hello_back,
         .ready = child_on_ready,
@@ -194,6 +214,8 @@ static const struct sl_control_handlers child_handlers = {
         .check_error = child_on_check_error,
         .checked = child_on_checked,
         .plugin = child_on_plugin,
+        .backup_progress = child_on_backup_progress,
+        .backup_done = child_on_backup_done,
 };
 
 static int child_receive(void *arg, struct sl_ipc *ipc, uint16_t id, sl_slice body)
@@ -407,6 +429,8 @@ void child_reaped(struct child *c, int status)
 	if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_FINAL)
 		c->final = true;
 	channel_close(&c->channel);
+	if (c->kind == CHILD_STORE)
+		control_backup_done(c->super, 0, SLUICE_ELOST, SL_STR("the store-writer has ended"));
 	child_arm(c, -1);
 	child_move(c, CHILD_DOWN, "its process ended");
 	c->pid = -1;

@@ -44,6 +44,7 @@ struct client {
 	bool greeted, over;
 	unsigned reload; /* the reload whose end it waits for; 0: none */
 	bool upgrade;    /* waits for the end of an upgrade */
+	uint32_t backup; /* that it waits for; 0: none */
 };
 
 /* ---- answers ---- */
@@ -53,7 +54,7 @@ static void client_done(struct client *c, int status, const char *text)
 	struct sl_admin_done m = {.status = status, .text = sl_slice_str(text)};
 	struct timeval tv = {.tv_sec = CLIENT_IDLE_S};
 
-	c->reload = 0;
+	c->reload = c->backup = 0;
 	c->upgrade = false;
 	if (sl_put_admin_done(&c->channel.ipc, &m))
 		c->over = true;
@@ -210,6 +211,60 @@ static int client_on_store(void *arg, const struct sl_admin_store *m)
 	return rc;
 }
 
+static bool control_backing_up(const struct control *k)
+{
+	for (const struct sl_link *l = k->clients.next; l != &k->clients; l = l->next)
+		if (SL_OF(l, struct client, link)->backup)
+			return true;
+	return false;
+}
+
+/* The writer copies into the directory, whose descriptor we only pass on. */
+static int client_on_backup(void *arg, const struct sl_admin_backup *m)
+{
+	struct client *c = client_of(arg);
+	struct supervisor *s = c->control->super;
+	struct sl_control_backup copy = {.number = ++s->backups, .directory = m->directory};
+	int rc;
+
+	if (control_backing_up(c->control)) {
+		client_done(c, SLUICE_EBUSY, "a backup is being made already");
+	} else if (!s->store || s->store->state != CHILD_READY) {
+		client_done(c, SLUICE_EAGAIN, "the store-writer is not running at the moment; try again");
+	} else {
+		rc = sl_put_control_backup(&s->store->channel.ipc, &copy);
+		close(m->directory); /* the queue holds a copy */
+		if (rc)
+			return rc;
+		sl_log(SLUICE_LOG_INFO, "control pid=%ld request=backup number=%u", (long)c->pid, copy.number);
+		channel_flush(&s->store->channel);
+		c->backup = copy.number;
+		event_del(c->idle);
+		return 0;
+	}
+	close(m->directory);
+	return 0;
+}
+
+/* Also when the client has gone. The writer answers, once it has left the directory alone. */
+static void client_give_up(struct client *c)
+{
+	struct child *store = c->control->super->store;
+	struct sl_control_backup_cancel m = {.number = c->backup};
+
+	if (!c->backup || !store || !store->channel.open)
+		return;
+	(void)sl_put_control_backup_cancel(&store->channel.ipc, &m);
+	channel_flush(&store->channel);
+}
+
+static int client_on_cancel(void *arg, const struct sl_admin_cancel *m)
+{
+	(void)m;
+	client_give_up(client_of(arg));
+	return 0;
+}
+
 static const struct sl_admin_handlers client_handlers = {
 	.hello = client_on_hello,
 	.status = client_on_status,
@@ -219,15 +274,17 @@ static const struct sl_admin_handlers client_handlers = {
 	.upgrade = client_on_upgrade,
 	.plugins = client_on_plugins,
 	.store = client_on_store,
+	.backup = client_on_backup,
+	.cancel = client_on_cancel,
 };
 
 static int client_receive(void *arg, struct sl_ipc *ipc, uint16_t id, sl_slice body)
 {
 	struct client *c = client_of(arg);
-	bool asks = id != SL_ADMIN_hello;
+	bool asks = id != SL_ADMIN_hello, waits = c->reload || c->upgrade || c->backup;
 
 	/* One request at a time, so nothing can be piled up. */
-	if (c->over || (asks && (!c->greeted || c->reload || c->upgrade)))
+	if (c->over || (asks && (!c->greeted || (waits && id != SL_ADMIN_cancel))))
 		return SLUICE_EINVAL;
 	if (strcmp(sl_admin_name(id), "?") == 0) {
 		client_done(c, SLUICE_ENOTSUP, "the server is older than this sluicectl and does not know the request");
@@ -261,6 +318,7 @@ static void client_on_idle(evutil_socket_t fd, short what, void *arg)
 
 static void client_free(struct client *c)
 {
+	client_give_up(c);
 	sl_link_del(&c->link);
 	c->control->n_clients--;
 	channel_close(&c->channel);
@@ -372,6 +430,34 @@ void control_upgraded(struct supervisor *s, const char *failed)
 		if (!c->upgrade || c->over)
 			continue;
 		client_done(c, failed ? SLUICE_EINTERNAL : SLUICE_OK, failed ? failed : "another build serves");
+		channel_flush(&c->channel);
+	}
+}
+
+/* One that has not left yet says enough, so a client that reads nothing piles up nothing. */
+void control_backup_progress(struct supervisor *s, const struct sl_control_backup_progress *m)
+{
+	struct sl_admin_backup_progress p = {.what = m->what, .done = m->done, .total = m->total};
+
+	EACH_CLIENT(s, c)
+	{
+		if (c->backup != m->number || c->over || sl_ipc_queued(&c->channel.ipc))
+			continue;
+		(void)sl_put_admin_backup_progress(&c->channel.ipc, &p);
+		channel_flush(&c->channel);
+	}
+}
+
+void control_backup_done(struct supervisor *s, uint32_t number, int status, sl_slice text)
+{
+	char why[512];
+
+	snprintf(why, sizeof why, "%.*s", (int)text.len, text.len ? (const char *)text.data : "");
+	EACH_CLIENT(s, c)
+	{
+		if (!c->backup || (number && c->backup != number) || c->over)
+			continue;
+		client_done(c, status, why);
 		channel_flush(&c->channel);
 	}
 }

@@ -276,6 +276,8 @@ bool control_may(uid_t);                              /* whether that user may c
 void control_note(struct supervisor *, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* about the reload under way */
 void control_reloaded(struct supervisor *, bool good);
 void control_upgraded(struct supervisor *, const char *failed); /* NULL: the other build serves */
+void control_backup_progress(struct supervisor *, const struct sl_control_backup_progress *);
+void control_backup_done(struct supervisor *, uint32_t number, int status, sl_slice text); /* number 0: whichever there is */
 void control_stopping(struct supervisor *);
 void control_progress(struct supervisor *);
 void control_close(struct supervisor *);
@@ -321,6 +323,7 @@ struct supervisor {
 	unsigned reloads;             /* begun so far */
 	struct control *control;      /* NULL: not open */
 	int64_t control_since;        /* monotonic: it is tried to open it; 0: not yet */
+	uint32_t backups;             /* begun so far */
 	int64_t started;              /* monotonic */
 	struct upgrade *upgrade;      /* under way, or its process is not gone yet */
 	struct takeover *takeover;    /* until the predecessor is gone */

@@ -114,7 +114,7 @@ describe('sluicectl and the server', () => {
 			});
 			return stdout.split('\n').filter(Boolean);
 		};
-		assert.deepEqual(await complete('re'), ['reload']);
+		assert.deepEqual(await complete('rel'), ['reload']);
 		assert.deepEqual(await complete('--json', 'st'), ['status']);
 		assert.deepEqual(await complete('tail', '--f'), ['--follow']);
 		assert.deepEqual(await complete('log-level', 'd'), ['debug']);

@@ -166,6 +166,12 @@ static void test_answers(struct supervisor *s)
 	if (sl_put_admin_store(&p.ipc, &(struct sl_admin_store){}))
 		abort();
 	ok(run(s, &p) == 1 && p.status == SLUICE_EAGAIN, "without a writer there is no connection to it");
+	if (sl_put_admin_backup(&p.ipc, &(struct sl_admin_backup){.directory = p.ipc.fd}))
+		abort();
+	ok(run(s, &p) == 1 && p.status == SLUICE_EAGAIN, "nor a backup");
+	if (sl_put_admin_cancel(&p.ipc, &(struct sl_admin_cancel){}))
+		abort();
+	is_int(run(s, &p), -1, "giving up what was not begun has no answer");
 	if (sl_put_admin_log_level(&p.ipc, &(struct sl_admin_log_level){.level = SLUICE_LOG_WARN}))
 		abort();
 	ok(run(s, &p) == 1 && p.status == SLUICE_OK && sl_log_level_get() == SLUICE_LOG_WARN, "a level");
@@ -224,6 +230,7 @@ static void test_hostile(struct supervisor *s)
 		{"a frame of four gigabytes", "\xff\xff\xff\xff\x10\0", 6, true},
 		{"a frame without room for an id", "\x01\0\0\0\x10\0", 6, true},
 		{"a byte too many", "\x03\0\0\0\x10\0\0", 7, true},
+		{"a backup without a directory", "\x02\0\0\0\x17\0", 6, true},
 		{"a level that is none", "\x03\0\0\0\x13\0\x09", 7, true},
 		{"an answer instead of a question", "\x0a\0\0\0\x4f\0\0\0\0\0\0\0\0\0", 14, true},
 		{"a second hello", "\x0b\0\0\0\x01\0\x01\0\0\0\x01\0\0\0x", 15, true},
