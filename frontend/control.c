@@ -113,6 +113,20 @@ static int on_metrics(void *arg, const struct sl_control_metrics *m)
 	return 0;
 }
 
+static int on_board(void *arg, const struct sl_control_board *m)
+{
+	struct worker *w = arg;
+	struct sl_board *board =
+		w->state == WORKER_SETUP && !w->board && m->slot < SL_BOARD_SLOTS ? sl_board_map(m->memory) : NULL;
+
+	close(m->memory);
+	if (!board)
+		return SLUICE_EINVAL;
+	w->board = board;
+	w->slot = m->slot;
+	return 0;
+}
+
 static int on_setup_done(void *arg, const struct sl_control_setup_done *m)
 {
 	struct worker *w = arg;
@@ -153,6 +167,7 @@ static const struct sl_control_handlers control_handlers = {
 	.presence_link = on_presence_link,
 	.presence_peer = on_presence_peer,
 	.metrics = on_metrics,
+	.board = on_board,
 	.setup_done = on_setup_done,
 	.ping = on_ping,
 	.drain = on_drain,

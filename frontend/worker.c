@@ -113,6 +113,7 @@ void worker_free(struct worker *w)
 	if (w->link >= 0)
 		close(w->link);
 	sl_metrics_unmap(w->metrics);
+	sl_board_unmap(w->board);
 	auth_free(w->auth);
 	sl_buf_fini(&w->auth_name);
 	sl_conf_free(w->conf);
@@ -158,6 +159,7 @@ static int worker_engines(struct worker *w)
 		.messages_out = sl_metrics_get(w->metrics, "ws.messages_out", SL_METRICS_COUNTER),
 	};
 	struct http_hooks hooks = {
+		.upgraded = ws_hooks.connections,
 		.upgrade = ws_engine_upgrade,
 		.auth = auth_hooks(w->auth),
 		.requests = sl_metrics_get(w->metrics, "http.requests", SL_METRICS_COUNTER),
@@ -170,6 +172,8 @@ static int worker_engines(struct worker *w)
 	w->ws = ws_engine_new(w->base, &ws_limits, &ws_hooks);
 	hooks.arg = w->ws; /* upgrade's */
 	w->http = w->ws ? http_engine_new(w->base, &limits, &hooks, &w->budget) : NULL;
+	if (w->http && w->board)
+		http_engine_board(w->http, w->board, w->slot);
 	return w->http ? 0 : SLUICE_ENOMEM;
 }
 

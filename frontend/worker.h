@@ -19,6 +19,7 @@
 #include "frontend/ws/ws.h"
 #include "lib/conf.h"
 #include "lib/map.h"
+#include "lib/board.h"
 #include "lib/metrics.h"
 #include "lib/msg.h"
 #include "lib/store_client.h"
@@ -256,6 +257,8 @@ struct worker {
 	uint32_t links;    /* how many came */
 	int presence_link; /* likewise */
 	struct sl_metrics *metrics;
+	struct sl_board *board; /* of the workers of this frontend; NULL: it is the only one */
+	uint32_t slot;
 	/* configuration */
 	struct sluice_conf *conf;
 	struct sl_conf_errors errors;

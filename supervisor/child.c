@@ -261,7 +261,7 @@ struct child *child_new(struct supervisor *s, enum child_kind kind, const char *
 	if (!c)
 		return NULL;
 	*c = (struct child){.magic = CHILD_MAGIC, .kind = kind, .super = s, .section = section, .pid = -1, .ready_at = -1,
-	                    .peer_fd = -1, .metrics_fd = -1};
+	                    .peer_fd = -1, .board_fd = -1, .metrics_fd = -1};
 	c->out.fd = c->err.fd = c->channel.ipc.fd = -1;
 	c->channel.receive = child_receive;
 	c->channel.lost = child_on_lost;
@@ -290,6 +290,8 @@ void child_free(struct child *c)
 		event_free(c->deadline);
 	if (c->peer_fd >= 0)
 		close(c->peer_fd);
+	if (c->board_fd >= 0)
+		close(c->board_fd);
 	if (c->metrics_fd >= 0)
 		close(c->metrics_fd);
 	if (c->metrics)

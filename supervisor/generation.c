@@ -3,9 +3,12 @@
  *
  * A reload makes a new generation; the old one drains when the new one is ready. A generation is over when its last child is freed.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#include "lib/board.h"
 #include "lib/log.h"
 #include "supervisor/supervisor.h"
 
@@ -24,23 +27,41 @@ static struct child *generation_next(const struct generation *g, struct sl_link 
 #define EACH_CHILD(g, c) \
 	for (struct child *c = generation_next(g, &(g)->super->children); c; c = generation_next(g, &c->link))
 
+static struct child *generation_worker(struct generation *g, const char *section, uint32_t slot)
+{
+	char name[64];
+	struct child *c;
+
+	snprintf(name, sizeof name, "%s#%u", section, slot + 1);
+	c = child_new(g->super, CHILD_WORKER, name, section);
+	if (c) {
+		c->gen = g;
+		c->slot = slot;
+	}
+	return c;
+}
+
 static int generation_add(struct generation *g, const struct sluice_conf *frontend, bool presence)
 {
-	const char *section = sl_conf_str(frontend, "name");
-	int64_t n = sl_conf_int(frontend, "workers");
+	uint32_t n = (uint32_t)sl_conf_int(frontend, "workers");
+	int rc = 0, board = n > 1 ? sl_board_new() : -1;
 
-	for (int64_t i = 1; i <= n; i++) {
-		char name[64];
-		struct child *c;
+	for (uint32_t i = 0; rc == 0 && i < n; i++) {
+		struct child *c = generation_worker(g, sl_conf_str(frontend, "name"), i);
 
-		snprintf(name, sizeof name, "%s#%lld", section, (long long)i);
-		c = child_new(g->super, CHILD_WORKER, name, section);
-		if (!c)
-			return SLUICE_ENOMEM;
-		c->gen = g;
+		if (!c) {
+			rc = SLUICE_ENOMEM;
+			break;
+		}
 		c->presence = presence;
+		if (n > 1)
+			c->board_fd = fcntl(board, F_DUPFD_CLOEXEC, 0);
+		if (n > 1 && c->board_fd < 0)
+			rc = SLUICE_ENOMEM;
 	}
-	return 0;
+	if (board >= 0)
+		close(board);
+	return rc;
 }
 
 struct generation *generation_new(struct supervisor *s, struct config *config, unsigned number, bool kept)

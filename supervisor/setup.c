@@ -39,6 +39,13 @@ static int setup_metrics(struct child *c)
 	return sl_put_control_metrics(&c->channel.ipc, &m);
 }
 
+static int setup_board(struct child *c)
+{
+	struct sl_control_board m = {.slot = c->slot, .memory = c->board_fd};
+
+	return c->board_fd < 0 ? 0 : sl_put_control_board(&c->channel.ipc, &m);
+}
+
 static int setup_listeners(struct child *c)
 {
 	const struct sluice_conf *f = sl_options_frontend(c->gen->config->root, c->section);
@@ -146,6 +153,8 @@ int setup_send(struct child *c)
 		rc = sl_put_control_setup(&c->channel.ipc, &setup);
 	if (rc == 0 && c->kind != CHILD_CHECK)
 		rc = setup_metrics(c);
+	if (rc == 0 && c->kind == CHILD_WORKER)
+		rc = setup_board(c);
 	if (rc == 0 && c->kind == CHILD_WORKER)
 		rc = setup_listeners(c);
 	if (rc == 0 && c->kind == CHILD_WORKER) {

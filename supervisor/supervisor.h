@@ -170,6 +170,8 @@ struct child {
 	int peer_fd;               /* worker: the writer's end of the connection, while there is no writer to take it; -1 */
 	struct child_plugin plugins[CHILD_PLUGINS_MAX];
 	size_t n_plugins;
+	int board_fd;              /* worker: of its frontend, its own copy; -1: it is the only worker */
+	uint32_t slot;             /* its place there */
 	int metrics_fd;
 	void *metrics;             /* mapped; survives the process until the next one starts */
 };

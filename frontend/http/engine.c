@@ -1,5 +1,5 @@
 /*
- * engine.c - the HTTP engine itself: listeners, accepting, the end of a turn, timeouts, draining. Worker process.
+ * engine.c - the HTTP engine itself: the end of a turn, timeouts, draining. Worker process.
  *
  * Turn: callbacks of sockets and of the store mark requests and connections; engine_turn() is an event activated
  * once, which libevent runs behind everything that was ready (same priority, end of the queue, no extra system call).
@@ -279,161 +279,6 @@ void engine_wait(struct sluice_http_req *r, bool on)
 		e->wait_set = true;
 }
 
-/* ---- accepting ---- */
-
-static void listeners_enable(struct http_engine *e, bool on)
-{
-	for (struct listener *l = e->listeners; l; l = l->next) {
-		if (on && !e->draining)
-			event_add(&l->event, NULL);
-		else
-			event_del(&l->event);
-	}
-}
-
-static void engine_on_accept_timer(evutil_socket_t fd, short what, void *arg)
-{
-	struct http_engine *e = arg;
-
-	(void)fd;
-	(void)what;
-	if (e->spare_fd < 0)
-		e->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	listeners_enable(e, true);
-}
-
-/* No descriptor left: the spare one takes a connection and closes it, so that its client hears of it; then a pause. */
-static void accept_exhausted(struct http_engine *e, int fd)
-{
-	static const struct timeval pause = {0, 100000};
-	int error = errno;
-
-	if (e->spare_fd >= 0) {
-		int victim;
-
-		close(e->spare_fd);
-		victim = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
-		if (victim >= 0)
-			close(victim);
-		e->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	}
-	if (e->emfile_logged == 0 || e->now - e->emfile_logged >= 60000) {
-		e->emfile_logged = e->now;
-		errno = error;
-		sl_log_errno(SLUICE_LOG_WARN, "accept connections=%u action=\"raise the limit of open files\"",
-		             e->n_conns);
-	}
-	listeners_enable(e, false);
-	event_add(&e->accept_event, &pause);
-}
-
-static struct http_conn *accept_transport(const struct listener *l, int fd)
-{
-	void *tls = l->tls ? tls_open(l->tls, fd) : NULL;
-	struct http_conn *c =
-		l->tls && !tls ? NULL : conn_new(l->engine, fd, tls ? &transport_tls : &transport_plain, tls);
-
-	if (!c && tls)
-		tls_free(tls);
-	return c;
-}
-
-/* A connection of this client; NULL: there are far too many, or no memory is left. */
-static struct http_conn *accept_conn(struct listener *l, int fd, const struct sockaddr *from)
-{
-	struct http_engine *e = l->engine;
-	const struct auth_hooks *auth = &e->hooks.auth;
-	uint8_t key[CLIENT_KEY];
-	size_t n = client_key(from, key);
-	int rc = auth->enter ? auth->enter(auth->arg, SL_SLICE(key, n)) : 0;
-	struct http_conn *c = rc && rc != SLUICE_EBUSY ? NULL : accept_transport(l, fd);
-
-	if (!c && auth->enter && (!rc || rc == SLUICE_EBUSY))
-		auth->leave(auth->arg, SL_SLICE(key, n));
-	if (!c)
-		return NULL;
-	memcpy(c->client, key, n);
-	c->n_client = (uint8_t)n;
-	c->entered = auth->enter != NULL;
-	c->busy = rc == SLUICE_EBUSY;
-	return c;
-}
-
-static void accept_one(struct listener *l, int fd, const struct sockaddr *from)
-{
-	static const struct timeval second = {1, 0};
-	struct http_engine *e = l->engine;
-	int one = 1;
-
-	if (e->n_conns >= e->limits.connections + REFUSED_MAX) {
-		close(fd);
-		return;
-	}
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* fails on Unix sockets, which need none */
-	if (!accept_conn(l, fd, from)) {
-		close(fd);
-		return;
-	}
-	if (e->hooks.connections)
-		++*e->hooks.connections;
-	if (!e->sweep_set && event_add(&e->sweep_event, &second) == 0)
-		e->sweep_set = true;
-}
-
-static void engine_on_accept(evutil_socket_t fd, short what, void *arg)
-{
-	struct listener *l = arg;
-	struct http_engine *e = l->engine;
-
-	(void)what;
-	e->now = clock_ms();
-	for (int i = 0; i < ACCEPT_MAX; i++) {
-		struct sockaddr_storage from = {0};
-		socklen_t len = sizeof from;
-		int s = accept4(fd, (struct sockaddr *)&from, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-		if (s >= 0) {
-			accept_one(l, s, (struct sockaddr *)&from);
-			continue;
-		}
-		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
-			accept_exhausted(e, fd);
-		if (errno != EINTR && errno != ECONNABORTED)
-			break;
-	}
-}
-
-int http_engine_listen(struct http_engine *e, int fd, struct ssl_ctx_st *tls)
-{
-	struct listener *l = calloc(1, sizeof *l);
-
-	if (!l)
-		return SLUICE_ENOMEM;
-	evutil_make_socket_nonblocking(fd);
-	l->engine = e;
-	l->fd = fd;
-	l->tls = tls;
-	if (event_assign(&l->event, e->base, fd, EV_READ | EV_PERSIST, engine_on_accept, l) != 0 ||
-	    event_add(&l->event, NULL) != 0) {
-		free(l);
-		return SLUICE_EINTERNAL;
-	}
-	l->next = e->listeners;
-	e->listeners = l;
-	return 0;
-}
-
-static void listeners_free(struct http_engine *e)
-{
-	struct listener *l;
-
-	while ((l = e->listeners)) {
-		e->listeners = l->next;
-		event_del(&l->event);
-		free(l);
-	}
-}
-
 /* ---- life ---- */
 
 struct http_engine *http_engine_new(struct event_base *base, const struct http_limits *limits,
@@ -465,7 +310,7 @@ struct http_engine *http_engine_new(struct event_base *base, const struct http_l
 	event_assign(&e->again_event, base, -1, 0, engine_turn, e);
 	event_assign(&e->sweep_event, base, -1, 0, engine_on_sweep, e);
 	event_assign(&e->wait_event, base, -1, 0, engine_on_wait, e);
-	event_assign(&e->accept_event, base, -1, 0, engine_on_accept_timer, e);
+	event_assign(&e->accept_event, base, -1, 0, accept_on_timer, e);
 	e->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	e->now = clock_ms();
 	return e;
@@ -475,6 +320,7 @@ void engine_conn_gone(struct http_engine *e)
 {
 	assert(e->n_conns > 0);
 	e->n_conns--;
+	accept_show(e);
 	engine_schedule(e);
 }
 
@@ -486,6 +332,7 @@ void http_engine_drain(struct http_engine *e, uint32_t idle_ms, void (*idle)(voi
 	e->idle = idle;
 	e->idle_arg = arg;
 	listeners_free(e);
+	accept_show(e);
 	conns_drain(e);
 	engine_schedule(e);
 }

@@ -488,6 +488,9 @@ struct http_engine {
 	uint32_t drain_idle; /* of a drain; 0: as ever */
 	void (*idle)(void *);
 	void *idle_arg;
+	struct sl_board *board; /* NULL: no other worker has these listeners */
+	uint32_t slot, load;    /* this worker's place at the board, and what it shows there */
+	bool accept_next;       /* whoever else has fewer connections had his chance of the next one */
 	int spare_fd; /* given up to accept and close when descriptors run out */
 	uint64_t emfile_logged;
 	uint64_t now; /* ms, of this turn */
@@ -510,6 +513,12 @@ static inline uint64_t body_least(const struct http_engine *e)
 	return (uint64_t)e->limits.body_timeout * BODY_RATE / 1000;
 }
 
+/* ---- accept.c ---- */
+void listeners_free(struct http_engine *);
+void accept_on_timer(evutil_socket_t, short, void *engine);
+void accept_show(struct http_engine *); /* the number of connections has changed */
+
+/* ---- engine.c ---- */
 void engine_schedule(struct http_engine *);            /* run the turn behind the sockets that are ready now */
 void engine_schedule_again(struct http_engine *);      /* ... or in the next iteration of the loop */
 void engine_sweep(struct http_engine *, uint64_t now); /* tests call it with a clock of their own */

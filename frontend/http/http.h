@@ -10,6 +10,7 @@
 #include "frontend/frontend.h"
 
 struct ssl_ctx_st;
+struct sl_board;
 
 struct http_limits {           /* limits: of the configuration; times in milliseconds */
 	uint64_t body;         /* of one request */
@@ -42,12 +43,15 @@ struct http_hooks {
 	int (*upgrade)(void *arg, const struct http_upgrade *);
 	struct auth_hooks auth;
 	uint64_t *requests, *connections, *answers_5xx; /* metric cells; may be NULL */
+	const uint64_t *upgraded; /* connections that upgrade() holds; may be NULL */
 };
 
 struct http_engine *http_engine_new(struct event_base *, const struct http_limits *, const struct http_hooks *,
                                     struct payload_budget *);
 /* Both stay the caller's. A few are accepted a turn; tls (an SSL_CTX) NULL: without TLS. */
 int http_engine_listen(struct http_engine *, int fd, struct ssl_ctx_st *tls);
+/* Shares new connections out with the other workers at the board, which stays the caller's. */
+void http_engine_board(struct http_engine *, struct sl_board *, uint32_t slot);
 /* Sets ctx->http. Mounts of one engine must differ in plugin or path; http_engine_ready() finds equal routes. */
 int http_mount_new(struct http_engine *, struct sluice_ctx *);
 /* After every plugin's start(): sorts routes; SLUICE_EEXIST names two equal ones in *why (static buffer). */

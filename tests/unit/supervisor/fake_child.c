@@ -119,6 +119,13 @@ static int on_metrics(void *arg, const struct sl_control_metrics *m)
 	return 0;
 }
 
+static int on_board(void *arg, const struct sl_control_board *m)
+{
+	(void)arg;
+	close(m->memory);
+	return 0;
+}
+
 static int say_failed(const char *why, uint8_t final)
 {
 	struct sl_control_failed m = {.why = sl_slice_str(why), .final = final};
@@ -200,7 +207,7 @@ static int on_settings(void *arg, const struct sl_control_settings *m)
 
 static const struct sl_control_handlers handlers = {
         .hello = on_hello, .setup = on_setup, .listener = on_listener, .store_link = on_store_link, .peer = on_peer,
-        .metrics = on_metrics, .setup_done = on_setup_done, .ping = on_ping, .drain = on_drain, .log_level = on_log_level,
+        .metrics = on_metrics, .board = on_board, .setup_done = on_setup_done, .ping = on_ping, .drain = on_drain, .log_level = on_log_level,
         .settings = on_settings,
 };
 

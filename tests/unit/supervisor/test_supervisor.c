@@ -633,6 +633,7 @@ int main(void)
 	char path[256];
 	struct datadir left = {.path = dir, .temporary = true};
 
+	alarm(10 * PATIENCE_MS / 1000); /* a wait that news of other things keep alive must end too */
 	setup();
 	test_start_stop();
 	test_deaths();

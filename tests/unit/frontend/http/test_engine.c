@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "lib/board.h"
 #include "tests/unit/frontend/http/harness.h"
 
 static const struct sluice_http *H = &http_table;
@@ -461,6 +462,46 @@ static void test_origin(void)
 	fx_free(f);
 }
 
+/* Whoever has more connections than another worker leaves the next one to it, for a moment. */
+static void test_board(void)
+{
+	struct fx *f = fx_new();
+	struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof addr;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), memory = sl_board_new(), c[3];
+	struct sl_board *board = sl_board_map(memory);
+
+	if (!board || bind(fd, (struct sockaddr *)&addr, sizeof addr) || listen(fd, 8) ||
+	    getsockname(fd, (struct sockaddr *)&addr, &len))
+		abort();
+	http_engine_board(f->engine, board, 0);
+	ok(!sl_board_fuller(board, 1, 1), "who does not listen takes nothing");
+	http_engine_listen(f->engine, fd, NULL);
+	ok(sl_board_fuller(board, 1, 1), "who listens is seen");
+	sl_board_set(board, 1, 1);
+	for (int i = 0; i < 3; i++) {
+		c[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		if (connect(c[i], (struct sockaddr *)&addr, sizeof addr))
+			abort();
+	}
+	event_base_loop(f->base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+	is_int(f->engine->n_conns, 2, "up to one more than the other");
+	while (f->engine->n_conns == 2)
+		event_base_loop(f->base, EVLOOP_ONCE);
+	is_int(f->engine->n_conns, 3, "the other does not come: accepted all the same");
+	close(c[0]);
+	close(c[1]);
+	fx_run(f);
+	ok(!sl_board_fuller(board, 1, 1) && sl_board_fuller(board, 1, 2), "closed ones are not shown any more");
+	http_engine_drain(f->engine, 0, on_idle, f);
+	ok(!sl_board_fuller(board, 1, 2), "who drains takes nothing");
+	close(c[2]);
+	fx_free(f);
+	sl_board_unmap(board);
+	close(memory);
+	close(fd);
+}
+
 int main(void)
 {
 	test_upgrade();
@@ -468,6 +509,7 @@ int main(void)
 	test_expiry();
 	test_connections();
 	test_listen();
+	test_board();
 	test_exhausted();
 	test_budget();
 	test_timeouts();
