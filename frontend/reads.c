@@ -303,6 +303,55 @@ static void result_step(struct sluice_read_result *res, const struct sl_step *st
 	res->n_record = step->n_record;
 }
 
+/* What is told of a snapshot; no harm is done when it has none. */
+static int read_snapshot_facts(struct worker *w, const struct sl_facts *facts, struct sluice_read_result *res)
+{
+	struct sl_snapshot s;
+	int rc;
+
+	if (!facts->snapshot)
+		return 0;
+	rc = sl_reader_snapshot(w->store.reader, facts->snapshot, &s);
+	if (rc)
+		return rc;
+	res->flags |= SLUICE_R_SNAPSHOT;
+	res->snapshot = s.at;
+	res->snapshot_pos = s.pos;
+	res->snapshot_len = s.bytes;
+	res->snapshot_id = store_id_out(&w->store, facts->snapshot);
+	res->snapshot_type = s.content_type;
+	res->snapshot_digest = s.digest;
+	return 0;
+}
+
+/* Bounds only: the bytes of the snapshot, and of what lies behind it, are asked for step by step. */
+static int read_snapshot(struct worker *w, const struct sluice_read *rd, const struct sl_facts *facts,
+                         struct sl_plan *plan, struct sl_step *step, struct sl_place *at)
+{
+	int rc;
+
+	*plan = (struct sl_plan){.from = facts->earliest, .end = facts->earliest};
+	*step = (struct sl_step){.next = facts->earliest};
+	if (rd->budget == 0)
+		return 0;
+	rc = sl_reader_rest(w->store.reader, facts, rd->budget, plan, at);
+	*step = (struct sl_step){.next = plan->from, .skip = at->skip};
+	return rc;
+}
+
+static void read_snapshot_continue(struct worker *w, const struct sluice_req *r, struct sluice_read_result *res)
+{
+	uint64_t id;
+
+	res->snapshot_id = r->rd.incarnation;
+	res->from = r->rd.from;
+	res->end = r->rd.until;
+	res->status = store_id_in(&w->store, r->rd.incarnation, &id)
+	                      ? sl_reader_snapshot_step(w->store.reader, id, r->rd.from, r->rd.until, &res->data)
+	                      : SLUICE_EGONE;
+	res->next = r->rd.from + res->data.len;
+}
+
 /* A later step of a long answer: its bounds were settled by the first. */
 static void read_continue(struct worker *w, struct sluice_req *r, struct sluice_read_result *res)
 {
@@ -336,6 +385,16 @@ static void result_facts(const struct store *s, struct sluice_read_result *res, 
 	res->expires_ms = facts->expires_ms;
 }
 
+static int read_how(struct worker *w, const struct sluice_read *rd, const struct sl_facts *facts,
+                    struct sl_plan *plan, struct sl_step *step, struct sl_place *at)
+{
+	if (rd->flags & SLUICE_RD_SNAPSHOT)
+		return read_snapshot(w, rd, facts, plan, step, at);
+	if ((rd->flags & SLUICE_RD_POS) && rd->from != SLUICE_OFFSET_NOW)
+		return read_position(w, rd, facts, plan, step, at);
+	return read_bytes(w, rd, facts, plan, step);
+}
+
 static void read_one(struct worker *w, struct sluice_req *r, unsigned *big)
 {
 	struct sluice_read_result res = {0};
@@ -343,9 +402,13 @@ static void read_one(struct worker *w, struct sluice_req *r, unsigned *big)
 	struct sl_plan plan;
 	struct sl_step step;
 	struct sl_place at = {0};
+	int rc;
 
 	if (r->rd.flags & SLUICE_RD_CONTINUE) {
-		read_continue(w, r, &res);
+		if (r->rd.flags & SLUICE_RD_SNAPSHOT)
+			read_snapshot_continue(w, r, &res);
+		else
+			read_continue(w, r, &res);
 		*big += res.data.len >= READ_BIG;
 		read_answer(r, &res);
 		return;
@@ -359,10 +422,12 @@ static void read_one(struct worker *w, struct sluice_req *r, unsigned *big)
 	if (res.status == SLUICE_OK) {
 		if (read_asks(r, &facts))
 			return;
-		res.status = r->rd.flags & SLUICE_RD_POS && r->rd.from != SLUICE_OFFSET_NOW
-		                     ? read_position(w, &r->rd, &facts, &plan, &step, &at)
-		                     : read_bytes(w, &r->rd, &facts, &plan, &step);
+		res.status = read_how(w, &r->rd, &facts, &plan, &step, &at);
 		res.reason = res.status == SLUICE_EGONE ? SLUICE_WHY_TRIMMED : SLUICE_WHY_NONE;
+		if ((r->rd.flags & SLUICE_RD_SNAPSHOT) || res.reason == SLUICE_WHY_TRIMMED) {
+			rc = read_snapshot_facts(w, &facts, &res);
+			res.status = rc ? SLUICE_EINTERNAL : res.status;
+		}
 	}
 	if (res.status == SLUICE_OK) {
 		res.from = plan.from;

@@ -133,7 +133,7 @@ static int submit_op(struct submission *sub, const struct sluice_op *op, struct 
 
 	if (rc)
 		return rc;
-	if (op->kind < SLUICE_OP_CREATE || op->kind > SLUICE_OP_TRIM)
+	if (op->kind < SLUICE_OP_CREATE || op->kind > SLUICE_OP_SNAPSHOT)
 		return SLUICE_ENOTSUP;
 	if ((op->flags & SLUICE_A_FORK) && (rc = store_name_ok(sub->ctx, op->fork_of)))
 		return rc;
@@ -154,6 +154,7 @@ static int submit_op(struct submission *sub, const struct sluice_op *op, struct 
 		.fork_at = op->fork_at,
 		.fork_sub = op->fork_sub,
 		.trim_to = op->trim_to,
+		.expect_snapshot = op->expect_snapshot,
 	};
 	return submit_data(sub, op, wire);
 }
@@ -171,15 +172,17 @@ static void submit_marks(struct submission *sub)
 	}
 }
 
-/*
- * Results are an array: a plugin that was built when they were shorter steps through it by the size that it knew. 1.2 appended the
- * positions.
- */
+/* Results are an array: a plugin that was built when they were shorter steps through it by the size that it knew. */
 static void submit_shorten(const struct sluice_ctx *ctx, struct sluice_result *results, size_t n)
 {
-	const size_t size = offsetof(struct sluice_result, tail_pos);
+	static const size_t sizes[] = {/* of each minor of the ABI that has not the whole */
+	                               [0] = offsetof(struct sluice_result, tail_pos),
+	                               [1] = offsetof(struct sluice_result, tail_pos),
+	                               [2] = offsetof(struct sluice_result, snapshot)};
+	unsigned minor = ctx->plugin->abi_minor;
+	size_t size = minor < sizeof sizes / sizeof *sizes ? sizes[minor] : sizeof *results;
 
-	for (size_t i = 0; ctx->plugin->abi_minor < 2 && i < n; i++) {
+	for (size_t i = 0; size < sizeof *results && i < n; i++) {
 		results[i].size = (uint32_t)size;
 		memmove((char *)results + i * size, (char *)results + i * sizeof *results, size);
 	}

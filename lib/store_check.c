@@ -306,21 +306,25 @@ static int check_meta(struct check *c)
 	return c->stopped;
 }
 
-/* Numbers of streams are never given twice: workers know streams by them. */
-static int check_sequence(struct check *c)
+/* Numbers of streams and of snapshots are never given twice: workers know them by these. */
+static int check_sequence(struct check *c, const char *table)
 {
 	struct check_at at = {.file = SL_VOLUME_FILE};
+	int64_t last, given = 0;
+	char sql[96];
 	int rc;
-	int64_t last = check_number(c, "SELECT coalesce(max(id), 0) FROM stream", &rc), given = 0;
 
+	snprintf(sql, sizeof sql, "SELECT coalesce(max(id), 0) FROM %s", table);
+	last = check_number(c, sql, &rc);
+	snprintf(sql, sizeof sql, "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = '%s'", table);
 	if (rc == SQLITE_OK)
-		given = check_number(c, "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'stream'", &rc);
+		given = check_number(c, sql, &rc);
 	if (rc != SQLITE_OK)
-		return check_sqlite(c, "stream");
+		return check_sqlite(c, table);
 	if (given < last)
 		check_found(c, SL_FINDING_VOLUME, at,
-		            "the last number given to a stream is %lld, but there is one with %lld", (long long)given,
-		            (long long)last);
+		            "the last number given to a %s is %lld, but there is one with %lld", table,
+		            (long long)given, (long long)last);
 	return 0;
 }
 
@@ -328,6 +332,7 @@ static const char *const check_objects[][2] = {
 	{"table", "meta"},        {"table", "stream"},      {"index", "stream_name"},  {"index", "stream_deadline"},
 	{"index", "stream_reap"}, {"index", "stream_fork"}, {"table", "chunk"},        {"index", "chunk_place"},
 	{"table", "producer"},    {"table", "segment"},     {"index", "segment_dead"},
+	{"table", "snapshot"},    {"index", "snapshot_dead"},
 };
 
 static int check_schema(struct check *c)
@@ -360,7 +365,9 @@ static int check_content(struct check *c)
 	if (rc == 0)
 		rc = check_meta(c);
 	if (rc == 0)
-		rc = check_sequence(c);
+		rc = check_sequence(c, "stream");
+	if (rc == 0)
+		rc = check_sequence(c, "snapshot");
 	if (rc == 0)
 		rc = check_segments_load(c);
 	if (rc == 0)
@@ -373,6 +380,8 @@ static int check_content(struct check *c)
 		rc = check_progress(c);
 	if (rc == 0)
 		rc = check_rows(c);
+	if (rc == 0)
+		rc = check_snapshots(c);
 	return rc ? rc : check_segments(c);
 }
 

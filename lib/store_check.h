@@ -20,6 +20,7 @@
 	X(RECORDS, "records")   /* a row does not have the records that it promises */ \
 	X(FORK, "fork")         /* a fork, its source, or what one needs of the other */ \
 	X(PRODUCER, "producer") \
+	X(SNAPSHOT, "snapshot") /* one that is not what, or where, its stream says */ \
 	X(PAYLOAD, "payload") /* bytes in a segment are not those that were written */ \
 	X(SEGMENT, "segment") /* the file of a segment, or the account of its bytes */ \
 	X(ORPHAN, "orphan")   /* a file that nothing refers to; the next start removes it */

@@ -153,11 +153,12 @@ struct place { /* an offset of a fork among what it inherits */
 	const char *what;
 	uint64_t offset, pos;
 	bool needed; /* what lies before it must be there; otherwise it may have been freed */
+	bool inside; /* the position may be further on, inside the record that begins there */
 };
 
 static void fork_position(struct check *c, const struct check_stream *s, const struct place *p, uint64_t there)
 {
-	if (there != p->pos)
+	if (there != p->pos && !(p->inside && p->pos > there))
 		check_found(c, SL_FINDING_POSITION, (struct check_at){.stream = s, .offset = &p->offset},
 		            "%s is at position %llu, and should be at %llu", p->what, (unsigned long long)p->pos,
 		            (unsigned long long)there);
@@ -197,7 +198,7 @@ int check_fork(struct check *c, const struct check_stream *s)
 	const struct check_source *mine = check_source(c, s->id);
 	uint64_t need = s->state == SL_LIVE ? s->earliest : CHECK_OFFSET_MAX;
 	struct place base = {.what = "its beginning", .offset = s->base, .pos = s->base_pos};
-	struct place earliest = {.what = "its earliest offset", .offset = s->earliest, .pos = s->earliest_pos};
+	struct place earliest = {.what = "its earliest offset", .offset = s->earliest, .pos = s->earliest_pos, .inside = s->inside};
 
 	if (mine && mine->need < need)
 		need = mine->need;

@@ -1,6 +1,6 @@
 /*
  * store_check_internal.h - what the files of the check share: the volume (store_check.c), rows (store_check_rows.c), forks
- * (store_check_forks.c), segments (store_check_segments.c).
+ * (store_check_forks.c), snapshots (store_check_snapshots.c), segments (store_check_segments.c).
  */
 #ifndef SL_STORE_CHECK_INTERNAL_H
 #define SL_STORE_CHECK_INTERNAL_H
@@ -17,6 +17,7 @@ enum { CHECK_FILES = 16, CHECK_VERIFIED = 4096, CHECK_BUFFER = 1 << 20 };
 struct check_stream {
 	uint64_t id, base, earliest, base_pos, earliest_pos, fork_of, fork_at, forks, reap_to;
 	int state;
+	bool inside;   /* its earliest position may be inside the record at its earliest offset */
 	sl_slice name; /* inside the statement */
 };
 
@@ -90,6 +91,7 @@ int check_sources(struct check *);
 struct check_source *check_source(const struct check *, uint64_t id); /* NULL: nobody has forked from it */
 int check_fork(struct check *, const struct check_stream *);
 int check_rows(struct check *);
+int check_snapshots(struct check *);
 int check_segments_load(struct check *);
 int check_payload(struct check *, const struct check_stream *, const struct check_row *);
 int check_segments(struct check *);

@@ -374,7 +374,15 @@ static int results_decode(struct sl_client *c, const struct sl_store_result *m, 
 		                                .producer_epoch = o.producer_epoch,
 		                                .producer_seq = o.producer_seq,
 		                                .tail_pos = o.tail_pos,
-		                                .earliest_pos = o.earliest_pos};
+		                                .earliest_pos = o.earliest_pos,
+		                                .snapshot = o.snapshot,
+		                                .snapshot_pos = o.snapshot_pos,
+		                                .snapshot_digest = SL_STR("")};
+		if (o.snapshot_digest.len) {
+			all[i].snapshot_digest = SL_SLICE(c->text.data + c->text.len, o.snapshot_digest.len);
+			if (sl_buf_add(&c->text, o.snapshot_digest.data, o.snapshot_digest.len))
+				return SLUICE_ENOMEM;
+		}
 	}
 	return 0;
 }

@@ -223,7 +223,7 @@ static int segment_fd(struct sl_reader *r, uint64_t id)
 	return oldest->fd;
 }
 
-static int segment_read(struct sl_reader *r, uint64_t id, uint64_t off, void *to, size_t n)
+int reader_segment_read(struct sl_reader *r, uint64_t id, uint64_t off, void *to, size_t n)
 {
 	int fd = segment_fd(r, id);
 	uint8_t *p = to;
@@ -254,7 +254,7 @@ static int step_bytes(struct sl_reader *r, sqlite3_stmt *q, const struct row *ro
 	if (!room)
 		return SLUICE_ENOMEM;
 	if (row->segment) {
-		rc = segment_read(r, row->segment, row->seg_off + off, room, n);
+		rc = reader_segment_read(r, row->segment, row->seg_off + off, room, n);
 	} else {
 		const uint8_t *blob = sqlite3_column_blob(q, 8);
 

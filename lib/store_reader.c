@@ -16,7 +16,8 @@
 #include "lib/store_reader_internal.h"
 
 #define FACT_COLUMNS \
-	"id, state, content_type, closed, base, earliest, created_ms, ttl_s, expires_ms, forks, fork_of, base_pos, earliest_pos"
+	"id, state, content_type, closed, base, earliest, created_ms, ttl_s, expires_ms, forks, fork_of, base_pos, earliest_pos," \
+	" snapshot"
 
 static const char *const reader_sql[R_STMTS] = {
 	[R_BEGIN] = "BEGIN",
@@ -32,6 +33,8 @@ static const char *const reader_sql[R_STMTS] = {
 		" ORDER BY start",
 	[R_ROW] =
 		"SELECT start, stop, pos, bytes, marks FROM chunk WHERE stream = ?1 AND start <= ?2 ORDER BY start DESC LIMIT 1",
+	[R_SNAPSHOT] = "SELECT at, pos, bytes, time_ms, digest, content_type FROM snapshot WHERE id = ?1",
+	[R_SNAPSHOT_BYTES] = "SELECT bytes, segment, seg_off, data FROM snapshot WHERE id = ?1",
 	[R_GENERATION] = "SELECT generation FROM meta",
 };
 
@@ -121,6 +124,7 @@ void sl_reader_close(struct sl_reader *r)
 		close(r->segment_dir);
 	sl_buf_fini(&r->type);
 	sl_buf_fini(&r->data);
+	sl_buf_fini(&r->snapshot);
 	free(r->message_end);
 	free(r->record);
 	free(r->chain);
@@ -165,6 +169,7 @@ static void reader_row(sqlite3_stmt *q, struct reader_stream *s)
 	s->fork_of = (uint64_t)sqlite3_column_int64(q, 10);
 	s->base_pos = (uint64_t)sqlite3_column_int64(q, 11);
 	s->earliest_pos = (uint64_t)sqlite3_column_int64(q, 12);
+	s->snapshot = (uint64_t)sqlite3_column_int64(q, 13);
 }
 
 int reader_by_id(struct sl_reader *r, uint64_t id, struct reader_stream *s, bool *found)
@@ -252,6 +257,7 @@ static int reader_facts(struct sl_reader *r, sqlite3_stmt *q, uint64_t now_ms, s
 	f->ttl_s = s.ttl_s;
 	f->expires_ms = s.expires_ms;
 	f->earliest_pos = s.earliest_pos;
+	f->snapshot = s.snapshot;
 	rc = reader_tail(r, &s, &end);
 	f->tail = end.tail;
 	f->tail_pos = end.pos;
@@ -292,7 +298,7 @@ static int list_entry(struct sl_reader *r, sqlite3_stmt *q, uint64_t now_ms, str
 	item->earliest_pos = s.earliest_pos;
 	item->written_ms = end.written_ms;
 	e->tail = end.tail;
-	e->stream = SL_SLICE(sqlite3_column_blob(q, 13), (size_t)sqlite3_column_bytes(q, 13));
+	e->stream = SL_SLICE(sqlite3_column_blob(q, 14), (size_t)sqlite3_column_bytes(q, 14));
 	e->content_type = SL_SLICE(sqlite3_column_blob(q, 2), (size_t)sqlite3_column_bytes(q, 2));
 	e->earliest = s.earliest;
 	e->created_ms = s.created_ms;

@@ -20,6 +20,7 @@ struct sl_facts {
 	uint64_t incarnation; /* stream id */
 	uint64_t created_ms, tail, earliest, ttl_s, expires_ms;
 	uint64_t tail_pos, earliest_pos; /* payload bytes before tail and earliest */
+	uint64_t snapshot;               /* of sl_reader_snapshot(); 0: none */
 	sl_slice content_type;           /* until the next call with this reader */
 };
 
@@ -32,6 +33,12 @@ struct sl_place {              /* a position: a number of payload bytes from the
 struct sl_plan {            /* the bounds of an answer */
 	uint64_t from, end; /* record boundaries */
 	uint64_t payload_bytes, messages;
+};
+
+struct sl_snapshot { /* slices: until the next call about a snapshot with this reader */
+	uint64_t at, pos; /* its place: offset of the record it is in, or the tail; position */
+	uint64_t bytes, time_ms;
+	sl_slice digest, content_type;
 };
 
 struct sl_step { /* borrowed from the reader until the next call with it */
@@ -65,6 +72,13 @@ int sl_reader_plan(struct sl_reader *, const struct sl_facts *, uint64_t from, u
 /* At most about SL_READ_STEP bytes of [from + skip bytes, until), fork ancestors and segments included. SLUICE_EGONE: reaped meanwhile. */
 int sl_reader_step(struct sl_reader *, uint64_t incarnation, uint64_t from, uint64_t skip, uint64_t until,
                    struct sl_step *);
+/* What lies behind the earliest position, up to budget payload bytes unless the first record alone is larger; it begins at->skip bytes
+ * into the record at plan->from. Messages are not counted: it looks at a few rows only. */
+int sl_reader_rest(struct sl_reader *, const struct sl_facts *, uint64_t budget, struct sl_plan *, struct sl_place *at);
+/* SLUICE_EGONE: it was replaced a while ago. */
+int sl_reader_snapshot(struct sl_reader *, uint64_t id, struct sl_snapshot *);
+/* At most SL_READ_STEP bytes of [from, until), with that borrowed until the next call with this reader. SLUICE_EGONE as above. */
+int sl_reader_snapshot_step(struct sl_reader *, uint64_t id, uint64_t from, uint64_t until, sl_slice *data);
 /* Names in bytewise order; expired and soft-deleted ones are left out. fn returns nonzero to stop. */
 int sl_reader_list(struct sl_reader *, sl_slice prefix, sl_slice after, uint32_t limit, uint64_t now_ms,
                    int (*fn)(void *, const struct sluice_list_item *), void *arg, bool *more);

@@ -1,5 +1,5 @@
 /*
- * store_reader_internal.h - what store_reader.c (facts) and store_range.c (records) share.
+ * store_reader_internal.h - what store_reader.c (facts), store_range.c (records) and store_snapshot.c share.
  */
 #ifndef SL_STORE_READER_INTERNAL_H
 #define SL_STORE_READER_INTERNAL_H
@@ -10,7 +10,7 @@
 
 #define READER_MAGIC 0x52656164u
 
-enum reader_stmt { R_BEGIN, R_COMMIT, R_BY_NAME, R_BY_ID, R_TAIL, R_LIST, R_CHUNKS, R_ROW, R_GENERATION, R_STMTS };
+enum reader_stmt { R_BEGIN, R_COMMIT, R_BY_NAME, R_BY_ID, R_TAIL, R_LIST, R_CHUNKS, R_ROW, R_SNAPSHOT, R_SNAPSHOT_BYTES, R_GENERATION, R_STMTS };
 
 enum { READER_SEGMENTS = 16 }; /* segment files kept open */
 
@@ -31,6 +31,7 @@ struct sl_reader {
 	struct reader_segment segment[READER_SEGMENTS];
 	uint64_t segment_clock;
 	struct sl_buf type, data; /* what facts and steps hand out */
+	struct sl_buf snapshot;   /* digest and type of one */
 	uint32_t *message_end;
 	size_t n_message_end, cap_message_end;
 	struct reader_level *chain; /* of the walk under way, from the stream itself down */
@@ -42,11 +43,13 @@ struct sl_reader {
 struct reader_stream {
 	uint64_t base_pos, earliest_pos;
 	uint64_t id, base, earliest, created_ms, ttl_s, expires_ms, forks, fork_of;
+	uint64_t snapshot;
 	int state;
 	bool closed, has_ttl, has_expires;
 };
 
 int reader_by_id(struct sl_reader *, uint64_t id, struct reader_stream *, bool *found);
+int reader_segment_read(struct sl_reader *, uint64_t id, uint64_t off, void *to, size_t n);
 void reader_segments_close(struct sl_reader *);
 
 #endif

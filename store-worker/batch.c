@@ -105,6 +105,7 @@ static int batch_op(struct op *op, const struct sl_store_op *m, const struct hel
 			return hp->status;
 		op->in_segment = true;
 		op->ref = hp->ref;
+		op->digest = hp->digest;
 		op->bytes = hp->data_len;
 		op->marks = SL_SLICE(hp->marks, (size_t)hp->marks_len);
 	}
@@ -317,6 +318,7 @@ void batch_end(struct store *st)
 	batch_replies(st);
 	watch_notify(st);
 	volume_rest(&st->volume);
+	txn_drop_kept(&st->txn);
 	st->n_replies = st->n_outcomes = 0;
 	st->batch_ops = 0;
 	st->batch_rc = SE_OK;

@@ -37,7 +37,7 @@ int effect_put_create(struct sl_buf *b, const struct effect_create *e)
 {
 	sl_buf_drain(b, SIZE_MAX);
 	return PUT(b, e->flags, e->id, e->base, e->earliest, e->ttl_s, e->expires_ms, e->fork_of, e->fork_at,
-	           e->fork_sub, e->base_pos, e->earliest_pos) ||
+	           e->fork_sub, e->base_pos, e->earliest_pos, e->snapshot) ||
 	                       put_counted(b, e->name) || put_counted(b, e->type) || put_counted(b, e->fork_name)
 	               ? SE_NOMEM
 	               : SE_OK;
@@ -58,6 +58,7 @@ int effect_get_create(sl_slice s, struct effect_create *e)
 	e->fork_sub = sl_cur_varint(&c);
 	e->base_pos = sl_cur_varint(&c);
 	e->earliest_pos = sl_cur_varint(&c);
+	e->snapshot = sl_cur_varint(&c);
 	e->name = get_counted(&c);
 	e->type = get_counted(&c);
 	e->fork_name = get_counted(&c);
@@ -161,6 +162,40 @@ int effect_get_trim(sl_slice s, struct effect_trim *e)
 	e->earliest = sl_cur_varint(&c);
 	e->pos = sl_cur_varint(&c);
 	return sl_cur_done(&c) ? SE_OK : SE_CORRUPT;
+}
+
+int effect_put_snapshot(struct sl_buf *b, const struct effect_snapshot *e)
+{
+	int rc;
+
+	sl_buf_drain(b, SIZE_MAX);
+	rc = PUT(b, e->flags, e->stream, e->at, e->pos, e->bytes) || put_counted(b, e->type) ||
+	                     put_counted(b, e->digest)
+	             ? SE_NOMEM
+	             : SE_OK;
+	if (rc == SE_OK && (e->flags & EFFECT_SEGMENT))
+		rc = PUT(b, e->segment, e->seg_off);
+	return rc;
+}
+
+int effect_get_snapshot(sl_slice s, struct effect_snapshot *e, sl_slice *rest)
+{
+	struct sl_cur c = sl_cur_of(s);
+
+	memset(e, 0, sizeof *e);
+	e->flags = (uint32_t)sl_cur_varint(&c);
+	e->stream = sl_cur_varint(&c);
+	e->at = sl_cur_varint(&c);
+	e->pos = sl_cur_varint(&c);
+	e->bytes = sl_cur_varint(&c);
+	e->type = get_counted(&c);
+	e->digest = get_counted(&c);
+	if (e->flags & EFFECT_SEGMENT) {
+		e->segment = sl_cur_varint(&c);
+		e->seg_off = sl_cur_varint(&c);
+	}
+	*rest = SL_SLICE(c.p, (size_t)(c.end - c.p));
+	return c.bad ? SE_CORRUPT : SE_OK;
 }
 
 int effect_put_pair(struct sl_buf *b, const struct effect_pair *e)

@@ -77,6 +77,23 @@ static int hold_fill(struct held *h, struct peer *p, const struct sl_store_submi
 	return 0;
 }
 
+/* The types of snapshots, which belong to their digests, in the frame's copy. */
+static void hold_point(struct held *h)
+{
+	struct sl_cur c = h->ops.cur;
+	size_t part = 0;
+
+	for (uint32_t i = 0; i < h->ops.n; i++) {
+		struct sl_store_op op;
+
+		sl_next_store_op(&c, &op);
+		if (op.n_fd == 0)
+			continue;
+		h->parts[part].snapshot = op.kind == SLUICE_OP_SNAPSHOT;
+		h->parts[part++].type = snapshot_type(&op);
+	}
+}
+
 static int hold_keep(struct held *h, struct peer *p, const struct sl_store_submit *m)
 {
 	size_t len = (size_t)(m->ops.cur.end - m->ops.cur.p);
@@ -89,6 +106,7 @@ static int hold_keep(struct held *h, struct peer *p, const struct sl_store_submi
 	h->peer = p;
 	h->req = m->req;
 	h->bytes = len + sizeof *h;
+	hold_point(h);
 	sl_link_add(&p->held, &h->list);
 	p->n_held++;
 	p->held_bytes += h->bytes;

@@ -5,6 +5,7 @@
  * are theirs.
  */
 #include <ctype.h>
+#include <stdlib.h>
 #include <strings.h>
 
 #include "lib/marks.h"
@@ -107,6 +108,34 @@ int txn_settle(struct txn *t)
 	return se_settle(t->batch);
 }
 
+struct kept {
+	struct kept *next;
+	uint8_t bytes[];
+};
+
+sl_slice txn_keep(struct txn *t, sl_slice s)
+{
+	struct kept *k = malloc(sizeof *k + s.len);
+
+	if (!k)
+		return SL_SLICE(NULL, 0);
+	k->next = t->kept;
+	t->kept = k;
+	if (s.len)
+		memcpy(k->bytes, s.data, s.len);
+	return SL_SLICE(k->bytes, s.len);
+}
+
+void txn_drop_kept(struct txn *t)
+{
+	while (t->kept) {
+		struct kept *k = t->kept;
+
+		t->kept = k->next;
+		free(k);
+	}
+}
+
 int txn_find(struct txn *t, sl_slice name, struct stream **s)
 {
 	int rc = volume_by_name(t->volume, name, s);
@@ -169,6 +198,9 @@ static const char *op_form(const struct op *op)
 		return "a create takes no producer, stream sequence or expected tail";
 	if (m->kind != SLUICE_OP_CREATE && (m->flags & (SLUICE_A_TTL | SLUICE_A_EXPIRES | SLUICE_A_FORK)))
 		return "only a create takes expiry and fork source";
+	if (m->kind == SLUICE_OP_SNAPSHOT &&
+	    ((m->flags & (SLUICE_A_PRODUCER | SLUICE_A_STREAM_SEQ | SLUICE_A_CLOSE)) || op->marks.len))
+		return "a snapshot takes no producer, stream sequence, close or messages";
 	if (!(m->flags & SLUICE_A_FORK) && ((m->flags & SLUICE_A_FORK_AT) || m->fork_sub))
 		return "a fork offset needs a fork source";
 	return NULL;
@@ -196,6 +228,8 @@ int op_run(struct txn *t, const struct op *op, struct sl_store_outcome *r)
 		return op_remove(t, op, r);
 	case SLUICE_OP_TRIM:
 		return op_trim(t, op, r);
+	case SLUICE_OP_SNAPSHOT:
+		return op_snapshot(t, op, r);
 	default:
 		return op_refuse(r, SLUICE_ENOTSUP, SLUICE_WHY_NONE, "this kind of operation is not known");
 	}

@@ -83,7 +83,9 @@ static int create_effect(struct txn *t, const struct sl_store_op *m, const struc
 		e.fork_at = e.base = f->at;
 		e.earliest = f->source->earliest;
 		e.base_pos = f->pos;
-		e.earliest_pos = f->source->earliest_pos;
+		/* A snapshot inside the record that the fork is cut at stands for more than the fork has. */
+		e.earliest_pos = f->source->earliest_pos < f->pos ? f->source->earliest_pos : f->pos;
+		e.snapshot = e.earliest_pos == f->source->earliest_pos ? f->source->snapshot : 0;
 	}
 	create_expiry(&e, m, f->source);
 	return txn_emit(t, EFFECT_CREATE, effect_put_create(&t->effect, &e), SL_SLICE(NULL, 0));
@@ -170,6 +172,10 @@ static int create_row(struct volume *v, const struct effect_create *e, uint64_t 
 	volume_bind_u64(q, 15, e->fork_sub);
 	volume_bind_u64(q, 16, e->base_pos);
 	volume_bind_u64(q, 17, e->earliest_pos);
+	if (e->snapshot)
+		volume_bind_u64(q, 18, e->snapshot);
+	else
+		sqlite3_bind_null(q, 18);
 	return volume_run(v, V_STREAM_ADD);
 }
 
@@ -206,6 +212,8 @@ int redo_create(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, 
 		rc = create_row(v, &e, hdr->time_ms);
 	if (rc == SE_OK && (e.flags & EFFECT_FORK))
 		rc = create_hold(v, e.fork_of);
+	if (rc == SE_OK && e.snapshot)
+		rc = snapshot_share(v, e.snapshot);
 	if (rc == SE_OK)
 		rc = volume_by_id(v, e.id, &s);
 	if (rc || !s)

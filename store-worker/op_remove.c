@@ -99,7 +99,9 @@ int redo_remove(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, 
 	if (rc || !s)
 		return rc ? rc : SE_CORRUPT;
 	volume_touch(v, s);
-	rc = remove_state(v, s, e.state, hdr->time_ms);
+	rc = snapshot_release(v, s, hdr->time_ms);
+	if (rc == SE_OK)
+		rc = remove_state(v, s, e.state, hdr->time_ms);
 	if (rc == SE_OK && e.parent)
 		rc = remove_release(v, e.parent, hdr->time_ms);
 	se_touch(redo, s->id, SLUICE_EV_REMOVED | (e.state == SL_SOFT ? SLUICE_EV_SOFT : 0));

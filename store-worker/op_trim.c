@@ -37,6 +37,24 @@ int txn_boundary(struct txn *t, const struct stream *s, uint64_t *offset)
 	return rc;
 }
 
+/* From a position to the record it is in. */
+static int trim_offset(struct txn *t, const struct stream *s, uint64_t *to)
+{
+	struct walk w = {0};
+	struct walk_record rec = {.start = s->tail};
+	bool found = true;
+	int rc = SE_OK;
+
+	if (*to <= s->earliest_pos)
+		rec.start = s->earliest;
+	else if (*to < s->tail_pos)
+		rc = txn_settle(t);
+	if (rc == SE_OK && *to > s->earliest_pos && *to < s->tail_pos)
+		rc = walk_position(t->volume, s, *to, &w, &rec, &found);
+	*to = rec.start;
+	return rc == SE_OK && !found ? SE_CORRUPT : rc;
+}
+
 int op_trim(struct txn *t, const struct op *op, struct sl_store_outcome *r)
 {
 	const struct sl_store_op *m = op->m;
@@ -50,10 +68,12 @@ int op_trim(struct txn *t, const struct op *op, struct sl_store_outcome *r)
 	r->start = s->tail;
 	if (op_tail_other(s, m))
 		return op_refuse(r, SLUICE_ECONFLICT, SLUICE_WHY_TAIL, "the tail is not the expected one");
-	if (to > s->tail)
+	if (to > (m->flags & SLUICE_A_AT_POS ? s->tail_pos : s->tail))
 		return op_refuse(r, SLUICE_EINVAL, SLUICE_WHY_NONE, "the offset is beyond the tail");
-	if (to <= s->earliest)
-		return SE_OK;
+	if (m->flags & SLUICE_A_AT_POS)
+		rc = trim_offset(t, s, &to);
+	if (rc || to <= s->earliest)
+		return rc;
 	if (to < s->tail)
 		rc = txn_boundary(t, s, &to);
 	if (rc || to <= s->earliest)
@@ -63,10 +83,38 @@ int op_trim(struct txn *t, const struct op *op, struct sl_store_outcome *r)
 	return rc;
 }
 
+int stream_trim(struct volume *v, struct stream *s, uint64_t earliest, uint64_t pos, uint64_t now_ms)
+{
+	sqlite3_stmt *q = volume_stmt(v, V_STREAM_EARLIEST);
+	bool moved = earliest > s->earliest;
+
+	s->earliest = earliest;
+	s->earliest_pos = pos;
+	/* One that waits already is not put off, or a stream that is trimmed all the time would never give anything back. With
+	 * forks it has to be looked up what they reach (reap.c). */
+	if (moved && !s->reap) {
+		s->reap = true;
+		s->reap_ms = now_ms;
+		s->reap_to = s->forks ? s->reap_to : s->earliest;
+	}
+	volume_bind_u64(q, 1, s->id);
+	volume_bind_u64(q, 2, s->earliest);
+	if (s->reap)
+		volume_bind_u64(q, 3, s->reap_ms);
+	else
+		sqlite3_bind_null(q, 3);
+	volume_bind_u64(q, 4, s->reap_to);
+	volume_bind_u64(q, 5, s->earliest_pos);
+	if (s->snapshot)
+		volume_bind_u64(q, 6, s->snapshot);
+	else
+		sqlite3_bind_null(q, 6);
+	return volume_run(v, V_STREAM_EARLIEST);
+}
+
 int redo_trim(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, sl_slice effect, sl_slice payload)
 {
 	struct volume *v = se_volume(redo);
-	sqlite3_stmt *q = volume_stmt(v, V_STREAM_EARLIEST);
 	struct effect_trim e;
 	struct stream *s = NULL;
 	int rc = effect_get_trim(effect, &e);
@@ -78,19 +126,7 @@ int redo_trim(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, sl
 	if (rc || !s)
 		return rc ? rc : SE_CORRUPT;
 	volume_touch(v, s);
-	s->earliest = e.earliest;
-	s->earliest_pos = e.pos;
-	/* One that waits already is not put off, or a stream that is trimmed all the time would never give anything back. With
-	 * forks it has to be looked up what they reach (reap.c). */
-	if (!s->reap) {
-		s->reap = true;
-		s->reap_ms = hdr->time_ms;
-		s->reap_to = s->forks ? s->reap_to : s->earliest;
-	}
-	volume_bind_u64(q, 1, s->id);
-	volume_bind_u64(q, 2, s->earliest);
-	volume_bind_u64(q, 3, s->reap_ms);
-	volume_bind_u64(q, 4, s->reap_to);
-	volume_bind_u64(q, 5, s->earliest_pos);
-	return volume_run(v, V_STREAM_EARLIEST);
+	/* It stood for what was before the old place, and what followed is gone. */
+	rc = snapshot_release(v, s, hdr->time_ms);
+	return rc ? rc : stream_trim(v, s, e.earliest, e.pos, hdr->time_ms);
 }

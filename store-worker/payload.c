@@ -118,8 +118,9 @@ static int payload_copy(struct payloads *ps, struct held_part *part)
 	uint64_t total = part->data_len + part->marks_len;
 	struct sl_segment_head h = {.data_len = part->data_len, .marks_len = part->marks_len};
 	uint8_t head[SL_SEGMENT_HEAD];
+	struct digest d = {.failed = true};
 	uint32_t crc = 0;
-	int rc = 0;
+	int rc = part->snapshot ? digest_begin(&d, part->type) : 0;
 
 	for (uint64_t at = 0; rc == 0 && at < total;) {
 		size_t n = total - at < COPY_STEP ? (size_t)(total - at) : COPY_STEP;
@@ -128,8 +129,11 @@ static int payload_copy(struct payloads *ps, struct held_part *part)
 		if (rc == 0)
 			rc = segment_write(ps, ps->buf, n, ps->off + SL_SEGMENT_HEAD + at);
 		crc = (uint32_t)crc32_z(crc, ps->buf, n);
+		digest_add(&d, ps->buf, n); /* a snapshot has no marks behind it */
 		at += n;
 	}
+	if (part->snapshot && digest_end(&d, part->digest))
+		rc = rc ? rc : SLUICE_ENOMEM;
 	h.crc = crc;
 	sl_segment_put_head(head, &h);
 	if (rc == 0)

@@ -1,5 +1,5 @@
 /*
- * reap.c - giving space back: rows of dead streams, rows below the earliest offset, dead segments. Store-writer.
+ * reap.c - giving space back: rows of dead streams, rows below the earliest offset, snapshots, dead segments. Store-writer.
  *
  * A row may go when nobody can be reading it any more: not before reap_delay after the commit that made it unreachable
  * (a long answer is read in several transactions), and never while a fork reaches it. What is out of reach is looked up
@@ -16,7 +16,7 @@
 #include "lib/segment.h"
 #include "store-worker/store.h"
 
-enum { REAP_BYTES = 4 << 20, REAP_FORKS = 4096, ORPHAN_AGE_S = 120 };
+enum { REAP_BYTES = 4 << 20, REAP_FORKS = 4096, REAP_SNAPSHOTS = 16, ORPHAN_AGE_S = 120 };
 
 /* How many rows of the stream lie below the limit, at most a slice. */
 static int reap_count(struct txn *t, uint64_t id, uint64_t limit, uint32_t *chunks)
@@ -104,6 +104,30 @@ int reap_slice(struct txn *t, bool *left)
 		return rc ? rc : SE_CORRUPT;
 	*left = true;
 	return reap_stream(t, s);
+}
+
+int snapshots_slice(struct txn *t, bool *left)
+{
+	sqlite3_stmt *q = sweep_stmt(t->store, SWEEP_SNAPSHOTS);
+	uint64_t delay = t->store->settings.reap_ms, id[REAP_SNAPSHOTS];
+	int n = 0, rc = SQLITE_DONE;
+
+	*left = false;
+	if (t->now_ms < delay)
+		return SE_OK;
+	volume_bind_u64(q, 1, t->now_ms - delay);
+	volume_bind_u64(q, 2, REAP_SNAPSHOTS);
+	while (n < REAP_SNAPSHOTS && (rc = sqlite3_step(q)) == SQLITE_ROW)
+		id[n++] = (uint64_t)sqlite3_column_int64(q, 0);
+	sqlite3_reset(q);
+	rc = se_of_sqlite(rc);
+	for (int i = 0; rc == SE_OK && i < n; i++) {
+		struct effect_pair e = {.a = id[i]};
+
+		rc = txn_emit(t, EFFECT_SNAPSHOT_DROP, effect_put_pair(&t->effect, &e), SL_SLICE(NULL, 0));
+	}
+	*left = n == REAP_SNAPSHOTS;
+	return rc;
 }
 
 /* ---- redo ---- */

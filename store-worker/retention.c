@@ -129,7 +129,8 @@ int retention_slice(struct txn *t, struct retention *pass, bool *left)
 		struct stream *s;
 
 		rc = volume_by_id(t->volume, ids[i], &s);
-		if (rc || !s || s->state != SL_LIVE)
+		/* What has a snapshot is trimmed by the next one: without the records behind it, it would not be whole. */
+		if (rc || !s || s->state != SL_LIVE || s->snapshot)
 			continue;
 		r = retention_rule(st, stream_name(s));
 		if (r)

@@ -46,9 +46,19 @@ static const char schema_2[] =
 	" FROM chunk) AS x WHERE chunk.id = x.id;"
 	"PRAGMA user_version = 2;";
 
-_Static_assert(SL_SCHEMA == 2, "every version needs its step");
+/* Snapshots: at, pos: offset and position of the place; refs: streams that have it, a fork among them; dead_ms: since when nobody has.
+ * Its ids are never given again. */
+static const char schema_3[] =
+	"CREATE TABLE snapshot (id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, pos INTEGER NOT NULL,"
+	" content_type TEXT NOT NULL, digest BLOB NOT NULL, bytes INTEGER NOT NULL, time_ms INTEGER NOT NULL, refs INTEGER NOT NULL,"
+	" dead_ms INTEGER, segment INTEGER, seg_off INTEGER, data BLOB);"
+	"CREATE INDEX snapshot_dead ON snapshot (dead_ms) WHERE dead_ms IS NOT NULL;"
+	"ALTER TABLE stream ADD COLUMN snapshot INTEGER;"
+	"PRAGMA user_version = 3;";
 
-static const char *const schema_steps[SL_SCHEMA] = {schema_1, schema_2};
+_Static_assert(SL_SCHEMA == 3, "every version needs its step");
+
+static const char *const schema_steps[SL_SCHEMA] = {schema_1, schema_2, schema_3};
 
 int volume_migrate(sqlite3 *db, uint32_t have, const char **why)
 {

@@ -173,6 +173,7 @@ int shadow_compare(struct store *st, char *why, size_t len)
 		{"stream", "SELECT * FROM stream ORDER BY id"},
 		{"chunk", "SELECT * FROM chunk ORDER BY id"},
 		{"producer", "SELECT * FROM producer ORDER BY stream, id"},
+		{"snapshot", "SELECT * FROM snapshot ORDER BY id"},
 		{"segment", "SELECT * FROM segment ORDER BY id"},
 		{"sqlite_sequence", "SELECT * FROM sqlite_sequence ORDER BY name"},
 	};

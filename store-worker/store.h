@@ -74,6 +74,11 @@ enum volume_stmt {
 	V_CHUNK_SEGMENTS,
 	V_CHUNK_DROP,
 	V_PRODUCER_DROP,
+	V_SNAPSHOT,
+	V_SNAPSHOT_ADD,
+	V_SNAPSHOT_REFS,
+	V_SNAPSHOT_SEGMENT,
+	V_SNAPSHOT_DROP,
 	V_STMTS
 };
 
@@ -101,6 +106,7 @@ struct stream { /* a row of stream, cached */
 	uint8_t state;                             /* enum sl_stream_state */
 	uint64_t base_pos, earliest_pos, tail_pos; /* payload bytes before those offsets */
 	uint64_t id, base, earliest, tail, created_ms, ttl_s, expires_ms, accessed_ms;
+	uint64_t snapshot;                          /* id of its row; 0: none */
 	uint64_t fork_of, fork_at, fork_sub, forks; /* fork_of 0: none; fork_at: where inherited records end */
 	uint64_t reap_ms,
 		reap_to; /* rows below reap_to were out of everybody's reach at reap_ms; others wait for their turn */
@@ -188,6 +194,8 @@ struct walk_record {
 /* The record that contains offset. *found false: offset is at or beyond the end. */
 int walk_record(struct volume *, const struct stream *, uint64_t offset, struct walk *, struct walk_record *,
                 bool *found);
+/* The record that contains a position between the earliest and the tail; *found false: of a damaged volume. */
+int walk_position(struct volume *, const struct stream *, uint64_t pos, struct walk *, struct walk_record *, bool *found);
 /* The lowest offset of this stream's own records that anybody may read; STORE_OFFSET_MAX: nobody reads any. */
 int walk_reach(struct volume *, uint64_t id, unsigned budget, uint64_t *lowest);
 
@@ -203,7 +211,9 @@ enum effect_kind {
 	EFFECT_REAP,
 	EFFECT_FORGET,
 	EFFECT_REST,
-	EFFECT_SEGMENT_DROP
+	EFFECT_SEGMENT_DROP,
+	EFFECT_SNAPSHOT,
+	EFFECT_SNAPSHOT_DROP
 };
 
 #define EFFECT_CLOSES 0x1u
@@ -217,6 +227,7 @@ enum effect_kind {
 
 struct effect_create {
 	uint64_t id, base, earliest, ttl_s, expires_ms, fork_of, fork_at, fork_sub, base_pos, earliest_pos;
+	uint64_t snapshot; /* of the source: the fork has it too; 0: none */
 	uint32_t flags;
 	sl_slice name, type, fork_name;
 };
@@ -237,7 +248,12 @@ struct effect_remove {
 struct effect_trim {
 	uint64_t stream, earliest, pos; /* pos: payload bytes before earliest */
 };
-/* ACCESS: stream, time. SEGMENT_DROP: segment, 0. FORGET: stream, 0. */
+struct effect_snapshot {
+	uint64_t stream, at, pos, bytes, segment, seg_off; /* at: offset of the record it is in, or the tail */
+	uint32_t flags;
+	sl_slice type, digest; /* the payload follows unless EFFECT_SEGMENT */
+};
+/* ACCESS: stream, time. SEGMENT_DROP: segment, 0. FORGET: stream, 0. SNAPSHOT_DROP: row, 0. */
 struct effect_pair {
 	uint64_t a, b;
 };
@@ -259,6 +275,8 @@ int effect_put_remove(struct sl_buf *, const struct effect_remove *);
 int effect_get_remove(sl_slice, struct effect_remove *);
 int effect_put_trim(struct sl_buf *, const struct effect_trim *);
 int effect_get_trim(sl_slice, struct effect_trim *);
+int effect_put_snapshot(struct sl_buf *, const struct effect_snapshot *);
+int effect_get_snapshot(sl_slice, struct effect_snapshot *, sl_slice *rest);
 int effect_put_pair(struct sl_buf *, const struct effect_pair *);
 int effect_get_pair(sl_slice, struct effect_pair *);
 int effect_put_rest(struct sl_buf *, const struct effect_rest *);
@@ -278,6 +296,7 @@ struct op { /* a decoded operation; slices are borrowed from the frame or from a
 	const struct sl_store_op *m;
 	bool in_segment;
 	struct segment_ref ref;
+	const uint8_t *digest; /* of a snapshot in a segment */
 	sl_slice marks;
 	uint64_t bytes; /* payload */
 	uint32_t messages;
@@ -289,6 +308,7 @@ struct txn {
 	struct se_batch *batch;
 	uint64_t now_ms;
 	struct sl_buf effect; /* of the effect being encoded */
+	struct kept *kept;    /* what outcomes borrow until the batch is over */
 };
 
 /* Each fills in the result; SLUICE_* statuses are results, the return value is SE_*. */
@@ -297,6 +317,7 @@ int op_append(struct txn *, const struct op *, struct sl_store_outcome *);
 int op_close(struct txn *, const struct op *, struct sl_store_outcome *);
 int op_remove(struct txn *, const struct op *, struct sl_store_outcome *);
 int op_trim(struct txn *, const struct op *, struct sl_store_outcome *);
+int op_snapshot(struct txn *, const struct op *, struct sl_store_outcome *);
 int op_run(struct txn *, const struct op *,
            struct sl_store_outcome *); /* checks what every kind shares, then one of the above */
 int op_refuse(struct sl_store_outcome *, int status, uint32_t reason, const char *message); /* SE_OK */
@@ -310,11 +331,25 @@ int txn_remove(struct txn *, struct stream *); /* with the cascade to its ancest
 int txn_emit(struct txn *, uint16_t kind, int encoded,
              sl_slice payload); /* encoded: result of the effect_put_*() on t->effect */
 int txn_settle(struct txn *);
+sl_slice txn_keep(struct txn *, sl_slice); /* a copy until the batch is over; data NULL: no memory */
+void txn_drop_kept(struct txn *);
 /* Emits a record at the tail of s: a payload of the op, or a part of a record of an ancestor. */
 int append_emit(struct txn *, const struct stream *s, const struct op *, uint32_t flags);
 int txn_trim(struct txn *, const struct stream *, uint64_t earliest); /* a boundary; settle first */
 int txn_boundary(struct txn *, const struct stream *,
                  uint64_t *offset); /* down to the beginning of the record it is in */
+/* Redo: what is below the place is unreadable from now on. */
+int stream_trim(struct volume *, struct stream *, uint64_t earliest, uint64_t pos, uint64_t now_ms);
+sl_slice snapshot_type(const struct sl_store_op *);
+int snapshot_release(struct volume *, struct stream *, uint64_t now_ms); /* redo: the stream has none any more */
+int snapshot_share(struct volume *, uint64_t id);                        /* redo: one stream more has it */
+struct digest { /* digest.c; after digest_begin(), whatever that returned, comes digest_end() */
+	struct evp_md_ctx_st *md;
+	bool failed;
+};
+int digest_begin(struct digest *, sl_slice type);
+void digest_add(struct digest *, const void *, size_t n);
+int digest_end(struct digest *, uint8_t out[SL_DIGEST]); /* 0, or SLUICE_ENOMEM */
 /* A closed stream meets an append or a close with a producer: a duplicate of the closing one, or refused. */
 int op_closed_again(struct txn *, struct stream *, const struct sl_store_op *, struct sl_store_outcome *);
 int stream_close(struct volume *, struct stream *, bool by_producer, sl_slice producer, uint64_t epoch, uint64_t seq);
@@ -341,7 +376,7 @@ int producer_redo(struct volume *, const struct se_record *, uint64_t stream, sl
                   uint64_t seq);
 
 se_redo_fn redo_create, redo_append, redo_close, redo_remove, redo_trim, redo_access, redo_reap, redo_forget, redo_rest,
-	redo_segment_drop;
+	redo_segment_drop, redo_snapshot, redo_snapshot_drop;
 
 /* ---- the process ---- */
 
@@ -446,6 +481,9 @@ struct held_part { /* one payload of a held request, filled in by the helper thr
 	int status; /* SLUICE_* */
 	struct segment_ref ref;
 	uint8_t *marks; /* owned */
+	bool snapshot;  /* its digest is wanted; type: in held->frame */
+	sl_slice type;
+	uint8_t digest[SL_DIGEST];
 };
 
 struct access { /* last access to a stream with a sliding TTL, newer than what its row says */
@@ -587,7 +625,7 @@ void sweep_close(struct store *);
 void sweep_tick(struct store *);         /* a slice of what is due; in a batch of its own */
 int sweep_timeout(const struct store *); /* ms until the next */
 bool sweep_left(const struct store *);
-enum sweep_stmt { SWEEP_EXPIRED, SWEEP_REAP, SWEEP_CHUNKS, SWEEP_PRODUCERS, SWEEP_SEGMENTS, SWEEP_NAMES, SWEEP_STMTS };
+enum sweep_stmt { SWEEP_EXPIRED, SWEEP_REAP, SWEEP_CHUNKS, SWEEP_PRODUCERS, SWEEP_SNAPSHOTS, SWEEP_SEGMENTS, SWEEP_NAMES, SWEEP_STMTS };
 sqlite3_stmt *sweep_stmt(struct store *, enum sweep_stmt);
 struct retention {
 	char *name; /* where the pass goes on; owned; NULL: a pass begins */
@@ -597,6 +635,7 @@ struct retention {
 int retention_slice(struct txn *, struct retention *, bool *left);
 const struct rule *retention_rule(const struct store *, sl_slice name); /* NULL: none */
 int reap_slice(struct txn *, bool *left);
+int snapshots_slice(struct txn *, bool *left);
 struct segment_drops { /* files to unlink once the batch is durable */
 	uint64_t id[16];
 	size_t n;

@@ -14,7 +14,7 @@ enum { EXPIRY_SLICE = 64, ACCESS_SLICE = 256, HELD_SLICE = 256, ORPHANS_MS = 600
 struct sweep {
 	sqlite3_stmt *stmt[SWEEP_STMTS];
 	uint64_t next_ms, next_orphans_ms;                 /* monotonic */
-	bool held, expiry, access, reaping, segments, retention; /* due */
+	bool held, expiry, access, reaping, snapshots, segments, retention; /* due */
 	uint64_t held_ms;         /* wall clock: streams with live readers are used up to here */
 	uint64_t deadline_ms, id; /* where the search for expired streams goes on */
 	struct retention pass;
@@ -27,6 +27,8 @@ static const char *const sweep_sql[SWEEP_STMTS] = {
 	[SWEEP_REAP] = "SELECT id FROM stream WHERE reap_ms IS NOT NULL AND reap_ms <= ?1 ORDER BY reap_ms, id LIMIT 1",
 	[SWEEP_CHUNKS] = "SELECT stop, bytes FROM chunk WHERE stream = ?1 ORDER BY start LIMIT 64",
 	[SWEEP_PRODUCERS] = "SELECT count(*) FROM (SELECT 1 FROM producer WHERE stream = ?1 LIMIT 256)",
+	[SWEEP_SNAPSHOTS] =
+		"SELECT id FROM snapshot WHERE dead_ms IS NOT NULL AND dead_ms <= ?1 ORDER BY dead_ms, id LIMIT ?2",
 	[SWEEP_SEGMENTS] =
 		("SELECT id FROM segment WHERE dead_ms IS NOT NULL AND dead_ms <= ?1 AND live = 0 AND id <> ?2"
                  " ORDER BY id LIMIT 16"),
@@ -70,7 +72,7 @@ bool sweep_left(const struct store *st)
 {
 	const struct sweep *sw = st->sweep;
 
-	return sw && (sw->held || sw->expiry || sw->access || sw->reaping || sw->segments || sw->retention);
+	return sw && (sw->held || sw->expiry || sw->access || sw->reaping || sw->snapshots || sw->segments || sw->retention);
 }
 
 int sweep_timeout(const struct store *st)
@@ -126,6 +128,8 @@ static int sweep_slice(struct txn *t, struct sweep *sw, struct segment_drops *dr
 	}
 	if (sw->reaping)
 		return reap_slice(t, &sw->reaping);
+	if (sw->snapshots)
+		return snapshots_slice(t, &sw->snapshots);
 	if (sw->segments) {
 		sw->segments = false;
 		return segments_slice(t, drops);
@@ -138,7 +142,7 @@ static void sweep_due(struct store *st, struct sweep *sw, uint64_t now)
 	sw->next_ms = now + st->settings.sweep_ms;
 	sw->deadline_ms = sw->id = 0;
 	sw->held_ms = store_now(st);
-	sw->held = sw->expiry = sw->access = sw->reaping = sw->segments = sw->retention = true;
+	sw->held = sw->expiry = sw->access = sw->reaping = sw->snapshots = sw->segments = sw->retention = true;
 	if (now < sw->next_orphans_ms)
 		return;
 	sw->next_orphans_ms = now + ORPHANS_MS;
@@ -162,7 +166,7 @@ void sweep_tick(struct store *st)
 	if (rc == SE_OK)
 		rc = se_batch_error(st->txn.batch);
 	if (rc) { /* not again before the next tick: the disk may be full for long */
-		sw->held = sw->expiry = sw->access = sw->reaping = sw->segments = sw->retention = false;
+		sw->held = sw->expiry = sw->access = sw->reaping = sw->snapshots = sw->segments = sw->retention = false;
 		st->batch_rc = rc;
 	}
 	batch_end(st);

@@ -12,7 +12,8 @@
 
 #define STREAM_COLUMNS \
 	"id, name, state, content_type, closed, base, earliest, created_ms, ttl_s, expires_ms, accessed_ms, own_expiry, stream_seq," \
-	" fork_of, fork_name, fork_at, fork_sub, forks, close_producer, close_epoch, close_seq, reap_ms, reap_to, base_pos, earliest_pos"
+	" fork_of, fork_name, fork_at, fork_sub, forks, close_producer, close_epoch, close_seq, reap_ms, reap_to, base_pos, earliest_pos," \
+	" snapshot"
 
 static const char *const volume_sql[V_STMTS] = {
 	[V_STREAM_BY_NAME] = "SELECT " STREAM_COLUMNS " FROM stream WHERE name = ?1 AND state < 2",
@@ -34,14 +35,15 @@ static const char *const volume_sql[V_STMTS] = {
 	[V_STREAM_SEQ] = "UPDATE stream SET stream_seq = ?2 WHERE id = ?1",
 	[V_STREAM_ADD] =
 		"INSERT INTO stream (id, name, state, content_type, closed, base, earliest, created_ms, ttl_s, expires_ms,"
-		" accessed_ms, deadline_ms, own_expiry, fork_of, fork_name, fork_at, fork_sub, forks, base_pos, earliest_pos)"
-		" VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?7, ?10, ?11, ?12, ?13, ?14, ?15, 0, ?16, ?17)",
+		" accessed_ms, deadline_ms, own_expiry, fork_of, fork_name, fork_at, fork_sub, forks, base_pos, earliest_pos,"
+		" snapshot)"
+		" VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?7, ?10, ?11, ?12, ?13, ?14, ?15, 0, ?16, ?17, ?18)",
 	[V_STREAM_CLOSE] =
 		"UPDATE stream SET closed = 1, close_producer = ?2, close_epoch = ?3, close_seq = ?4 WHERE id = ?1",
-	[V_STREAM_STATE] = "UPDATE stream SET state = ?2, reap_ms = ?3 WHERE id = ?1",
+	[V_STREAM_STATE] = "UPDATE stream SET state = ?2, reap_ms = ?3, snapshot = NULL WHERE id = ?1",
 	[V_STREAM_FORKS] = "UPDATE stream SET forks = ?2, reap_ms = ?3, reap_to = ?4 WHERE id = ?1",
 	[V_STREAM_EARLIEST] =
-		"UPDATE stream SET earliest = ?2, reap_ms = ?3, reap_to = ?4, earliest_pos = ?5 WHERE id = ?1",
+		"UPDATE stream SET earliest = ?2, reap_ms = ?3, reap_to = ?4, earliest_pos = ?5, snapshot = ?6 WHERE id = ?1",
 	[V_STREAM_ACCESS] = "UPDATE stream SET accessed_ms = ?2, deadline_ms = ?3 WHERE id = ?1",
 	[V_STREAM_REAP] = "UPDATE stream SET reap_ms = ?2, reap_to = ?3 WHERE id = ?1",
 	[V_STREAM_DROP] = "DELETE FROM stream WHERE id = ?1",
@@ -60,6 +62,14 @@ static const char *const volume_sql[V_STMTS] = {
 	[V_PRODUCER_DROP] =
 		"DELETE FROM producer WHERE stream = ?1 AND id IN (SELECT id FROM producer WHERE stream = ?1 ORDER BY id"
 		" LIMIT ?2)",
+	[V_SNAPSHOT] = "SELECT at, pos, digest FROM snapshot WHERE id = ?1",
+	[V_SNAPSHOT_ADD] =
+		"INSERT INTO snapshot (at, pos, content_type, digest, bytes, time_ms, refs, segment, seg_off, data)"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8, ?9)",
+	[V_SNAPSHOT_REFS] =
+		"UPDATE snapshot SET refs = refs + ?2, dead_ms = CASE WHEN refs + ?2 = 0 THEN ?3 END WHERE id = ?1",
+	[V_SNAPSHOT_SEGMENT] = "SELECT segment, bytes FROM snapshot WHERE id = ?1 AND segment IS NOT NULL",
+	[V_SNAPSHOT_DROP] = "DELETE FROM snapshot WHERE id = ?1",
 };
 
 void volume_init(struct volume *v)
@@ -255,6 +265,7 @@ static bool stream_read(struct stream *s, sqlite3_stmt *q)
 	s->reap_to = column_u64(q, 22);
 	s->base_pos = column_u64(q, 23);
 	s->earliest_pos = column_u64(q, 24);
+	s->snapshot = column_u64(q, 25);
 	return s->name && s->type && s->fork_name && (column_null(q, 18) || s->closer.id) &&
 	       sl_buf_add(&s->seq, sqlite3_column_blob(q, 12), (size_t)sqlite3_column_bytes(q, 12)) == 0;
 }
@@ -481,6 +492,7 @@ static const struct se_redo_kind volume_kinds[] = {
 	{EFFECT_TRIM, 1, redo_trim},     {EFFECT_ACCESS, 1, redo_access},
 	{EFFECT_REAP, 1, redo_reap},     {EFFECT_FORGET, 1, redo_forget},
 	{EFFECT_REST, 1, redo_rest},     {EFFECT_SEGMENT_DROP, 1, redo_segment_drop},
+	{EFFECT_SNAPSHOT, 1, redo_snapshot}, {EFFECT_SNAPSHOT_DROP, 1, redo_snapshot_drop},
 };
 
 const struct se_redo_table volume_redo = {

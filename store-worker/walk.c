@@ -82,28 +82,22 @@ static sl_slice record_marks(const uint8_t *from, const uint8_t *to, uint32_t me
 	return messages >= 2 ? SL_SLICE(c.p, (size_t)(to - c.p)) : SL_SLICE(NULL, 0);
 }
 
-int walk_record(struct volume *v, const struct stream *s, uint64_t offset, struct walk *w, struct walk_record *r,
-                bool *found)
+/* The record of the row that contains an offset, or a position. */
+static int walk_row(const struct walk *w, bool by_pos, uint64_t where, struct walk_record *r, bool *found)
 {
-	struct sl_cur c;
+	struct sl_cur c = sl_cur_of(w->row.marks);
+	uint64_t at = w->row.start, bytes = 0;
 	struct sl_mark m;
-	uint64_t at, bytes = 0;
-	int rc = walk_at(v, s, offset, w);
 
-	*found = false;
-	if (rc || !w->found)
-		return rc;
-	c = sl_cur_of(w->row.marks);
-	at = w->row.start;
 	for (;;) {
 		const uint8_t *from = c.p;
+		int rc = sl_marks_next(&c, &m);
 
-		rc = sl_marks_next(&c, &m);
 		if (rc != 1)
 			return rc == 0 ? SE_OK : SE_CORRUPT;
 		if (at >= w->cap)
 			return SE_OK;
-		if (offset < at + m.bytes + SLUICE_RECORD_OVERHEAD) {
+		if (by_pos ? where < w->row.pos + bytes + m.bytes : where < at + m.bytes + SLUICE_RECORD_OVERHEAD) {
 			*r = (struct walk_record){.start = at,
 			                          .bytes = m.bytes,
 			                          .at = bytes,
@@ -115,6 +109,42 @@ int walk_record(struct volume *v, const struct stream *s, uint64_t offset, struc
 		at += m.bytes + SLUICE_RECORD_OVERHEAD;
 		bytes += m.bytes;
 	}
+}
+
+int walk_record(struct volume *v, const struct stream *s, uint64_t offset, struct walk *w, struct walk_record *r,
+                bool *found)
+{
+	int rc = walk_at(v, s, offset, w);
+
+	*found = false;
+	return rc || !w->found ? rc : walk_row(w, false, offset, r, found);
+}
+
+/* Only offsets are indexed, and they grow with positions: halving what is readable, through all ancestors, finds the row. */
+int walk_position(struct volume *v, const struct stream *s, uint64_t pos, struct walk *w, struct walk_record *r,
+                  bool *found)
+{
+	uint64_t low = s->earliest, high = s->tail;
+
+	*found = false;
+	while (low < high) {
+		uint64_t middle = low + (high - low) / 2;
+		int rc = walk_at(v, s, middle, w);
+
+		if (rc)
+			return rc;
+		if (!w->found || w->row.pos > pos) {
+			high = w->found && w->row.start < middle ? w->row.start : middle;
+			continue;
+		}
+		if (pos - w->row.pos < w->row.bytes)
+			rc = walk_row(w, true, pos, r, found);
+		if (rc || *found)
+			return rc;
+		/* Behind this row, or behind what counts of it. */
+		low = w->row.stop < w->cap ? w->row.stop : w->cap;
+	}
+	return SE_OK;
 }
 
 /* The ids of the forks of a stream, at most max. */

@@ -21,6 +21,8 @@
  *        store->list_items
  *        listener_fd claims: a listener that a plugin takes is not served by the HTTP engine
  *   1.3  ws->target; what open() of an endpoint refuses with
+ *        snapshots: SLUICE_OP_SNAPSHOT, SLUICE_A_AT_POS, SLUICE_A_EXPECT_SNAPSHOT, SLUICE_A_REPLACE, SLUICE_R_SNAPSHOT, SLUICE_RD_SNAPSHOT;
+ *        expect_snapshot of operations; snapshot, snapshot_pos, snapshot_digest of results and reads
  */
 #ifndef SLUICE_PLUGIN_H
 #define SLUICE_PLUGIN_H
@@ -94,7 +96,10 @@ enum sluice_reason {
 	SLUICE_WHY_FORK_SUB,         /* sub-offset reaches past the record that begins at the fork offset */
 	SLUICE_WHY_TRIMMED,          /* offset is below the earliest one (see earliest) */
 	SLUICE_WHY_PAYLOAD,          /* SLUICE_A_REFUSE was set and everything else was in order */
-	SLUICE_WHY_RESERVED          /* the name belongs to another owner */
+	SLUICE_WHY_RESERVED,         /* the name belongs to another owner */
+	SLUICE_WHY_BEYOND,           /* 1.3: offset is beyond the tail */
+	SLUICE_WHY_BOUNDARY,         /* 1.3: offset is not where a message begins */
+	SLUICE_WHY_SNAPSHOT          /* 1.3: the snapshot that is there is another one (see snapshot, snapshot_digest) */
 };
 
 enum { SLUICE_READ = 1, SLUICE_WRITE = 2 }; /* watch events */
@@ -180,6 +185,10 @@ struct sluice_plugin {
  *
  * A position counts payload bytes alone. Every offset has one, and every position names a byte of a record: it is the other way to
  * say where to read (SLUICE_RD_POS).
+ *
+ * A snapshot is a blob that stands for everything of a stream before its place. Publishing one makes what lies before it
+ * unreadable in the same step (earliest is its place), and the one before it goes; forks keep what they inherited, the snapshot
+ * too. A stream has one at most. Trimming further takes it away; retention leaves a stream that has one alone.
  */
 #define SLUICE_RECORD_OVERHEAD 5
 #define SLUICE_OFFSET_NOW UINT64_MAX
@@ -189,7 +198,10 @@ enum sluice_op_kind {
 	SLUICE_OP_APPEND,     /* stream, content_type, data, optionally producer, stream_seq; SLUICE_A_CLOSE */
 	SLUICE_OP_CLOSE,      /* stream, optionally producer */
 	SLUICE_OP_REMOVE,     /* stream */
-	SLUICE_OP_TRIM        /* stream, trim_to: offsets below become unreadable */
+	SLUICE_OP_TRIM,       /* stream, trim_to: offsets below become unreadable */
+	/* 1.3: stream, data or payload, content_type (of the snapshot), trim_to: its place, where a message begins or the tail. One that
+	 * is there already changes nothing (DUPLICATE); another one at the same place: ECONFLICT, WHY_SNAPSHOT. */
+	SLUICE_OP_SNAPSHOT
 };
 /* operation flags */
 #define SLUICE_A_CLOSE 0x1u        /* close in the same step */
@@ -203,6 +215,10 @@ enum sluice_op_kind {
 #define SLUICE_A_REFUSE 0x100u     /* the payload is known to be bad: run every check, then refuse (WHY_PAYLOAD) */
 #define SLUICE_A_INHERIT 0x200u    /* fork: content_type was not named by the client (matches whatever is there) */
 #define SLUICE_A_EXPECT_POS 0x400u /* 1.2: with EXPECT_TAIL: expect_tail is a position */
+#define SLUICE_A_AT_POS 0x800u     /* 1.3: trim_to is a position */
+#define SLUICE_A_EXPECT_SNAPSHOT \
+	0x1000u                   /* 1.3: refuse unless the snapshot has the digest expect_snapshot; empty: there is none */
+#define SLUICE_A_REPLACE 0x2000u /* 1.3: snapshot: also another one at the same place */
 
 /* result flags */
 #define SLUICE_R_CLOSED 0x1u     /* the stream is closed */
@@ -213,6 +229,7 @@ enum sluice_op_kind {
 #define SLUICE_R_EXPIRES 0x20u   /* expires_ms is set */
 #define SLUICE_R_PRODUCER 0x40u  /* producer_epoch and producer_seq are set */
 #define SLUICE_R_INSIDE 0x80u    /* 1.2: read by position: it is inside a message */
+#define SLUICE_R_SNAPSHOT 0x100u /* 1.3: there is a snapshot; what is told about it is set */
 
 /* event kinds */
 #define SLUICE_EV_TAIL 0x1u    /* tail is at least `tail`; also sent once when the subscription is established */
@@ -229,6 +246,7 @@ struct sluice_op { /* zero it, set size and kind, fill in what the kind needs */
 	struct sluice_payload *payload; /* instead of data: a body of any size; taken over when submit succeeds */
 	uint64_t expect_tail, producer_epoch, producer_seq, ttl_s, expires_ms, fork_at, fork_sub, trim_to;
 	/* append below this line only */
+	struct sluice_slice expect_snapshot; /* 1.3 */
 };
 
 struct sluice_result { /* outcome of one operation; borrowed for the duration of the callback */
@@ -241,6 +259,10 @@ struct sluice_result { /* outcome of one operation; borrowed for the duration of
 	uint64_t producer_epoch, producer_seq; /* what the store holds now */
 	/* append below this line only */
 	uint64_t tail_pos, earliest_pos; /* 1.2: their positions */
+	/* 1.3: of operations of the kind SNAPSHOT: the one that is there now; offset and position of its place; SHA-256 of its type, a
+	 * zero byte and its bytes */
+	uint64_t snapshot, snapshot_pos;
+	struct sluice_slice snapshot_digest;
 };
 typedef void sluice_done_fn(void *arg, const struct sluice_result *, size_t n); /* one result per operation */
 
@@ -254,6 +276,10 @@ struct sluice_record {     /* a record end inside a read result */
 #define SLUICE_RD_CONTINUE 0x2u /* a later step of a long answer: incarnation, from, skip and until are set */
 #define SLUICE_RD_POS \
 	0x4u /* 1.2: from is a position; the answer begins there. Beyond the tail: ETOOBIG, with the facts */
+/* 1.3: facts of the snapshot too, and as [from, end) what lies behind it (or behind the earliest offset), without its bytes; messages
+ * is not counted. All of one moment; the bytes of both follow by CONTINUE. Together with CONTINUE: the bytes [from, until) of the snapshot
+ * itself; incarnation: its snapshot_id. */
+#define SLUICE_RD_SNAPSHOT 0x8u
 
 struct sluice_read { /* zero it, set size */
 	uint32_t size, flags;
@@ -285,6 +311,9 @@ struct sluice_read_result {
 	/* append below this line only */
 	uint64_t tail_pos, earliest_pos; /* 1.2: their positions */
 	uint64_t skip_from; /* 1.2: RD_POS: so many bytes of the record at `from` are left out before data */
+	/* 1.3: RD_SNAPSHOT, or refused with WHY_TRIMMED, and flags has SLUICE_R_SNAPSHOT */
+	uint64_t snapshot, snapshot_pos, snapshot_len, snapshot_id;
+	struct sluice_slice snapshot_type, snapshot_digest;
 };
 typedef void sluice_read_fn(void *arg, const struct sluice_read_result *);
 

@@ -428,6 +428,29 @@ static void print_access(void)
 	M(sluice_host, principal_free);
 }
 
+static void print_snapshots(void)
+{
+	V(SLUICE_WHY_BEYOND);
+	V(SLUICE_WHY_BOUNDARY);
+	V(SLUICE_WHY_SNAPSHOT);
+	V(SLUICE_OP_SNAPSHOT);
+	V(SLUICE_A_AT_POS);
+	V(SLUICE_A_EXPECT_SNAPSHOT);
+	V(SLUICE_A_REPLACE);
+	V(SLUICE_R_SNAPSHOT);
+	V(SLUICE_RD_SNAPSHOT);
+	M(sluice_op, expect_snapshot);
+	M(sluice_result, snapshot);
+	M(sluice_result, snapshot_pos);
+	M(sluice_result, snapshot_digest);
+	M(sluice_read_result, snapshot);
+	M(sluice_read_result, snapshot_pos);
+	M(sluice_read_result, snapshot_len);
+	M(sluice_read_result, snapshot_id);
+	M(sluice_read_result, snapshot_type);
+	M(sluice_read_result, snapshot_digest);
+}
+
 static void print_all(FILE *file)
 {
 	to = file;
@@ -436,6 +459,7 @@ static void print_all(FILE *file)
 	print_tables();
 	print_ephemeral();
 	print_access();
+	print_snapshots();
 	fflush(file);
 }
 

@@ -201,6 +201,37 @@ int sl_reader_plan(struct sl_reader *r, const struct sl_facts *facts, uint64_t f
 	               : 0;
 }
 
+int sl_reader_rest(struct sl_reader *r, const struct sl_facts *facts, uint64_t budget, struct sl_plan *plan,
+                   struct sl_place *at)
+{
+	int rc = sl_reader_place(r, facts, facts->earliest_pos, at);
+
+	return rc ? rc : sl_reader_plan(r, facts, at->offset, budget, plan, NULL);
+}
+
+int sl_reader_snapshot(struct sl_reader *r, uint64_t id, struct sl_snapshot *s)
+{
+	(void)r;
+	if (id != FAKE_SNAPSHOT)
+		return SLUICE_EGONE;
+	*s = (struct sl_snapshot){.at = 8,
+	                          .pos = 3,
+	                          .bytes = sizeof FAKE_SNAPSHOT_BYTES - 1,
+	                          .digest = SL_STR("digest"),
+	                          .content_type = SL_STR("application/x-state")};
+	return 0;
+}
+
+int sl_reader_snapshot_step(struct sl_reader *r, uint64_t id, uint64_t from, uint64_t until, sl_slice *data)
+{
+	(void)r;
+	*data = SL_STR("");
+	if (id != FAKE_SNAPSHOT)
+		return SLUICE_EGONE;
+	*data = SL_SLICE(FAKE_SNAPSHOT_BYTES + from, until - from < fake_step_max ? until - from : fake_step_max);
+	return 0;
+}
+
 int sl_reader_list(struct sl_reader *r, sl_slice prefix, sl_slice after, uint32_t limit, uint64_t now_ms,
                    int (*fn)(void *, const struct sluice_list_item *), void *arg, bool *more)
 {

@@ -18,6 +18,9 @@ struct fake_stream {
 	size_t n_record;
 };
 extern struct fake_stream fake_streams[8];
+/* The one snapshot that there is, of the streams whose facts name it. */
+#define FAKE_SNAPSHOT 77u
+#define FAKE_SNAPSHOT_BYTES "what was before"
 extern size_t fake_step_max; /* payload bytes of a step */
 extern int fake_begins, fake_ends, fake_facts, fake_steps, fake_open;
 extern int fake_begin_status;

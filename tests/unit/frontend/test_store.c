@@ -766,8 +766,71 @@ static void test_older_build(void)
 	end();
 }
 
+/* -- snapshots -- */
+
+static void test_snapshots(void)
+{
+	struct sluice_op op;
+	struct fake_stream *s;
+	struct sluice_read rd = {.size = sizeof rd, .flags = SLUICE_RD_CONTINUE | SLUICE_RD_SNAPSHOT, .stream = SL_STR("s")};
+
+	begin();
+	s = fake_stream("s", 5);
+	fake_append(s, "abc", NULL, 1);
+	fake_append(s, "defg", NULL, 1);
+	s->facts.tail_pos = 7;
+	read_from("s", SLUICE_OFFSET_NOW, 100, SLUICE_RD_SNAPSHOT);
+	fake_turn(w);
+	ok(seen.read.status == 0 && !(seen.read.flags & SLUICE_R_SNAPSHOT) && seen.read.snapshot_len == 0, "there is none");
+	ok(seen.read.from == 0 && seen.read.end == 17 && seen.read.data.len == 0, "what is behind the beginning, without bytes");
+	s->facts.snapshot = FAKE_SNAPSHOT;
+	s->facts.earliest = 8;
+	s->facts.earliest_pos = 3;
+	read_from("s", SLUICE_OFFSET_NOW, 0, SLUICE_RD_SNAPSHOT);
+	fake_turn(w);
+	ok((seen.read.flags & SLUICE_R_SNAPSHOT) && seen.read.snapshot == 8 && seen.read.snapshot_pos == 3 &&
+	           seen.read.snapshot_len == 15 && seen.read.snapshot_digest.len == 6,
+	   "one is told of");
+	ok(seen.read.from == 8 && seen.read.end == 8, "and nothing is behind it, when nothing was asked for");
+	read_from("s", 0, 100, 0);
+	fake_turn(w);
+	ok(seen.read.status == SLUICE_EGONE && seen.read.reason == SLUICE_WHY_TRIMMED && seen.read.snapshot_pos == 3,
+	   "who is too late hears of it as well");
+	read_from("s", 8, 100, 0);
+	fake_turn(w);
+	ok(seen.read.status == 0 && !(seen.read.flags & SLUICE_R_SNAPSHOT), "others do not");
+	fake_step_max = 9;
+	rd.incarnation = store_id_out(&w->store, FAKE_SNAPSHOT);
+	rd.until = 15;
+	store->read(ctx, &rd, on_read, NULL, NULL);
+	fake_turn(w);
+	ok(seen.read.status == 0 && seen.read.next == 9 && strcmp(seen.data, "what was ") == 0, "its bytes come in steps");
+	rd.from = 9;
+	store->read(ctx, &rd, on_read, NULL, NULL);
+	fake_turn(w);
+	ok(seen.read.next == 15 && strcmp(seen.data, "before") == 0, "to its end");
+	rd.incarnation = store_id_out(&w->store, FAKE_SNAPSHOT + 1);
+	store->read(ctx, &rd, on_read, NULL, NULL);
+	fake_turn(w);
+	is_int(seen.read.status, SLUICE_EGONE, "one that was reaped");
+	rd.incarnation = FAKE_SNAPSHOT | UINT64_C(9) << 56;
+	store->read(ctx, &rd, on_read, NULL, NULL);
+	fake_turn(w);
+	is_int(seen.read.status, SLUICE_EGONE, "or of another volume");
+	op = op_of(SLUICE_OP_SNAPSHOT, "s", "blob");
+	op.flags = SLUICE_A_EXPECT_SNAPSHOT;
+	op.expect_snapshot = SL_STR("x");
+	ok(store->submit(ctx, &op, 1, on_done, NULL, NULL) == 0, "publishing");
+	fake_turn(w);
+	is_int(fake_last(SL_STORE_submit)->op[0].kind, SLUICE_OP_SNAPSHOT, "is an operation like others");
+	op.kind = SLUICE_OP_SNAPSHOT + 1;
+	is_int(store->submit(ctx, &op, 1, on_done, NULL, NULL), SLUICE_ENOTSUP, "a kind that this host does not know");
+	end();
+}
+
 int main(void)
 {
+	test_snapshots();
 	test_submit();
 	test_bodies();
 	test_loss_and_room();

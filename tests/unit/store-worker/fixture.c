@@ -250,6 +250,10 @@ static int on_result(void *arg, const struct sl_store_result *m)
 		snprintf(c->text[i], sizeof c->text[i], "%.*s", (int)o.message.len,
 		         o.message.len ? (const char *)o.message.data : "");
 		c->out[i].message = sl_slice_str(c->text[i]);
+		if (o.snapshot_digest.len == SL_DIGEST) {
+			memcpy(c->digest[i], o.snapshot_digest.data, SL_DIGEST);
+			c->out[i].snapshot_digest = SL_SLICE(c->digest[i], SL_DIGEST);
+		}
 	}
 	return 0;
 }
@@ -368,7 +372,8 @@ struct sl_store_op op_of(uint8_t kind, const char *stream)
 	                            .marks = SL_STR(""),
 	                            .producer = SL_STR(""),
 	                            .stream_seq = SL_STR(""),
-	                            .fork_of = SL_STR("")};
+	                            .fork_of = SL_STR(""),
+	                            .expect_snapshot = SL_STR("")};
 }
 
 uint64_t send_ops(struct client *c, const struct sl_store_op *ops, uint32_t n, const int *fds, size_t n_fds)

@@ -18,6 +18,7 @@ struct client { /* the worker's side of a peer */
 	/* of the newest messages */
 	struct sl_store_outcome out[64];
 	char text[64][160];
+	uint8_t digest[64][SL_DIGEST];
 	uint32_t n_out;
 	uint64_t result_req, n_results;
 	struct sl_store_touched touched;

@@ -113,10 +113,9 @@ static void poke(const char *name, uint64_t at, const char *bytes, size_t n)
 	close(fd);
 }
 
-static uint64_t send_big(const char *stream, size_t n)
+static uint64_t send_as(struct sl_store_op op, size_t n)
 {
 	int fd = memfd(big, n);
-	struct sl_store_op op = op_of(SLUICE_OP_APPEND, stream);
 	uint64_t req;
 
 	op.n_fd = 1;
@@ -125,6 +124,11 @@ static uint64_t send_big(const char *stream, size_t n)
 	close(fd);
 	wait_result(&f, c, req);
 	return c->out[0].tail;
+}
+
+static uint64_t send_big(const char *stream, size_t n)
+{
+	return send_as(op_of(SLUICE_OP_APPEND, stream), n);
 }
 
 static void trim(const char *stream, uint64_t to)
@@ -154,6 +158,24 @@ static void fill(void)
 	send_big("large", sizeof big);
 	send_big("large", 200000);
 	fork_at(&f, c, "prefix", "large", 10, 1000);
+	/* Snapshots: between two elements of an append, shared with a fork; and one in a segment, which replaced another. */
+	create(&f, c, "doc", "application/json", "");
+	op.kind = SLUICE_OP_APPEND;
+	op.stream = SL_STR("doc");
+	run(&f, c, op);
+	op = op_of(SLUICE_OP_SNAPSHOT, "doc");
+	op.flags = SLUICE_A_AT_POS;
+	op.trim_to = 2;
+	op.data = SL_STR("state");
+	is_int(run(&f, c, op).status, SLUICE_OK, "a snapshot");
+	fork_at(&f, c, "copy", "doc", -1, 0);
+	create(&f, c, "state", "text/plain", "x");
+	op.stream = SL_STR("state");
+	op.trim_to = 0;
+	run(&f, c, op);
+	op.trim_to = 1;
+	op.data = SL_STR("");
+	send_as(op, 150000);
 	for (uint64_t i = 0; i < 5; i++)
 		produce(&f, c, "plain", "p", 0, i, "sixteen letters!"); /* 31 + 21 * 5 = 136 */
 	op = op_of(SLUICE_OP_CREATE, "ttl");
@@ -201,7 +223,7 @@ static void test_sound(void)
 	is_int(said.result.streams, sql_int(&f, "SELECT count(*) FROM stream"), "all streams");
 	is_int(said.result.records, sql_int(&f, "SELECT sum(records) FROM chunk"), "all records");
 	is_int(said.result.bytes, sql_int(&f, "SELECT sum(bytes) FROM chunk"), "all bytes");
-	is_int(said.result.payloads, 2, "both payloads, one of which a fork has a part of");
+	is_int(said.result.payloads, 3, "all payloads, one of which a fork has a part of");
 	is_int(said.result.position, sql_int(&f, "SELECT position FROM meta"), "the position is that of the log");
 	ok(stat(path, &after) == 0 && after.st_size == before.st_size &&
 	           after.st_mtim.tv_nsec == before.st_mtim.tv_nsec,
@@ -368,7 +390,7 @@ static const struct damage {
 	{"UPDATE producer SET stream = 7000", "producer @-1 - there are producers of a stream with the number 7000"},
 	/* segments */
 	{"UPDATE segment SET live = live - 1",
-         "segment @-1 segments/%s 500999 bytes of it are said to be in use, but rows name 501000"},
+         "segment @-1 segments/%s 650999 bytes of it are said to be in use, but rows name 651000"},
 	{"UPDATE segment SET dead_ms = 1", "segment @-1 segments/%s it is in use, and would be removed"},
 	{"UPDATE segment SET size = size + 1", "segment @-1 segments/%s the file has"},
 	{"UPDATE segment SET size = 1000", "segment large@10 segments/%s a record is said to be at bytes 32 to 300032"},
@@ -378,6 +400,23 @@ static const struct damage {
 	{"UPDATE chunk SET seg_off = 1" ROW("large", 10),
          "segment large@10 segments/%s a record is said to be at bytes 1"},
 	{"UPDATE chunk SET data = x'00'" ROW("large", 10), "records large@10 - the row has 1 bytes of payload beside"},
+	/* snapshots */
+	{"UPDATE stream SET snapshot = 99 WHERE name = 'state'", "snapshot state@-1 - its snapshot is not there"},
+	{"UPDATE stream SET snapshot = NULL WHERE name = 'copy'",
+         "snapshot doc@0 - it counts 2 streams that have it, and there are 1"},
+	{"UPDATE snapshot SET dead_ms = 1 WHERE pos = 2",
+         "snapshot copy@0 - it counts 2 streams that have it and would be freed"},
+	{"UPDATE snapshot SET dead_ms = NULL WHERE dead_ms IS NOT NULL", "snapshot @0 - it counts 0 streams that have it"},
+	{"UPDATE snapshot SET pos = 3 WHERE pos = 2", "snapshot copy@0 - it is not at the earliest offset"},
+	{"UPDATE snapshot SET digest = x'00' WHERE pos = 2", "snapshot copy@0 - it is at position 2, of 5 bytes"},
+	{"UPDATE snapshot SET data = x'00' WHERE pos = 2", "snapshot copy@0 - it has 1 bytes, not 5"},
+	{"UPDATE snapshot SET data = x'00' WHERE segment IS NOT NULL", "snapshot state@6 - it has 1 bytes beside those"},
+	{"UPDATE snapshot SET seg_off = seg_off + 1 WHERE segment IS NOT NULL",
+         "payload state@6 segments/%s the head of the payload (at byte 500065"},
+	{"UPDATE sqlite_sequence SET seq = 1 WHERE name = 'snapshot'",
+         "volume @-1 volume0.db the last number given to a snapshot is 1, but"},
+	{"DROP INDEX snapshot_dead", "database @-1 volume0.db the index snapshot_dead is missing"},
+	{"UPDATE stream SET earliest_pos = 5 WHERE name = 'doc'", "position doc@0 - the earliest offset is at position 5"},
 };
 
 static bool names(const char *says)
@@ -425,7 +464,7 @@ static void test_files(void)
 	ok(truncate(full, 400000) == 0, "shorter");
 	check(copy, 0);
 	ok(names("payload large@300015 segments/%s the payload (200000 bytes from 300064 on) is not") &&
-	           names("segment @-1 segments/%s the file has 400000 bytes, and should have 500064"),
+	           names("segment @-1 segments/%s the file has 400000 bytes, and should have 650096"),
 	   "a file that is too short");
 	unlink(full);
 	check(copy, 0);

@@ -70,6 +70,7 @@ static int round_of(long n, unsigned number)
 			.rules = {.n = 1, .v = (struct sl_store_rule[]){{.prefix = SL_STR("x"), .max_bytes = 5}}}});
 	ops[1].data = SL_STR("list");
 	send_ops(c, ops, 2, NULL, 0);
+	send_ops(c, (struct sl_store_op[]){op_of(SLUICE_OP_SNAPSHOT, "fresh")}, 1, NULL, 0);
 	send_ops(c, (struct sl_store_op[]){op_of(SLUICE_OP_REMOVE, "fresh")}, 1, NULL, 0);
 	snprintf(data, sizeof data, "%u", number);
 	op.data = sl_slice_str(data);
