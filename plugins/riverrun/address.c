@@ -72,13 +72,41 @@ static size_t address_split(slice raw, slice part[PARTS_MAX])
 	return n;
 }
 
+static const struct {
+	size_t parts;
+	const char *name;
+	enum address_kind kind;
+} resources[] = {{3, "append-cas", ADDRESS_CAS},
+                 {3, "snapshot", ADDRESS_SNAPSHOT},
+                 {4, "snapshot", ADDRESS_SNAPSHOT_AT},
+                 {3, "bootstrap", ADDRESS_BOOTSTRAP}};
+
 static enum address_kind address_kind(const slice *part, size_t n)
 {
 	if (n == 1)
 		return ADDRESS_BUCKET;
 	if (n == 2)
 		return slice_is(part[1], "streams") ? ADDRESS_LIST : ADDRESS_STREAM;
-	return n == 3 && slice_is(part[2], "append-cas") ? ADDRESS_CAS : ADDRESS_NONE;
+	for (size_t i = 0; i < sizeof resources / sizeof *resources; i++)
+		if (n == resources[i].parts && slice_is(part[2], resources[i].name))
+			return resources[i].kind;
+	return ADDRESS_NONE;
+}
+
+/* False: a malformed escape. What is no offset is the resource's to refuse. */
+static bool address_offset(slice part, struct address *a)
+{
+	char text[KEY_MAX];
+	size_t n = 0;
+	slice offset;
+
+	if (!address_decode(part, text, &n))
+		return n == KEY_MAX;
+	offset = SLICE(text, n);
+	a->at_kind = AT_OFFSET;
+	if (!position_parse(offset, &a->at))
+		a->at_kind = slice_is(offset, "-1") || slice_is(offset, "now") ? AT_SENTINEL : AT_BAD;
+	return true;
 }
 
 const char *address_parse(slice raw, struct address *a, const char **code)
@@ -102,5 +130,7 @@ const char *address_parse(slice raw, struct address *a, const char **code)
 	if (slice_is(SLICE(a->key + id, at - id), "streams"))
 		return "the stream id 'streams' is reserved";
 	a->name = SLICE(a->key, at);
-	return NULL;
+	*code = "invalid_offset";
+	a->at_kind = AT_BAD;
+	return a->kind == ADDRESS_SNAPSHOT_AT && !address_offset(part[3], a) ? "an escape of the path is malformed" : NULL;
 }

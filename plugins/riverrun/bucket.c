@@ -200,6 +200,49 @@ void bucket_remove(struct call *c)
 	bucket_first(c, remove_looked);
 }
 
+/* ---- 404 ---- */
+
+static void absent_marked(void *arg, const struct sluice_read_result *r)
+{
+	struct call *c = arg;
+
+	c->store = NULL;
+	if (r->status == SLUICE_ENOENT || r->status == SLUICE_EGONE)
+		bucket_absent(c);
+	else
+		answer_absent(c);
+}
+
+static void absent_looked(void *arg, int status, const struct sluice_list_item *item, size_t n, int more)
+{
+	struct call *c = arg;
+	struct streams *p = c->p;
+	struct sluice_read facts = {.size = sizeof facts, .from = SLUICE_OFFSET_NOW};
+	char text[sizeof MARKERS + BUCKET_MAX];
+	slice name = call_name(c);
+	size_t bucket = (size_t)((const char *)memchr(name.data, '/', name.len) - (const char *)name.data);
+
+	(void)item;
+	(void)more;
+	c->store = NULL;
+	facts.stream = bucket_marker(c, SLICE(name.data, bucket), text);
+	if (status != SLUICE_OK || n > 0 || p->store->read(p->ctx, &facts, absent_marked, c, &c->store) < 0)
+		answer_absent(c);
+}
+
+void bucket_absent_stream(struct call *c)
+{
+	struct streams *p = c->p;
+	slice name = call_name(c);
+	const char *slash = memchr(name.data, '/', name.len);
+	slice prefix = SLICE(name.data, slash ? (size_t)(slash - (const char *)name.data) + 1 : 0);
+
+	/* The answer of HEAD has no body to say it in. */
+	if (!slash || c->kind == CALL_HEAD ||
+	    p->store->list_items(p->ctx, prefix, SLICE(NULL, 0), 1, absent_looked, c, &c->store) < 0)
+		answer_absent(c);
+}
+
 /* ---- GET: how many streams there are, and which ---- */
 
 static void bucket_json(struct call *c, struct bytes *out)

@@ -30,6 +30,12 @@ static const struct sluice_option riverrun_options[] = {
          .min = "4K",
          .max = "64M",
          .doc = "Payload of one read at most, unless a single record is larger."},
+	{.name = "max_snapshot",
+         .type = SLUICE_T_SIZE,
+         .def = "128M",
+         .min = "1M",
+         .max = "512M",
+         .doc = "Largest snapshot; beyond it the answer is 413."},
 	{.name = NULL},
 };
 
@@ -67,6 +73,11 @@ static const struct verb {
 	{ADDRESS_STREAM, "PUT", "create", CALL_WRITE, create_begin},
 	{ADDRESS_STREAM, "DELETE", "delete", CALL_WRITE, remove_begin},
 	{ADDRESS_CAS, "POST", "append", CALL_WRITE, cas_begin},
+	{ADDRESS_SNAPSHOT, "GET", "read", CALL_SNAPSHOT, snapshot_locate},
+	{ADDRESS_SNAPSHOT_AT, "PUT", "append", CALL_WRITE, snapshot_publish},
+	{ADDRESS_SNAPSHOT_AT, "GET", "read", CALL_SNAPSHOT, snapshot_read},
+	{ADDRESS_SNAPSHOT_AT, "DELETE", "delete", CALL_SNAPSHOT, snapshot_remove},
+	{ADDRESS_BOOTSTRAP, "GET", "read", CALL_SNAPSHOT, bootstrap_begin},
 	{ADDRESS_BUCKET, "PUT", "create", CALL_BUCKET, bucket_create},
 	{ADDRESS_BUCKET, "GET", "read", CALL_BUCKET, bucket_show},
 	{ADDRESS_BUCKET, "DELETE", "delete", CALL_BUCKET, bucket_remove},
@@ -105,6 +116,8 @@ static struct call *riverrun_call(struct streams *p, struct sluice_http_req *htt
 		return NULL;
 	memcpy(c->key, a->key, sizeof c->key);
 	c->name = SLICE(c->key, name.len);
+	c->at = a->at;
+	c->at_kind = a->at_kind;
 	return c;
 }
 
@@ -170,18 +183,31 @@ static void riverrun_options_request(void *self, struct sluice_http_req *http)
 
 /* ---- life ---- */
 
+static void riverrun_release(struct call *c)
+{
+	if (c->kind == CALL_CHANNEL)
+		channel_release(c);
+	else
+		snapshot_release(c);
+}
+
 static const struct dialect riverrun_dialect = {
 	.positions = true,
 	.json_errors = true,
 	.soft_absent = true,
 	.base64_joined = true,
 	.comments = true,
+	.spaced = true,
+	.snapshots = true,
+	.encoding = true,
 	.typeless = true,
 	.trimmed = "offset is outside the readable retained range",
 	.sse_cache = "no-store",
-	.extensions = "ephemeral, append-cas",
+	.extensions = "snapshot, bootstrap, ephemeral, append-cas",
+	.absent = bucket_absent_stream,
 	.companion = bucket_companion,
-	.release = channel_release,
+	.release = riverrun_release,
+	.pull = snapshot_pull,
 	.finish = channel_finish,
 	.due = channel_due,
 };
@@ -201,6 +227,7 @@ static int riverrun_configure(struct sluice_ctx *ctx, const struct sluice_host *
 	cache_control_private(p->cache_control, p->cache_private, sizeof p->cache_private);
 	p->own = own;
 	own->ephemeral = host->ephemeral;
+	own->max_snapshot = (uint64_t)host->conf_int(conf, "max_snapshot");
 	own->subscribers = host->gauge(ctx, "channel_readers", "Open subscriptions to ephemeral channels.");
 	*self = p;
 	return 0;
@@ -217,10 +244,13 @@ static const struct sluice_header riverrun_defaults[] = {
 	DEFAULT("x-content-type-options", "nosniff"),
 };
 
+#define SNAPSHOTS "/:bucket/:stream/snapshot/:offset"
+
 static int riverrun_start(void *self)
 {
 	struct streams *p = self;
-	/* Who may is asked with the decoded name of the stream, which the path is not for every address. */
+	struct riverrun *own = p->own;
+	/* Snapshots are larger than appends; whatever else looks like one goes the same way. Who may is asked with the decoded name of the stream, which the path is not for every address. */
 	const struct sluice_route routes[] = {
 		{.methods = "PUT|POST",
 	         .pattern = "/*",
@@ -229,6 +259,26 @@ static int riverrun_start(void *self)
 	         .max_body = p->max_body,
 	         .request = riverrun_request,
 	         .gone = call_gone},
+		{.methods = "PUT|POST",
+	         .pattern = SNAPSHOTS,
+	         .action = "append",
+	         .flags = SLUICE_RT_OWN_AUTH | SLUICE_RT_COLLECT,
+	         .max_body = own->max_snapshot,
+	         .request = riverrun_request,
+	         .gone = call_gone},
+		{.methods = "GET|HEAD|DELETE",
+	         .pattern = SNAPSHOTS,
+	         .action = "read",
+	         .flags = SLUICE_RT_OWN_AUTH,
+	         .request = riverrun_request,
+	         .pull = read_pull,
+	         .gone = call_gone,
+	         .expire = read_expire},
+		{.methods = "OPTIONS",
+	         .pattern = SNAPSHOTS,
+	         .action = "read",
+	         .flags = SLUICE_RT_OWN_AUTH,
+	         .request = riverrun_options_request},
 		{.methods = "GET|HEAD|DELETE",
 	         .pattern = "/*",
 	         .action = "read",

@@ -232,8 +232,15 @@ void answer_gone(struct call *c, bool soft)
 {
 	if (soft && !c->p->dialect->soft_absent)
 		answer_error(c, NULL, 410, "the stream was deleted");
+	else if (c->p->dialect->absent)
+		c->p->dialect->absent(c);
 	else
-		answer_error(c, NULL, 404, "there is no such stream");
+		answer_absent(c);
+}
+
+void answer_absent(struct call *c)
+{
+	answer_error(c, NULL, 404, "there is no such stream");
 }
 
 void answer_unreadable(struct call *c, const struct sluice_read_result *r)
@@ -246,6 +253,8 @@ void answer_unreadable(struct call *c, const struct sluice_read_result *r)
 		answer_offset(c, &a, STR("stream-earliest-offset"), earliest);
 		if (c->p->dialect->positions)
 			answer_tail(c, &a, earliest);
+		if (c->p->dialect->snapshots && (r->flags & SLUICE_R_SNAPSHOT))
+			answer_offset(c, &a, STR("stream-snapshot-offset"), (struct spot){.pos = r->snapshot_pos});
 		answer_error(c, &a, 410, c->p->dialect->trimmed);
 	} else if (r->status == SLUICE_EGONE || r->status == SLUICE_ENOENT) {
 		answer_gone(c, r->status == SLUICE_EGONE);

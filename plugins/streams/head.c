@@ -31,6 +31,8 @@ static void head_done(void *arg, const struct sluice_read_result *r)
 	PUT(&a, "content-type", r->content_type);
 	answer_tail(c, &a, (struct spot){.offset = r->tail, .pos = r->tail_pos});
 	answer_earliest(c, &a, r->earliest_pos);
+	if (c->p->dialect->snapshots && (r->flags & SLUICE_R_SNAPSHOT))
+		answer_offset(c, &a, STR("stream-snapshot-offset"), (struct spot){.pos = r->snapshot_pos});
 	answer_extensions(c, &a);
 	if (r->flags & SLUICE_R_TTL)
 		answer_u64(&a, STR("stream-ttl"), r->ttl_s);
@@ -51,7 +53,7 @@ static void head_done(void *arg, const struct sluice_read_result *r)
 void head_begin(struct call *c)
 {
 	/* NOW lies within what is kept, whatever retention has dropped. */
-	read_start(c, SLUICE_OFFSET_NOW, 0, 0, head_done);
+	read_start(c, SLUICE_OFFSET_NOW, 0, c->p->dialect->snapshots ? SLUICE_RD_SNAPSHOT : 0, head_done);
 }
 
 void head_request(void *self, struct sluice_http_req *http)

@@ -278,7 +278,9 @@ void read_pull(void *self, struct sluice_http_req *http, size_t room)
 
 	if (!c || c->store || !c->started)
 		return;
-	if (c->kind == CALL_SSE)
+	if (c->kind == CALL_SNAPSHOT)
+		p->dialect->pull(c, room);
+	else if (c->kind == CALL_SSE)
 		sse_pull(c, room);
 	else if (c->r.more)
 		read_step(c, read_more);
@@ -289,7 +291,7 @@ void read_pull(void *self, struct sluice_http_req *http, size_t room)
 static const char *read_parse_live(struct call *c, slice offset)
 {
 	const struct sluice_http *http = c->p->http;
-	slice live = http->query(c->http, "live", 0);
+	slice live = http->query(c->http, "live", 0), encoding;
 
 	if (!live.data)
 		return NULL;
@@ -307,6 +309,9 @@ static const char *read_parse_live(struct call *c, slice offset)
 	else
 		return "the parameter live is neither long-poll nor sse";
 	c->code = NULL;
+	encoding = http->query(c->http, "encoding", 0);
+	if (c->p->dialect->encoding && c->kind == CALL_SSE && encoding.data && !slice_is(encoding, "base64"))
+		return "the parameter encoding is not base64";
 	cursor_init(&c->r.cursor, http->query(c->http, "cursor", 0), streams_random(c->p));
 	return NULL;
 }

@@ -34,6 +34,7 @@ static void sse_add_control(struct call *c, struct bytes *out, bool up_to_date, 
 	struct sse_control control = {
 		.offset = position ? c->r.pos : c->r.offset,
 		.position = position,
+		.spaced = c->p->dialect->spaced,
 		.cursor = cursor_next(&c->r.cursor, streams_wall(c->p)),
 		.up_to_date = up_to_date,
 		.closed = closed && up_to_date,
@@ -258,7 +259,8 @@ void sse_lost(struct call *c)
 static void shared_format(struct call *c, struct shared *s)
 {
 	const struct sluice_read_result *r = s->r;
-	struct sse_format format = {.kind = c->r.format.kind, .joined = c->r.format.joined};
+	struct sse_format format = {
+		.kind = c->r.format.kind, .joined = c->r.format.joined, .spaced = c->r.format.spaced};
 	struct sse_control control;
 	struct bytes *out = &c->p->scratch;
 	struct sse_piece piece;
@@ -279,6 +281,7 @@ static void shared_format(struct call *c, struct shared *s)
 	sse_end(&format, out);
 	data_len = out->len;
 	control.position = c->p->dialect->positions;
+	control.spaced = c->p->dialect->spaced;
 	control.offset = control.position ? c->r.pos + bytes : s->cut;
 	s->bytes = bytes;
 	control.cursor = cursor_interval(streams_wall(c->p));
@@ -415,6 +418,7 @@ static int sse_respond(struct call *c, const struct sluice_read_result *r)
 	PUT(&a, "x-accel-buffering", STR("no"));
 	c->r.format.kind = media_kind(r->content_type);
 	c->r.format.joined = c->p->dialect->base64_joined;
+	c->r.format.spaced = c->p->dialect->spaced;
 	if (c->r.format.kind == MEDIA_BINARY)
 		PUT(&a, "stream-sse-data-encoding", STR("base64"));
 	c->started = true;

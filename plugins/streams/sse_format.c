@@ -6,6 +6,15 @@
  */
 #include "streams.h"
 
+/* Without a space behind the colon, unless the line begins with one: parsers strip exactly one. */
+static void sse_line_begin(struct sse_format *f, struct bytes *out, bool space)
+{
+	if (f->line)
+		return;
+	bytes_add(out, "data: ", space || f->spaced ? 6 : 5);
+	f->line = true;
+}
+
 void sse_begin(struct sse_format *f, struct bytes *out)
 {
 	f->open = true;
@@ -13,18 +22,9 @@ void sse_begin(struct sse_format *f, struct bytes *out)
 	f->n_carry = f->n_last = 0;
 	BYTES_LIT(out, "event: data\n");
 	if (f->kind == MEDIA_JSON) {
-		BYTES_LIT(out, "data:[");
-		f->line = true;
+		sse_line_begin(f, out, false);
+		BYTES_LIT(out, "[");
 	}
-}
-
-/* Without a space behind the colon, unless the line begins with one: parsers strip exactly one. */
-static void sse_line_begin(struct sse_format *f, struct bytes *out, bool space)
-{
-	if (f->line)
-		return;
-	bytes_add(out, "data: ", space ? 6 : 5);
-	f->line = true;
 }
 
 static void sse_text(struct sse_format *f, struct bytes *out, const uint8_t *p, size_t n)
@@ -84,11 +84,10 @@ static void sse_base64(struct sse_format *f, struct bytes *out, const uint8_t *p
 		f->n_carry = (uint8_t)(f->n_carry + n);
 		return;
 	}
-	room = bytes_room(out, 5 + 4 + n / 3 * 4 + 5);
+	room = bytes_room(out, 6 + 4 + n / 3 * 4 + 5);
 	if (!room)
 		return;
-	if (!f->line)
-		BYTES_LIT(out, "data:");
+	sse_line_begin(f, out, false);
 	f->line = f->joined;
 	if (f->n_carry > 0) {
 		size_t fill = 3u - f->n_carry;
@@ -160,11 +159,10 @@ void sse_end(struct sse_format *f, struct bytes *out)
 		break;
 	case MEDIA_BINARY:
 		if (f->n_carry > 0) {
-			if (!f->line)
-				BYTES_LIT(out, "data:");
+			sse_line_begin(f, out, false);
 			bytes_add(out, rest, base64_encode(rest, f->carry, f->n_carry));
 		}
-		if (f->n_carry > 0 || f->line)
+		if (f->line)
 			BYTES_LIT(out, "\n");
 		break;
 	}
@@ -180,7 +178,8 @@ void sse_control(struct bytes *out, const struct sse_control *c)
 		position_format(c->offset, offset);
 	else
 		offset_format(c->offset, offset);
-	BYTES_LIT(out, "event: control\ndata:{\"streamNextOffset\":\"");
+	bytes_add(out, "event: control\ndata: ", c->spaced ? 21 : 20);
+	BYTES_LIT(out, "{\"streamNextOffset\":\"");
 	bytes_add(out, offset, c->position ? POSITION_LEN : OFFSET_LEN);
 	BYTES_LIT(out, "\"");
 	if (!c->closed) {

@@ -89,7 +89,7 @@ void call_free(struct call *c)
 	}
 	if (c->kind == CALL_WRITE)
 		call_release_write(c);
-	else if (c->kind == CALL_CHANNEL)
+	else if (c->kind == CALL_CHANNEL || c->kind == CALL_SNAPSHOT)
 		p->dialect->release(c);
 	else if (c->kind != CALL_LIST && c->kind != CALL_BUCKET)
 		call_release_read(c);

@@ -153,6 +153,7 @@ struct sse_format {
 	enum media_kind kind;
 	bool open;                 /* an event was begun and not ended */
 	bool joined;               /* base64: one line, however many pieces */
+	bool spaced;               /* a space behind every colon */
 	bool line;                 /* inside a data line */
 	bool cr;                   /* the piece before ended with CR: an LF belongs to it */
 	bool any, inside;          /* JSON: a message was begun in this event; it goes on in the next piece */
@@ -172,6 +173,7 @@ struct sse_control {
 	uint64_t offset, cursor;
 	bool up_to_date, closed;
 	bool position; /* offset is a position */
+	bool spaced;   /* a space behind the colon of data */
 };
 void sse_control(struct bytes *, const struct sse_control *);
 /* JSON framing of a catch-up body: commas between messages, brackets are the caller's. */
@@ -185,6 +187,9 @@ struct dialect {            /* what distinguishes one door from the other */
 	bool json_errors;   /* with a code; otherwise text */
 	bool soft_absent;   /* deleted, but forked: not there, instead of gone */
 	bool base64_joined; /* one line an event */
+	bool spaced;        /* a space behind every colon of an event */
+	bool snapshots;     /* HEAD and 410 tell of the snapshot */
+	bool encoding;      /* event streams take encoding=base64, which is what they do */
 	bool comments;      /* what breaks the silence of an event stream; otherwise a control event */
 	bool forks;         /* the fork headers mean something */
 	bool typeless;      /* an append without a type has the stream's */
@@ -192,8 +197,12 @@ struct dialect {            /* what distinguishes one door from the other */
 	bool closed_cursor; /* a cursor also when the stream is closed */
 	/* Further operations that are committed along with the call's; how many. Their names are put into text. NULL: never. */
 	size_t (*companion)(struct call *, struct sluice_op *, char *text, size_t size);
-	/* Of calls of the kind CHANNEL: drop what they hold; end; the timer has come. */
+	/* The answer for a stream that is not there; NULL: the usual 404. */
+	void (*absent)(struct call *);
+	/* Of calls of the kinds CHANNEL and SNAPSHOT: drop what they hold. */
 	void (*release)(struct call *);
+	/* SNAPSHOT: there is room for more. CHANNEL: end; the timer has come. */
+	void (*pull)(struct call *, size_t room);
 	void (*finish)(struct call *);
 	void (*due)(struct call *, uint64_t now);
 	const char *trimmed;    /* the text of a 410 */
@@ -206,7 +215,7 @@ struct spot { /* a place in a stream, counted both ways */
 
 /* ---- calls ---- */
 
-enum call_kind { CALL_WRITE, CALL_READ, CALL_POLL, CALL_SSE, CALL_HEAD, CALL_LIST, CALL_BUCKET, CALL_CHANNEL };
+enum call_kind { CALL_WRITE, CALL_READ, CALL_POLL, CALL_SSE, CALL_HEAD, CALL_LIST, CALL_BUCKET, CALL_CHANNEL, CALL_SNAPSHOT };
 
 struct write_state {
 	struct sluice_op op;
@@ -214,6 +223,8 @@ struct write_state {
 	uint32_t *lens;                 /* owned; op.message_len, once it had to outlive a call */
 	char *fork_name, *own_type;     /* owned; own_type: a type that was looked up */
 	const char *bad;                /* what is wrong with the body */
+	sluice_done_fn *done;           /* NULL: that of its kind */
+	uint8_t digest[32];             /* of the snapshot that is expected */
 	uint64_t bytes;                 /* of the body, for the counters */
 	struct spot tail;               /* of the result, while the type of the stream is looked up */
 	uint32_t result;                /* SLUICE_R_* of it */
@@ -262,6 +273,16 @@ struct channel_state { /* riverrun */
 	bool ending; /* as soon as it has begun */
 };
 
+enum { BOUNDARY_LEN = 27 };
+struct snapshot_state {     /* riverrun: what is sent of a snapshot and of what lies behind it */
+	uint64_t id, at, len;                 /* its bytes [at, len) are left */
+	uint64_t incarnation, next, skip, end; /* and of the stream those up to end */
+	bool bootstrap, open;                 /* open: a part was begun and not ended */
+	char *type;                           /* of the stream; owned */
+	size_t type_len;
+	char boundary[BOUNDARY_LEN];
+};
+
 struct call {
 	uint32_t magic;
 	enum call_kind kind;
@@ -276,11 +297,14 @@ struct call {
 	const char *code;  /* of the error that is being answered; NULL: that of its status */
 	slice name;        /* of the stream; data NULL: the path is the name */
 	char key[KEY_MAX]; /* where it is */
+	uint64_t at;       /* riverrun: the offset that the address names */
+	uint8_t at_kind;
 	union {
 		struct write_state w;
 		struct read_state r;
 		struct bucket_state b;
 		struct channel_state e;
+		struct snapshot_state s;
 	};
 };
 TAILQ_HEAD(call_list, call);
@@ -369,6 +393,7 @@ void answer_trouble(struct call *, int status, const char *message);
 /* A read that was refused: 404, 410 ... */
 void answer_unreadable(struct call *, const struct sluice_read_result *);
 void answer_gone(struct call *, bool soft); /* 404 or 410 */
+void answer_absent(struct call *);          /* 404 */
 
 /* ---- headers.c: request headers. Each returns NULL or what is wrong (400). ---- */
 

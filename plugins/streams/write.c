@@ -7,6 +7,8 @@
 
 static sluice_done_fn *write_done_of(const struct call *c)
 {
+	if (c->w.done)
+		return c->w.done;
 	switch (c->w.op.kind) {
 	case SLUICE_OP_CREATE:
 		return create_done;
@@ -125,6 +127,10 @@ void write_refused(struct call *c, const struct sluice_result *r)
 	answer_init(&a);
 	if (r->status == SLUICE_ECLOSED) {
 		write_closed(c, r);
+		return;
+	}
+	if (r->status == SLUICE_ENOENT && r->reason == SLUICE_WHY_NONE) {
+		answer_gone(c, false);
 		return;
 	}
 	switch (r->reason) {
