@@ -7,6 +7,7 @@
 import assert from 'node:assert/strict';
 import { connect } from '../lib/http.mjs';
 import { SseReader, valuesOf } from '../lib/live.mjs';
+import { at, parts } from '../lib/riverrun.mjs';
 import { CLOSE, JSON_TYPE, Stream, forkOf, freshName, producer } from '../lib/streams.mjs';
 
 const OCTETS = 'application/octet-stream';
@@ -340,6 +341,71 @@ export class ForkActor extends Actor {
 			if (removed) assert.equal((await new Stream(client, removed).head()).status, 410);
 		}
 		client.close();
+	}
+}
+
+// Appends to a stream of the Loro surface and publishes snapshots of it, small ones and such as live in segment files; forks by the other door
+// have what was there. Whenever a newcomer comes: one of the snapshots, at its own offset, and every append behind it.
+export class SnapshotActor extends Actor {
+	async setUp() {
+		this.id = freshName('doc');
+		this.messages = [];
+		this.offsets = [0]; // before each message, and the tail
+		this.snapshot = 0; // the number of messages that the newest one stands for; 0: there is none
+		this.forks = [];
+		await this.insist(() => this.client.request('PUT', `/ds/crash/${this.id}`), [200, 201]);
+	}
+
+	// What stands for so many messages; larger than what fits a row, now and then.
+	state(count) {
+		const text = `state of ${count}`;
+		return Buffer.alloc(count % 4 === 1 ? 250_000 + count : text.length, text);
+	}
+
+	async step() {
+		const message = Buffer.from(`${this.messages.length}:`.repeat(1 + this.dice.below(30)));
+		const headers = producer('p', 0, this.messages.push(message) - 1);
+		this.offsets.push(this.offsets.at(-1) + message.length);
+		await this.insist(() => this.client.request('POST', `/ds/crash/${this.id}`, { headers, body: message }), [200, 204]);
+		if (this.dice.below(3) === 0) await this.publish();
+		if (this.dice.below(20) === 0) await this.fork();
+	}
+
+	// Nobody else publishes here, so doing it again is harmless.
+	async publish() {
+		const count = this.messages.length - this.dice.below(Math.min(3, this.messages.length - this.snapshot));
+		const path = `/ds/crash/${this.id}/snapshot/${at(this.offsets[count])}`;
+		await this.insist(() => this.client.request('PUT', path, { body: this.state(count) }), [204]);
+		this.snapshot = count;
+	}
+
+	async fork() {
+		const id = freshName('doc');
+		const headers = { 'stream-forked-from': `/v1/stream/crash/${this.id}` };
+		const made = await this.try(() => this.client.request('PUT', `/v1/stream/crash/${id}`, { headers }));
+		if (made.status === 201) this.forks.push({ id, snapshot: this.snapshot, count: this.messages.length });
+		if (this.forks.length > 4) this.forks.splice(this.dice.below(4), 1);
+	}
+
+	async verify(url) {
+		await this.compare(url, this.id, this.snapshot, this.messages.length);
+		for (const { id, snapshot, count } of this.forks) await this.compare(url, id, snapshot, count);
+	}
+
+	async compare(url, id, snapshot, count) {
+		const client = connect('HTTP/1.1', url);
+		const boot = await client.request('GET', `/ds/crash/${id}/bootstrap`);
+		const head = await client.request('HEAD', `/ds/crash/${id}`);
+		client.close();
+		const [state, ...rest] = parts(boot).map((part) => part.body);
+		const offset = snapshot ? at(this.offsets[snapshot]) : undefined;
+		assert.equal(boot.status, 200);
+		assert.equal(boot.headers['stream-snapshot-offset'], offset ?? '-1');
+		assert.equal(head.headers['stream-snapshot-offset'], offset);
+		assert.equal(head.headers['stream-earliest-offset'], offset ?? at(0));
+		assert.equal(boot.headers['stream-next-offset'], at(this.offsets[count]));
+		assert.ok(state.equals(snapshot ? this.state(snapshot) : Buffer.alloc(0)), `${id}: the snapshot of ${snapshot}`);
+		assert.deepEqual(rest.map(String), this.messages.slice(snapshot, count).map(String));
 	}
 }
 

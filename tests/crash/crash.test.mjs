@@ -1,7 +1,7 @@
-// While clients create, append, close, fork, delete and follow over both HTTP versions, the writer, a worker, the
+// While clients create, append, close, fork, delete, follow and publish snapshots over both HTTP versions, the writer, a worker, the
 // supervisor or everything at once is killed with SIGKILL at a random moment. After each kill: every acknowledged
 // append is there exactly once and in order, closed is closed, deleted is deleted, forks are whole, nothing refused has
-// appeared, and followers missed nothing.
+// appeared, followers missed nothing, and a snapshot with what lies behind it is the whole.
 //
 // Rounds come in acts: each has its own data directory, streams and seed, so that what is compared stays small and a failure
 // is repeated by its act alone. SLUICE_CRASH_SEED=n plays the acts from seed n on, SLUICE_CRASH_ROUNDS sets the number of kills.
@@ -21,6 +21,7 @@ import {
 	LargeActor,
 	PlainActor,
 	ProducerActor,
+	SnapshotActor,
 	random,
 } from './actors.mjs';
 
@@ -38,6 +39,7 @@ function cast(world, dice) {
 		...[0, 1].map((door) => new PlainActor(world, child(), door)),
 		new LargeActor(world, child(), 0),
 		new LargeActor(world, child(), 1),
+		...[0, 1].map((door) => new SnapshotActor(world, child(), door)),
 		...[0, 1, 2].map((door) => new CloseActor(world, child(), door)),
 		...[0, 1].map((door) => new DeleteActor(world, child(), door)),
 		...[0, 1].map((door) => new ForkActor(world, child(), door, producers[door])),
@@ -135,6 +137,7 @@ function stage(dice) {
 					};
 					config.limits = { drain_timeout: '2s' };
 					config.frontends[0].plugins[0].long_poll_timeout = '1s';
+					config.frontends[0].plugins.push({ plugin: 'riverrun' });
 				},
 			});
 			this.url = this.daemon.url;

@@ -7,9 +7,9 @@ import { after, before, describe, it } from 'node:test';
 import { LoroDoc } from 'loro-crdt';
 import { connect } from '../lib/http.mjs';
 import { SseReader } from '../lib/live.mjs';
+import { at, parts } from '../lib/riverrun.mjs';
 import { startSluice, temporary } from '../lib/sluice.mjs';
 
-const at = (n) => String(n).padStart(20, '0');
 const TEXT = { 'content-type': 'text/plain' };
 const JSON_TYPE = { 'content-type': 'application/json' };
 const OCTETS = 'application/octet-stream';
@@ -25,30 +25,6 @@ const config = (settings) => {
 
 const digest = (type, body) => 'sha256:' + createHash('sha256').update(`${type}\0`).update(body).digest('hex');
 
-// The parts of a bootstrap, which has to be made exactly as the specification says.
-function parts(answer) {
-	const boundary = /^multipart\/mixed; boundary=(rr-[0-9a-f]{24})$/.exec(answer.headers['content-type'])?.[1];
-	assert.ok(boundary, answer.headers['content-type']);
-	const found = [];
-	const body = answer.body;
-	let place = 0;
-	const take = (text) => {
-		assert.equal(body.subarray(place, place + text.length).toString('latin1'), text, `at ${place}`);
-		place += text.length;
-	};
-	for (;;) {
-		take(`--${boundary}`);
-		if (body.subarray(place, place + 2).toString('latin1') === '--') break;
-		take('\r\nContent-Type: ');
-		const head = body.indexOf('\r\n\r\n', place);
-		const end = body.indexOf(`\r\n--${boundary}`, head + 4);
-		found.push({ type: body.subarray(place, head).toString(), body: body.subarray(head + 4, end) });
-		place = end + 2;
-	}
-	take('--\r\n');
-	assert.equal(place, body.length, 'nothing behind the end');
-	return found;
-}
 const texts = (answer) => parts(answer).map((part) => part.body.toString());
 
 // A CRDT stream: frames of a length and an update.
