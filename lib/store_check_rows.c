@@ -268,7 +268,7 @@ static void stream_check(struct check *c, sqlite3_stmt *q, const struct check_st
 	if (s->name.len == 0 || s->name.len > SL_NAME_MAX)
 		check_found(c, SL_FINDING_STREAM, at, "its name has %zu bytes", s->name.len);
 	if (s->base > CHECK_OFFSET_MAX || s->earliest > CHECK_OFFSET_MAX || s->base_pos > s->base ||
-	    s->earliest_pos > s->earliest)
+	    (s->earliest_pos > s->earliest && !s->inside) || s->earliest_pos > CHECK_OFFSET_MAX)
 		check_found(c, SL_FINDING_STREAM, at,
 		            "it begins at %llu (position %llu), its earliest offset is %llu (position %llu)",
 		            (unsigned long long)s->base, (unsigned long long)s->base_pos,
