@@ -240,7 +240,7 @@ const struct ctl_command cmd_backup = {
 	.summary = "Make a checked copy of the data while the server runs",
 	.help = "Everything that was acknowledged before the beginning is in it; writing goes on meanwhile. DIR is made, and has its name only\n"
 		"once the copy is complete, on the disk and checked; what is given up or fails leaves nothing behind. Segments are linked\n"
-		"where DIR is on the same file system. \"sluicectl restore\" makes a data directory of it.",
+		"where that is possible. \"sluicectl restore\" makes a data directory of it.",
 	.options = backup_options,
 	.max = 1,
 	.words = CTL_WORD_FILE,

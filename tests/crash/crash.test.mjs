@@ -8,7 +8,8 @@
 
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
-import { rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import { runCtl } from '../lib/ctl.mjs';
 import { keepTemporary, startSluice, temporary } from '../lib/sluice.mjs';
@@ -81,6 +82,18 @@ function play(actors) {
 async function sound(dataDir) {
 	const { code, text, err } = await runCtl(['check', dataDir]);
 	assert.equal(code, 0, `sluicectl check ${dataDir}: ${text}${err}`);
+}
+
+// One that is under way while something dies is whole and sound, or not there.
+function backUp(world) {
+	const to = join(temporary('sluice-crash-backup'), 'b');
+	const made = runCtl(['backup', to], { socket: world.daemon.control });
+	return async () => {
+		const { code } = await made;
+		assert.equal(existsSync(to), code === 0, `status ${code}`);
+		if (code === 0) await sound(to);
+		rmSync(dirname(to), { recursive: true, force: true });
+	};
 }
 
 const KILLS = {
@@ -158,12 +171,15 @@ async function act(seed, rounds) {
 		for (let round = 0; round < rounds; round++) {
 			const running = play(actors);
 			await running.progress(50 + dice.below(500));
+			const backedUp = round % 5 === 0 && backUp(world);
+			await running.progress(dice.below(100));
 			// Each kind once, then as it comes.
 			const what = round < kinds.length ? kinds[round] : dice.pick(kinds);
 			killed.push(what);
 			await KILLS[what](world, dice);
 			await running.progress(100);
 			await running.stop();
+			if (backedUp) await backedUp();
 			for (const actor of actors) await actor.verify(world.url);
 		}
 		await world.daemon.stop();

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
-import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { chownSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
@@ -140,6 +140,32 @@ describe('sluicectl backup', { concurrency: 2 }, () => {
 		assert.equal(await within('the end', new Promise((done) => terminal.once('close', done))), 0);
 		assert.match(screen, /\r(copying (volume|segments)|checking (structure|records))/);
 		assert.match(screen, /\r\x1b\[K[^\r]*checked\r\n$/);
+	});
+
+	it('root makes one of a server that runs as somebody else', { skip: process.getuid() !== 0 && 'needs root' }, async () => {
+		const nobody = 65534;
+		const own = await startSluice({
+			wrap: ({ TMPDIR }) => {
+				for (const path of [TMPDIR, join(TMPDIR, 'sluice.yaml')]) chownSync(path, nobody, nobody);
+				return ['setpriv', `--reuid=${nobody}`, `--regid=${nobody}`, '--clear-groups'];
+			},
+		});
+		const writer = connect('HTTP/1.1', own.url);
+		await new Stream(writer, 'large').create({ body: LARGE });
+		writer.close();
+		const place = temporary(); // nobody else may look into it
+		for (const args of [[join(place, 'b')], ['--tar', join(place, 'b.tar')]])
+			assert.equal((await runCtl(['backup', ...args], { socket: own.control })).code, 0);
+		await own.stop();
+		const owners = (dir) => readdirSync(dir, { recursive: true }).map((name) => statSync(join(dir, name)).uid);
+		assert.deepEqual([...new Set([statSync(join(place, 'b')).uid, ...owners(join(place, 'b'))])], [nobody]);
+		assert.equal(statSync(join(place, 'b')).mode & 0o777, 0o700);
+		assert.equal((await runCtl(['restore', join(place, 'b'), join(place, 'data')])).code, 0);
+		mkdirSync(join(place, 'empty'));
+		chownSync(join(place, 'empty'), nobody, nobody);
+		assert.equal((await runCtl(['restore', join(place, 'b.tar'), join(place, 'empty')])).code, 0);
+		for (const dir of ['data', 'empty'])
+			assert.deepEqual([...new Set([statSync(join(place, dir)).uid, ...owners(join(place, dir))])], [nobody], dir);
 	});
 
 	// Needs a mount of its own: a small file system in a name space that the server does not see.

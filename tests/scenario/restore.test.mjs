@@ -194,20 +194,16 @@ describe('sluicectl restore', { concurrency: 3 }, () => {
 		assert.deepEqual(readdirSync(place).filter((name) => /partial/.test(name)), []);
 	});
 
-	it('a backup of an older version is restored, and brought up to date by the next start', async () => {
+	it('a backup of an older version is restored, one of a newer version is not', async () => {
 		const place = temporary();
 		const old = join(place, 'old');
 		cpSync(backup, old, { recursive: true });
-		await sql(
-			old,
-			'ALTER TABLE chunk DROP COLUMN pos; ALTER TABLE stream DROP COLUMN base_pos; ALTER TABLE stream DROP COLUMN earliest_pos;' +
-				'PRAGMA user_version = 1',
-		);
+		await sql(old, 'PRAGMA user_version = 1');
 		const { code, err } = await runCtl(['restore', old, join(place, 'data')]);
 		assert.equal(code, 0, err);
 		assert.match(err, /note: the backup is of an older version; the next start brings it up to date/);
-		assert.deepEqual(await bodies(join(place, 'data')), ['one,two,', LARGE.length]);
-		assert.equal((await runCtl(['check', join(place, 'data')])).code, 0);
+		await sql(old, 'PRAGMA user_version = 99');
+		await refused(/old cannot be restored: it was written by a newer version/, old, join(place, 'other'));
 	});
 
 	it('given up, it leaves nothing behind', async () => {

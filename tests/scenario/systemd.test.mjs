@@ -7,6 +7,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
+import { runCtl } from '../lib/ctl.mjs';
 import { connect } from '../lib/http.mjs';
 import { Installation } from '../lib/install.mjs';
 import { startLoad } from '../lib/load.mjs';
@@ -313,7 +314,7 @@ describe('the sandbox of sluiced.service', { skip: sanitized ? 'sanitizers need 
 		assert.match(perl('print chown(0, 0, "/tmp") ? "done" : $!'), /not permitted/);
 	});
 
-	it('lets everything work: load, live readers, large payloads, crashes of each process, a reload, an upgrade, the end', async () => {
+	it('lets everything work: load, live readers, large payloads, a backup, crashes of each process, a reload, an upgrade, the end', async () => {
 		const daemon = await startSluice({
 			wrap: () => [confine],
 			dataDir: temporary(),
@@ -328,6 +329,10 @@ describe('the sandbox of sluiced.service', { skip: sanitized ? 'sanitizers need 
 		assert.match((await reader.next()).data, /hello/);
 		const large = await new Stream(client, freshName()).create({ body: Buffer.alloc(3 << 20, 65) });
 		assert.equal((await large.readAll()).body.length, 3 << 20);
+		await load.progress();
+		// Into a place that the unit would not let it see, but for the descriptor.
+		const backup = await runCtl(['backup', join(temporary(), 'b')], { socket: daemon.control });
+		assert.equal(backup.code, 0, backup.err);
 		await load.progress();
 		await daemon.killChild(daemon.writer());
 		await load.progress();
