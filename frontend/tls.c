@@ -143,18 +143,23 @@ static void tls_read_key(const struct tls_load *t, BIO *bio, bool certified)
 static int tls_alpn(SSL *ssl, const unsigned char **out, unsigned char *len, const unsigned char *in, unsigned int n,
                     void *arg)
 {
-	static const unsigned char ours[] = "\x02h2\x08http/1.1";
+	static const unsigned char all[] = "\x02h2\x08http/1.1";
+	const bool *http1 = arg;
+	const unsigned char *ours = *http1 ? all + 3 : all;
 	unsigned char *selected;
 
-	(void)ssl, (void)arg;
-	if (SSL_select_next_proto(&selected, len, ours, sizeof ours - 1, in, n) != OPENSSL_NPN_NEGOTIATED)
+	(void)ssl;
+	if (SSL_select_next_proto(&selected, len, ours, (unsigned)(all + sizeof all - 1 - ours), in, n) !=
+	    OPENSSL_NPN_NEGOTIATED)
 		return SSL_TLSEXT_ERR_ALERT_FATAL;
 	*out = selected;
 	return SSL_TLSEXT_ERR_OK;
 }
 
-static int tls_settings(SSL_CTX *ctx, bool only_13)
+static int tls_settings(SSL_CTX *ctx, bool only_13, bool http1)
 {
+	static const bool spoken[] = {false, true};
+
 	/* A connection that ends without close_notify is judged by the framing of HTTP, as without TLS. */
 	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF |
 	                                 SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
@@ -162,14 +167,14 @@ static int tls_settings(SSL_CTX *ctx, bool only_13)
 	                              SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	/* Sessions are resumed by tickets, which their clients keep. */
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-	SSL_CTX_set_alpn_select_cb(ctx, tls_alpn, NULL);
+	SSL_CTX_set_alpn_select_cb(ctx, tls_alpn, (void *)(uintptr_t)&spoken[http1]);
 	return SSL_CTX_set_min_proto_version(ctx, only_13 ? TLS1_3_VERSION : TLS1_2_VERSION) == 1 &&
 	                       SSL_CTX_set_cipher_list(ctx, tls_ciphers) == 1
 	               ? 0
 	               : SLUICE_EINTERNAL;
 }
 
-struct ssl_ctx_st *tls_load(const struct sluice_conf *conf, struct sl_conf_errors *errors)
+struct ssl_ctx_st *tls_load(const struct sluice_conf *conf, bool http1, struct sl_conf_errors *errors)
 {
 	struct tls_load t = {.conf = conf, .errors = errors, .ctx = SSL_CTX_new(TLS_server_method())};
 	size_t before = errors->n;
@@ -177,7 +182,7 @@ struct ssl_ctx_st *tls_load(const struct sluice_conf *conf, struct sl_conf_error
 	bool certified;
 	BIO *bio;
 
-	if (!t.ctx || tls_settings(t.ctx, sl_conf_int(conf, "min_version") == 1)) {
+	if (!t.ctx || tls_settings(t.ctx, sl_conf_int(conf, "min_version") == 1, http1)) {
 		sl_conf_error_at(conf, "", errors, "TLS cannot be set up: %s", tls_reason());
 		SSL_CTX_free(t.ctx);
 		return NULL;

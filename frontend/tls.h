@@ -8,8 +8,8 @@
 
 struct ssl_ctx_st; /* OpenSSL's SSL_CTX */
 
-/* conf: the checked map tls: of a listener. NULL: errors were added, with positions. */
-struct ssl_ctx_st *tls_load(const struct sluice_conf *conf, struct sl_conf_errors *);
+/* conf: the checked map tls: of a listener. http1: HTTP/2 is not offered. NULL: errors were added, with positions. */
+struct ssl_ctx_st *tls_load(const struct sluice_conf *conf, bool http1, struct sl_conf_errors *);
 void tls_unload(struct ssl_ctx_st *); /* NULL is fine */
 
 #endif

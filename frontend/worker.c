@@ -177,13 +177,21 @@ static int worker_engines(struct worker *w)
 	return w->http ? 0 : SLUICE_ENOMEM;
 }
 
+/* True: the listener speaks HTTP/1.1 only. */
+static bool worker_http1(const struct worker *w, size_t listener)
+{
+	const struct sluice_conf *protocol = sl_conf_get(sl_conf_at(w->frontend, "listen", listener), "protocol");
+
+	return protocol && strcmp(sl_conf_str(protocol, ""), "http1") == 0;
+}
+
 static void worker_tls(struct worker *w)
 {
 	for (size_t i = 0; i < sl_conf_len(w->frontend, "listen") && i < LISTENERS_MAX; i++) {
 		const struct sluice_conf *tls = sl_conf_get(sl_conf_at(w->frontend, "listen", i), "tls");
 
 		if (tls)
-			w->tls[i] = tls_load(tls, &w->errors);
+			w->tls[i] = tls_load(tls, worker_http1(w, i), &w->errors);
 	}
 }
 
@@ -281,7 +289,8 @@ static int worker_listen(struct worker *w)
 		if (w->listener[i].index >= LISTENERS_MAX)
 			rc = SLUICE_EINTERNAL;
 		else if (!w->listener[i].owner)
-			rc = http_engine_listen(w->http, w->listener[i].fd, w->tls[w->listener[i].index]);
+			rc = http_engine_listen(w->http, w->listener[i].fd, w->tls[w->listener[i].index],
+			                        worker_http1(w, w->listener[i].index));
 	}
 	return rc;
 }

@@ -161,13 +161,15 @@ static const struct sluice_option tls_options[] = {
 static const struct sluice_option listen_options[] = {
 	OPT("address", LISTENER, NULL, NULL, NULL, "Where: as in the short form."),
 	OPT_SUB("tls", MAP, "", NULL, NULL, tls_options, "Speak TLS there, and nothing else."),
+	OPT("protocol", ENUM, "auto", "auto|http1", NULL,
+            "What is spoken. auto: HTTP/1.1 and HTTP/2, told apart by the first bytes, with TLS by ALPN. http1: HTTP/1.1 only."),
 	OPT_END,
 };
 
 static const struct sluice_option listen_element[] = {
 	OPT_SUB("", LISTENER, NULL, NULL, NULL, listen_options,
             "host:port, [v6 address]:port, unix:/path, or systemd:name for a socket of a systemd socket unit. Port 0 takes a free one. "
-            "With TLS an element is a map {address, tls}."),
+            "With TLS, or to name what is spoken, an element is a map {address, tls, protocol}."),
 	OPT_END,
 };
 

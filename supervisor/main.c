@@ -5,8 +5,11 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -19,6 +22,7 @@ static const char main_usage[] =
         "  -c, --config FILE   configuration (default " SL_SYSCONFDIR "/sluice/sluice.yaml)\n"
         "  -t, --test          check the configuration, plugins included, and exit\n"
         "      --print-config  print the effective configuration, defaults included, and exit\n"
+        "      --die-with-parent  stop in order when the process that started it ends\n"
         "      --new-token N   make a bearer token for N and print it with its line for the configuration\n"
         "  -v, --verbose       log everything, whatever log.level says\n"
         "      --version       print the version and exit\n"
@@ -26,16 +30,16 @@ static const char main_usage[] =
 
 struct main_options {
 	const char *file;
-	bool test, print, verbose;
+	bool test, print, verbose, tied;
 };
 
 /* -1: go on; otherwise the exit code. */
 static int main_parse(int argc, char **argv, struct main_options *o)
 {
-	enum { OPT_PRINT = 256, OPT_VERSION, OPT_HELP, OPT_TOKEN };
+	enum { OPT_PRINT = 256, OPT_VERSION, OPT_HELP, OPT_TOKEN, OPT_TIED };
 	static const struct option longs[] = {
 	        {"config", required_argument, NULL, 'c'}, {"test", no_argument, NULL, 't'},
-	        {"print-config", no_argument, NULL, OPT_PRINT}, {"new-token", required_argument, NULL, OPT_TOKEN}, {"verbose", no_argument, NULL, 'v'},
+	        {"print-config", no_argument, NULL, OPT_PRINT}, {"new-token", required_argument, NULL, OPT_TOKEN}, {"die-with-parent", no_argument, NULL, OPT_TIED}, {"verbose", no_argument, NULL, 'v'},
 	        {"version", no_argument, NULL, OPT_VERSION}, {"help", no_argument, NULL, OPT_HELP}, {NULL, 0, NULL, 0},
 	};
 	int c;
@@ -50,6 +54,9 @@ static int main_parse(int argc, char **argv, struct main_options *o)
 			break;
 		case 'v':
 			o->verbose = true;
+			break;
+		case OPT_TIED:
+			o->tied = true;
 			break;
 		case OPT_PRINT:
 			o->print = true;
@@ -99,6 +106,14 @@ static void main_limits(void)
 		sl_log_errno(SLUICE_LOG_WARN, "limit descriptors=%llu", (unsigned long long)r.rlim_max);
 }
 
+/* For a program that has a server of its own, however it ends. The kernel sends the signal; who was gone before it was asked to has
+ * left us to another parent. */
+static void main_tie(pid_t parent)
+{
+	if (prctl(PR_SET_PDEATHSIG, SIGTERM) || getppid() != parent)
+		sl_fatal("the process that started it has ended");
+}
+
 /* What an upgrade starts: the path by which we were started, links and all, because they say where the next build will be. */
 static int main_program(const char *name, char *out, size_t size)
 {
@@ -116,6 +131,7 @@ int main(int argc, char **argv)
 {
 	struct main_options o = {.file = SL_SYSCONFDIR "/sluice/sluice.yaml"};
 	char programs[PATH_MAX], program[PATH_MAX];
+	pid_t parent = getppid();
 	struct supervisor s;
 	int rc = main_parse(argc, argv, &o);
 
@@ -124,6 +140,8 @@ int main(int argc, char **argv)
 	main_descriptors();
 	sl_log_init("sluiced", o.verbose ? SLUICE_LOG_DEBUG : SLUICE_LOG_INFO);
 	main_limits();
+	if (o.tied && !getenv(SPAWN_HANDOVER))
+		main_tie(parent);
 	if (spawn_dir(programs, sizeof programs))
 		sl_fatal("the path of the programs is too long");
 	if (super_init(&s, o.file, programs, o.verbose))

@@ -120,6 +120,7 @@ static struct http_conn *accept_conn(struct listener *l, int fd, const struct so
 	memcpy(c->client, key, n);
 	c->n_client = (uint8_t)n;
 	c->entered = auth->enter != NULL;
+	c->http1 = l->http1;
 	c->busy = rc == SLUICE_EBUSY;
 	return c;
 }
@@ -175,7 +176,7 @@ void http_engine_board(struct http_engine *e, struct sl_board *board, uint32_t s
 	e->slot = slot;
 }
 
-int http_engine_listen(struct http_engine *e, int fd, struct ssl_ctx_st *tls)
+int http_engine_listen(struct http_engine *e, int fd, struct ssl_ctx_st *tls, bool http1)
 {
 	struct listener *l = calloc(1, sizeof *l);
 
@@ -185,6 +186,7 @@ int http_engine_listen(struct http_engine *e, int fd, struct ssl_ctx_st *tls)
 	l->engine = e;
 	l->fd = fd;
 	l->tls = tls;
+	l->http1 = http1;
 	if (event_assign(&l->event, e->base, fd, EV_READ | EV_PERSIST, engine_on_accept, l) != 0 ||
 	    event_add(&l->event, NULL) != 0) {
 		free(l);

@@ -240,7 +240,7 @@ static void conn_detect(struct http_conn *c, const uint8_t *p, size_t n)
 {
 	size_t k = n < sizeof h2_preface - 1 ? n : sizeof h2_preface - 1;
 
-	if (memcmp(p, h2_preface, k) != 0)
+	if (c->http1 || memcmp(p, h2_preface, k) != 0)
 		c->proto = &h1_proto;
 	else if (k == sizeof h2_preface - 1)
 		c->proto = &h2_proto;

@@ -275,6 +275,7 @@ struct http_conn {
 	bool read_waits : 1; /* reading goes on once the socket takes bytes (transports) */
 	bool dirty : 1;
 	bool dead : 1;      /* closed; to be freed at the end of the turn */
+	bool http1 : 1;     /* nothing else is spoken there */
 	bool refuse : 1;    /* above the limit: gets a 503 */
 	bool entered : 1;   /* counts for its client */
 	bool busy : 1;      /* one too many of its client: gets a 429 */
@@ -463,6 +464,7 @@ struct listener {
 	struct ssl_ctx_st *tls; /* borrowed; NULL: none */
 	struct event event;
 	int fd;
+	bool http1; /* nothing else is spoken there */
 };
 
 struct http_engine {

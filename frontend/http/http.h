@@ -48,8 +48,8 @@ struct http_hooks {
 
 struct http_engine *http_engine_new(struct event_base *, const struct http_limits *, const struct http_hooks *,
                                     struct payload_budget *);
-/* Both stay the caller's. A few are accepted a turn; tls (an SSL_CTX) NULL: without TLS. */
-int http_engine_listen(struct http_engine *, int fd, struct ssl_ctx_st *tls);
+/* Both stay the caller's. A few are accepted a turn; tls (an SSL_CTX) NULL: without TLS. http1: nothing else is spoken there. */
+int http_engine_listen(struct http_engine *, int fd, struct ssl_ctx_st *tls, bool http1);
 /* Shares new connections out with the other workers at the board, which stays the caller's. */
 void http_engine_board(struct http_engine *, struct sl_board *, uint32_t slot);
 /* Sets ctx->http. Mounts of one engine must differ in plugin or path; http_engine_ready() finds equal routes. */

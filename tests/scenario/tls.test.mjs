@@ -71,6 +71,15 @@ describe('TLS', { concurrency: 2 }, () => {
 		await daemon.stop();
 	});
 
+	it('a listener with protocol http1 does not offer HTTP/2', async () => {
+		const daemon = await start((config) => (config.frontends[0].listen[0].protocol = 'http1'));
+		const both = await dial(daemon, files, { ALPNProtocols: ['h2', 'http/1.1'] });
+		assert.equal(both.alpnProtocol, 'http/1.1');
+		both.destroy();
+		await assert.rejects(dial(daemon, files, { ALPNProtocols: ['h2'] }), /no application protocol/i);
+		await daemon.stop();
+	});
+
 	it('bodies of 8 MiB go through unchanged both ways, over both versions', async () => {
 		const daemon = await start();
 		for (const via of ['HTTP/1.1', 'h2c']) {

@@ -163,7 +163,7 @@ static void test_listen(void)
 	if (bind(fd, (struct sockaddr *)&addr, sizeof addr) || listen(fd, 64) ||
 	    getsockname(fd, (struct sockaddr *)&addr, &len))
 		abort();
-	is_int(http_engine_listen(f->engine, fd, NULL), 0, "listening");
+	is_int(http_engine_listen(f->engine, fd, NULL, false), 0, "listening");
 	for (int i = 0; i < 40; i++) {
 		c[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		if (connect(c[i], (struct sockaddr *)&addr, sizeof addr))
@@ -197,7 +197,7 @@ static void test_exhausted(void)
 	if (bind(fd, (struct sockaddr *)&addr, sizeof addr) || listen(fd, 8) ||
 	    getsockname(fd, (struct sockaddr *)&addr, &len))
 		abort();
-	http_engine_listen(f->engine, fd, NULL);
+	http_engine_listen(f->engine, fd, NULL, false);
 	a = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	b = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	getrlimit(RLIMIT_NOFILE, &old);
@@ -476,7 +476,7 @@ static void test_board(void)
 		abort();
 	http_engine_board(f->engine, board, 0);
 	ok(!sl_board_fuller(board, 1, 1), "who does not listen takes nothing");
-	http_engine_listen(f->engine, fd, NULL);
+	http_engine_listen(f->engine, fd, NULL, false);
 	ok(sl_board_fuller(board, 1, 1), "who listens is seen");
 	sl_board_set(board, 1, 1);
 	for (int i = 0; i < 3; i++) {

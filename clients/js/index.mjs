@@ -1,0 +1,2 @@
+export { startDevServer } from './server.mjs';
+export { EphemeralChannelStore } from './channels.mjs';
