@@ -241,6 +241,26 @@ describe('sluicectl backup, interrupted', () => {
 		assert.deepEqual(readdirSync(dir), ['b']);
 	});
 
+	it('a server that is told to stop gives it up', async () => {
+		const own = await startSluice();
+		const dir = temporary();
+		const writer = own.writer();
+		process.kill(writer, 'SIGSTOP');
+		const from = own.mark();
+		const ctlRun = ctlFor(own).start(['backup', join(dir, 'b')]);
+		await own.waitLine(/request=backup/, { from });
+		own.signal('SIGTERM');
+		await own.waitLine(/name=store .*to=draining/, { from });
+		process.kill(writer, 'SIGCONT');
+		const { code, err } = await ctlRun.end();
+		assert.equal(code, 1);
+		assert.match(err, /the server is being stopped or upgraded/);
+		assert.deepEqual(readdirSync(dir), []);
+		assert.equal((await own.exited).code, 0);
+		own.checkLog();
+		own.cleanUp();
+	});
+
 	it('the death of the writer ends it, and the next one is made', async () => {
 		const dir = temporary();
 		const { writer, ctlRun } = await begin(dir);
