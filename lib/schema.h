@@ -5,7 +5,7 @@
 #define SL_SCHEMA_H
 
 #define SL_APP_ID 0x736c7563u /* PRAGMA application_id: "sluc" */
-#define SL_SCHEMA 3u          /* PRAGMA user_version */
+#define SL_SCHEMA 4u          /* PRAGMA user_version */
 
 #define SL_VOLUME_FILE "volume0.db"
 #define SL_SEGMENT_DIR "segments"

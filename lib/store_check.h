@@ -2,8 +2,8 @@
  * store_check.h - looks through a data directory that no writer has open, and says what is damaged. sluicectl, tests.
  *
  * Nothing is written, not even what SQLite would write to read a log (store_check.c). Memory is bounded by the numbers of
- * segments and of streams that have forks. What it cannot see: payload bytes in the database that changed and kept their
- * length, and records that are gone from the end of a stream together with every trace of them.
+ * segments and of streams that have forks. What it cannot see: records that are gone from the end of a stream together with
+ * every trace of them, and other bytes of the same length in snapshots below 128 KiB and in rows of versions without checksums.
  */
 #ifndef SL_STORE_CHECK_H
 #define SL_STORE_CHECK_H
@@ -21,7 +21,7 @@
 	X(FORK, "fork")         /* a fork, its source, or what one needs of the other */ \
 	X(PRODUCER, "producer") \
 	X(SNAPSHOT, "snapshot") /* one that is not what, or where, its stream says */ \
-	X(PAYLOAD, "payload") /* bytes in a segment are not those that were written */ \
+	X(PAYLOAD, "payload") /* bytes are not those that were written */ \
 	X(SEGMENT, "segment") /* the file of a segment, or the account of its bytes */ \
 	X(ORPHAN, "orphan")   /* a file that nothing refers to; the next start removes it */
 #define X(id, name) SL_FINDING_##id,

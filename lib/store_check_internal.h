@@ -23,9 +23,9 @@ struct check_stream {
 
 struct check_row {
 	uint64_t stream, start, stop, bytes, records, messages, segment, seg_off, pos;
-	bool in_segment, has_data;
-	uint64_t data_len;
-	sl_slice marks; /* inside the statement */
+	bool in_segment, has_data, has_crc; /* no checksum: it was written by a version that had none */
+	uint32_t crc;
+	sl_slice marks, data; /* inside the statement */
 };
 
 struct check_segment { /* a row of segment, and what refers to it */

@@ -5,6 +5,8 @@
  * what trimming freed: nothing from the earliest offset on, nothing that a fork still reads. After a finding the walk goes on with what
  * the next row says.
  */
+#include <zlib.h>
+
 #include "lib/marks.h"
 #include "lib/schema.h"
 #include "lib/store_check_internal.h"
@@ -23,7 +25,7 @@ static const char rows_streams[] =
 	" FROM stream ORDER BY id";
 static const char rows_chunks[] =
 	"SELECT stream, start, stop, bytes, records, messages, coalesce(segment, 0), coalesce(seg_off, 0), pos, segment IS NOT NULL,"
-	" data IS NOT NULL, coalesce(length(data), 0), marks FROM chunk ORDER BY stream, start";
+	" data IS NOT NULL, crc IS NOT NULL, coalesce(crc, 0), marks, data FROM chunk ORDER BY stream, start";
 static const char rows_producers[] = "SELECT stream, epoch, seq, length(id), updated_ms FROM producer ORDER BY stream";
 
 static uint64_t number(sqlite3_stmt *q, int i)
@@ -92,9 +94,13 @@ static int row_check(struct check *c, const struct check_stream *s, const struct
 	c->result->records += r->records;
 	c->result->bytes += r->bytes;
 	row_marks(c, r, at);
-	if (r->in_segment == r->has_data || (r->has_data && r->data_len != r->bytes))
+	if (r->in_segment == r->has_data || (r->has_data && r->data.len != r->bytes))
 		check_found(c, SL_FINDING_RECORDS, at, "the row has %llu bytes of payload%s, not %llu",
-		            (unsigned long long)r->data_len, r->in_segment ? " beside those in a segment" : "",
+		            (unsigned long long)r->data.len, r->in_segment ? " beside those in a segment" : "",
+		            (unsigned long long)r->bytes);
+	else if (r->has_crc && r->has_data &&
+	         r->crc != (uint32_t)crc32_z(crc32_z(0, r->marks.data, r->marks.len), r->data.data, r->data.len))
+		check_found(c, SL_FINDING_PAYLOAD, at, "the %llu bytes of the row are not those that were written",
 		            (unsigned long long)r->bytes);
 	return r->in_segment ? check_payload(c, s, r) : c->stopped;
 }
@@ -122,8 +128,10 @@ static void rows_next(struct rows *w)
 	                        .pos = number(q, 8),
 	                        .in_segment = sqlite3_column_int(q, 9) != 0,
 	                        .has_data = sqlite3_column_int(q, 10) != 0,
-	                        .data_len = number(q, 11)};
-	r->marks = SL_SLICE(sqlite3_column_blob(q, 12), (size_t)sqlite3_column_bytes(q, 12));
+	                        .has_crc = sqlite3_column_int(q, 11) != 0,
+	                        .crc = (uint32_t)sqlite3_column_int64(q, 12)};
+	r->marks = SL_SLICE(sqlite3_column_blob(q, 13), (size_t)sqlite3_column_bytes(q, 13));
+	r->data = SL_SLICE(sqlite3_column_blob(q, 14), (size_t)sqlite3_column_bytes(q, 14));
 }
 
 /* ---- the rows of one stream ---- */

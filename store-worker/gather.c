@@ -6,6 +6,7 @@
  * the same ids.
  */
 #include <stdlib.h>
+#include <zlib.h>
 
 #include "lib/marks.h"
 #include "store-worker/store.h"
@@ -50,10 +51,12 @@ int volume_put_chunk(struct volume *v, const struct chunk_row *c)
 		volume_bind_u64(q, 8, c->segment);
 		volume_bind_u64(q, 9, c->seg_off);
 		sqlite3_bind_null(q, 11);
+		sqlite3_bind_null(q, 13);
 	} else {
 		sqlite3_bind_null(q, 8);
 		sqlite3_bind_null(q, 9);
 		volume_bind_blob(q, 11, c->data);
+		volume_bind_u64(q, 13, crc32_z(crc32_z(0, c->marks.data, c->marks.len), c->data.data, c->data.len));
 	}
 	volume_bind_blob(q, 10, c->marks);
 	volume_bind_u64(q, 12, c->pos);

@@ -56,9 +56,13 @@ static const char schema_3[] =
 	"ALTER TABLE stream ADD COLUMN snapshot INTEGER;"
 	"PRAGMA user_version = 3;";
 
-_Static_assert(SL_SCHEMA == 3, "every version needs its step");
+/* crc: CRC-32 of marks, then data, for the check; absent in rows from before, and in those whose payload is in a segment, which has one. */
+static const char schema_4[] = "ALTER TABLE chunk ADD COLUMN crc INTEGER;"
+			       "PRAGMA user_version = 4;";
 
-static const char *const schema_steps[SL_SCHEMA] = {schema_1, schema_2, schema_3};
+_Static_assert(SL_SCHEMA == 4, "every version needs its step");
+
+static const char *const schema_steps[SL_SCHEMA] = {schema_1, schema_2, schema_3, schema_4};
 
 int volume_migrate(sqlite3 *db, uint32_t have, const char **why)
 {

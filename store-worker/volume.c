@@ -29,7 +29,7 @@ static const char *const volume_sql[V_STMTS] = {
 	[V_FORKS_OF] = "SELECT id FROM stream WHERE fork_of = ?1 AND state < 2 ORDER BY id",
 	[V_CHUNK_ADD] =
 		"INSERT INTO chunk (stream, start, stop, bytes, records, messages, time_ms, segment, seg_off, marks, data,"
-		" pos) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+		" pos, crc) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
 	[V_PRODUCER_PUT] = "INSERT INTO producer (stream, id, epoch, seq, updated_ms) VALUES (?1, ?2, ?3, ?4, ?5)"
 			   " ON CONFLICT DO UPDATE SET epoch = ?3, seq = ?4, updated_ms = ?5",
 	[V_STREAM_SEQ] = "UPDATE stream SET stream_seq = ?2 WHERE id = ?1",

@@ -121,6 +121,11 @@ describe('sluicectl check', () => {
 		['a wrong count of forks', "UPDATE stream SET forks = 7 WHERE name = 'logs/app'", { finding: 'fork', stream: 'logs/app' }],
 		['a wrong position', "UPDATE chunk SET pos = pos + 1 WHERE start = 23", { finding: 'position', stream: 'logs/app', offset: 23 }],
 		['a row with other lengths', "UPDATE chunk SET marks = x'0701' WHERE start = 10", { finding: 'records', offset: 10 }],
+		[
+			'another byte in a small record',
+			"UPDATE chunk SET data = CAST('fisst' AS BLOB) WHERE data = CAST('first' AS BLOB)",
+			{ finding: 'payload', stream: 'logs/app', offset: 0 },
+		],
 		['producers of nothing', 'UPDATE producer SET stream = 900', { finding: 'producer' }],
 		['an account that is wrong', 'UPDATE segment SET live = live + 1', { finding: 'segment', file: true }],
 		['a page of the database', (dir) => zero(join(dir, 'volume0.db'), 8192, 4096), { finding: 'database', file: 'volume0.db' }],

@@ -263,6 +263,9 @@ static void test_closed(void)
 	check(copy, 0);
 	is_int(said.rc, 0, why);
 	is_str(said.text, "", "a volume that was closed is sound");
+	sql("UPDATE chunk SET crc = NULL");
+	check(copy, 0);
+	is_str(said.text, "", "so is one of a version without checksums");
 	snprintf(path, sizeof path, "%s/%s", copy, SL_VOLUME_FILE);
 	chmod(path, 0400);
 	chmod(copy, 0500);
@@ -346,6 +349,9 @@ static const struct damage {
 	{"UPDATE chunk SET messages = 2" ROW("json", 0),
          "records json@0 - the marks of the row tell of 1 records, 3 messages"},
 	{"UPDATE chunk SET data = x'00'" ROW("plain", 0), "records plain@0 - the row has 1 bytes of payload, not 5"},
+	{"UPDATE chunk SET data = x'6669727375'" ROW("plain", 0),
+	 "payload plain@0 - the 5 bytes of the row are not those"},
+	{"UPDATE chunk SET crc = crc + 1" ROW("json", 0), "payload json@0 - the 5 bytes of the row are not those"},
 	{"UPDATE chunk SET data = NULL" ROW("plain", 0), "records plain@0 - the row has 0 bytes of payload, not 5"},
 	{"UPDATE chunk SET stream = 7000" ROW("plain", 0),
          "gap @0 - there are records of a stream with the number 7000"},
@@ -406,17 +412,20 @@ static const struct damage {
          "snapshot doc@0 - it counts 2 streams that have it, and there are 1"},
 	{"UPDATE snapshot SET dead_ms = 1 WHERE pos = 2",
          "snapshot copy@0 - it counts 2 streams that have it and would be freed"},
-	{"UPDATE snapshot SET dead_ms = NULL WHERE dead_ms IS NOT NULL", "snapshot @0 - it counts 0 streams that have it"},
+	{"UPDATE snapshot SET dead_ms = NULL WHERE dead_ms IS NOT NULL",
+         "snapshot @0 - it counts 0 streams that have it"},
 	{"UPDATE snapshot SET pos = 3 WHERE pos = 2", "snapshot copy@0 - it is not at the earliest offset"},
 	{"UPDATE snapshot SET digest = x'00' WHERE pos = 2", "snapshot copy@0 - it is at position 2, of 5 bytes"},
 	{"UPDATE snapshot SET data = x'00' WHERE pos = 2", "snapshot copy@0 - it has 1 bytes, not 5"},
-	{"UPDATE snapshot SET data = x'00' WHERE segment IS NOT NULL", "snapshot state@6 - it has 1 bytes beside those"},
+	{"UPDATE snapshot SET data = x'00' WHERE segment IS NOT NULL",
+         "snapshot state@6 - it has 1 bytes beside those"},
 	{"UPDATE snapshot SET seg_off = seg_off - 1 WHERE segment IS NOT NULL",
          "payload state@6 segments/%s the head of the payload (at byte 500063"},
 	{"UPDATE sqlite_sequence SET seq = 1 WHERE name = 'snapshot'",
          "volume @-1 volume0.db the last number given to a snapshot is 1, but"},
 	{"DROP INDEX snapshot_dead", "database @-1 volume0.db the index snapshot_dead is missing"},
-	{"UPDATE stream SET earliest_pos = 5 WHERE name = 'doc'", "position doc@0 - the earliest offset is at position 5"},
+	{"UPDATE stream SET earliest_pos = 5 WHERE name = 'doc'",
+         "position doc@0 - the earliest offset is at position 5"},
 };
 
 static bool names(const char *says)

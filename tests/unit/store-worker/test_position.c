@@ -214,7 +214,7 @@ static void test_migration(void)
 	           sqlite3_exec(db,
 	                        "ALTER TABLE chunk DROP COLUMN pos; ALTER TABLE stream DROP COLUMN base_pos;"
 	                        "ALTER TABLE stream DROP COLUMN earliest_pos; DROP TABLE snapshot;"
-	                        "ALTER TABLE stream DROP COLUMN snapshot; PRAGMA user_version = 1",
+	                        "ALTER TABLE stream DROP COLUMN snapshot; ALTER TABLE chunk DROP COLUMN crc; PRAGMA user_version = 1",
 	                        NULL, NULL, NULL) == SQLITE_OK,
 	   "a volume of the first schema");
 	sqlite3_close(db);

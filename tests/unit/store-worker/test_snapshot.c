@@ -453,8 +453,10 @@ static void test_migration(void)
 	fixture_close(&f);
 	snprintf(path, sizeof path, "%s/%s", dir, SL_VOLUME_FILE);
 	ok(sqlite3_open(path, &db) == SQLITE_OK &&
-	           sqlite3_exec(db, "DROP TABLE snapshot; ALTER TABLE stream DROP COLUMN snapshot; PRAGMA user_version = 2", NULL,
-	                        NULL, NULL) == SQLITE_OK,
+	           sqlite3_exec(db,
+	                        "DROP TABLE snapshot; ALTER TABLE stream DROP COLUMN snapshot; ALTER TABLE chunk DROP COLUMN crc;"
+	                        "PRAGMA user_version = 2",
+	                        NULL, NULL, NULL) == SQLITE_OK,
 	   "a volume of the second schema");
 	sqlite3_close(db);
 	fixture_open(&f, dir);
