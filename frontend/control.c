@@ -127,6 +127,16 @@ static int on_board(void *arg, const struct sl_control_board *m)
 	return 0;
 }
 
+static int on_roster_memory(void *arg, const struct sl_control_roster_memory *m)
+{
+	return roster_memory(arg, m->number, m->memory);
+}
+
+static int on_roster(void *arg, const struct sl_control_roster *m)
+{
+	return roster_replace(arg, m);
+}
+
 static int on_setup_done(void *arg, const struct sl_control_setup_done *m)
 {
 	struct worker *w = arg;
@@ -168,6 +178,8 @@ static const struct sl_control_handlers control_handlers = {
 	.presence_peer = on_presence_peer,
 	.metrics = on_metrics,
 	.board = on_board,
+	.roster_memory = on_roster_memory,
+	.roster = on_roster,
 	.setup_done = on_setup_done,
 	.ping = on_ping,
 	.drain = on_drain,
@@ -279,6 +291,12 @@ void control_ready(struct worker *w)
 	if (w->control.fd >= 0)
 		(void)sl_put_control_ready(&w->control, &(struct sl_control_ready){});
 	control_flush(w, false);
+}
+
+void control_roster_wanted(struct worker *w)
+{
+	if (w->control.fd >= 0)
+		(void)sl_put_control_roster_wanted(&w->control, &(struct sl_control_roster_wanted){});
 }
 
 /* The supervisor sees the death of the writer by itself, but not when the writer lives and gave up this connection only. */

@@ -136,8 +136,10 @@ static void host_fail(struct sluice_ctx *ctx, const char *why)
 	worker_fail(ctx->worker, why);
 }
 
-static uint64_t *host_cell(struct sluice_ctx *ctx, const char *name, enum sl_metrics_kind kind)
+/* Of a plugin that its frontend has twice the mount tells whose it is. */
+static uint64_t *host_cell(struct sluice_ctx *ctx, const char *name, enum sl_metrics_kind kind, const char *help)
 {
+	bool twice = strcmp(ctx->name, ctx->plugin->name) != 0;
 	char full[SL_METRICS_NAME];
 
 	host_ctx_check(ctx);
@@ -145,20 +147,18 @@ static uint64_t *host_cell(struct sluice_ctx *ctx, const char *name, enum sl_met
 		sl_log(SLUICE_LOG_WARN,
 		       "late_counter plugin=%s name=%s hint=\"register counters in configure or start\"", ctx->name,
 		       name);
-	snprintf(full, sizeof full, "%s.%s", ctx->name, name);
-	return sl_metrics_get(ctx->worker->metrics, full, kind);
+	snprintf(full, sizeof full, "%s.%s", ctx->plugin->name, name);
+	return sl_metrics_get_at(ctx->worker->metrics, full, twice ? ctx->mount : "", kind, help);
 }
 
 static uint64_t *host_counter(struct sluice_ctx *ctx, const char *name, const char *help)
 {
-	(void)help;
-	return host_cell(ctx, name, SL_METRICS_COUNTER);
+	return host_cell(ctx, name, SL_METRICS_COUNTER, help);
 }
 
 static uint64_t *host_gauge(struct sluice_ctx *ctx, const char *name, const char *help)
 {
-	(void)help;
-	return host_cell(ctx, name, SL_METRICS_GAUGE);
+	return host_cell(ctx, name, SL_METRICS_GAUGE, help);
 }
 
 /* ---- who may ---- */
@@ -239,7 +239,8 @@ const struct sluice_host host_table = {
 	.size = sizeof host_table,
 	.abi_major = SLUICE_ABI_MAJOR,
 	.abi_minor = SLUICE_ABI_MINOR,
-	.caps = SLUICE_CAP_STORE | SLUICE_CAP_HTTP | SLUICE_CAP_WS | SLUICE_CAP_AUTH | SLUICE_CAP_EPHEMERAL,
+	.caps = SLUICE_CAP_STORE | SLUICE_CAP_HTTP | SLUICE_CAP_WS | SLUICE_CAP_AUTH | SLUICE_CAP_EPHEMERAL |
+	        SLUICE_CAP_SERVER,
 	.store = &store_table,
 	.http = &http_table,
 	.ws = &ws_table,
@@ -278,4 +279,5 @@ const struct sluice_host host_table = {
 	.principal_expires = host_principal_expires,
 	.verify = host_verify,
 	.principal_free = host_principal_free,
+	.server = &server_table,
 };

@@ -539,7 +539,7 @@ void reads_expire(struct worker *w)
 	while (!s->reader && !sl_link_alone(&s->reads)) {
 		struct sluice_req *r = SL_OF(s->reads.next, struct sluice_req, queued);
 
-		if (now - r->queued_ms < SL_CLIENT_WAIT_MS)
+		if (now - r->queued_us / 1000 < SL_CLIENT_WAIT_MS)
 			break;
 		read_fail(r, SLUICE_EBUSY, SLUICE_WHY_NONE);
 	}

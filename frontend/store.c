@@ -28,7 +28,7 @@ struct sluice_req *store_req_new(struct sluice_ctx *ctx, enum req_kind kind, siz
 	r->kind = kind;
 	r->ctx = ctx;
 	r->arg = arg;
-	r->queued_ms = worker_now(ctx->worker);
+	r->queued_us = worker_now_us(ctx->worker);
 	sl_link_init(&r->queued);
 	sl_link_add(&ctx->reqs, &r->in_ctx);
 	ctx->n_handles++;
@@ -62,6 +62,8 @@ static void store_cancel(struct sluice_req *r)
 	store_req_check(r);
 	if (r->kind == REQ_SUBMIT)
 		submit_cancel(r);
+	else if (r->kind == REQ_PING)
+		roster_cancel(r);
 	else
 		reads_cancel(r);
 }
@@ -294,12 +296,22 @@ int store_init(struct worker *w)
 	sl_link_init(&s->local);
 	sl_link_init(&s->rooms);
 	s->down_since = worker_now(w);
-	s->n_submits = sl_metrics_get(w->metrics, "store.submits", SL_METRICS_COUNTER);
-	s->n_reads_done = sl_metrics_get(w->metrics, "store.reads", SL_METRICS_COUNTER);
-	s->n_cache_hits = sl_metrics_get(w->metrics, "store.cache_hits", SL_METRICS_COUNTER);
-	s->n_events = sl_metrics_get(w->metrics, "store.events", SL_METRICS_COUNTER);
-	s->n_queued = sl_metrics_get(w->metrics, "store.queued", SL_METRICS_GAUGE);
-	s->n_lost = sl_metrics_get(w->metrics, "store.lost", SL_METRICS_COUNTER);
+	s->n_submits = sl_metrics_get(w->metrics, "store.submits", SL_METRICS_COUNTER,
+				"Requests to change streams, sent to the store-writer.");
+	s->n_reads_done = sl_metrics_get(w->metrics, "store.reads", SL_METRICS_COUNTER,
+				"Reads of streams.");
+	s->n_cache_hits = sl_metrics_get(w->metrics, "store.cache_hits", SL_METRICS_COUNTER,
+				"Reads that the tail cache answered.");
+	s->n_events = sl_metrics_get(w->metrics, "store.events", SL_METRICS_COUNTER,
+				"News of streams told to plugins.");
+	s->n_queued = sl_metrics_get(w->metrics, "store.queued", SL_METRICS_GAUGE,
+				"Requests that the store-writer has not answered yet.");
+	s->n_lost = sl_metrics_get(w->metrics, "store.lost", SL_METRICS_COUNTER,
+				"Changes whose outcome is unknown, because the store-writer ended.");
+	s->append_time = sl_metrics_histogram(
+		w->metrics, "store.append_seconds",
+		"Time from a plugin's append to the answer of the store-writer, which follows the commit.",
+		&sl_metrics_latency);
 	if (subs_init(w) || sl_client_new(w->name ? w->name : "worker", SL_BUILD, &store_hooks, w, &s->client))
 		return SLUICE_ENOMEM;
 	s->ev_tick = event_new(w->base, -1, EV_PERSIST, store_tick, w);

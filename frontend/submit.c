@@ -21,7 +21,8 @@ enum {
 /* First segments that belong to one plugin; any other may read there, but not write. */
 static const struct {
 	const char *segment, *owner;
-} store_reserved[] = {{"__riverrun", "riverrun"}, {"__sds", "sds"}, {"__exchange", "exchange"}};
+} store_reserved[] = {{"__riverrun", "riverrun"}, {"__sds", "sds"}, {"__exchange", "exchange"},
+                      {"__console", "console"}};
 
 static bool store_may_write(const struct sluice_ctx *ctx, sl_slice name)
 {
@@ -202,6 +203,8 @@ static void submit_done(void *arg, const struct sluice_result *results, size_t n
 	}
 	if (r->cancelled)
 		done = NULL;
+	if (r->appends)
+		sl_metrics_observe(s->append_time, worker_now_us(r->ctx->worker) - r->queued_us);
 	submit_shorten(r->ctx, (struct sluice_result *)(uintptr_t)results, n);
 	store_req_free(r);
 	if (done)
@@ -213,6 +216,7 @@ static void submit_refuse(struct sluice_req *r, int status, uint32_t reason)
 {
 	r->status = status;
 	r->reason = reason;
+	r->appends = false; /* nobody is waited for */
 	sl_link_add(&r->ctx->worker->store.local, &r->queued);
 }
 
@@ -283,6 +287,7 @@ static int submit_send(struct submission *sub, sluice_done_fn *done, void *arg, 
 		return SLUICE_ENOMEM;
 	r->fn.done = done;
 	r->n_ops = (uint32_t)sub->n;
+	r->appends = sub->op[0].kind == SLUICE_OP_APPEND;
 	for (size_t i = 0; i < sub->n; i++)
 		allowed = allowed && store_may_write(sub->ctx, sub->wire[i].stream);
 	if (allowed)

@@ -19,25 +19,30 @@ enum { EXIT_CONFIG = 78 };
 
 struct worker *worker_the;
 
-static uint64_t clock_ms(clockid_t id)
+static uint64_t clock_us(clockid_t id)
 {
 	struct timespec ts;
 
 	clock_gettime(id, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+uint64_t worker_now_us(struct worker *w)
+{
+	if (!w->now_us)
+		w->now_us = clock_us(CLOCK_MONOTONIC);
+	return w->now_us;
 }
 
 uint64_t worker_now(struct worker *w)
 {
-	if (!w->now_ms)
-		w->now_ms = clock_ms(CLOCK_MONOTONIC);
-	return w->now_ms;
+	return worker_now_us(w) / 1000;
 }
 
 uint64_t worker_wall(struct worker *w)
 {
 	if (!w->wall_ms)
-		w->wall_ms = clock_ms(CLOCK_REALTIME);
+		w->wall_ms = clock_us(CLOCK_REALTIME) / 1000;
 	return w->wall_ms;
 }
 
@@ -112,6 +117,7 @@ void worker_free(struct worker *w)
 		tls_unload(w->tls[i]);
 	if (w->link >= 0)
 		close(w->link);
+	roster_free(w);
 	sl_metrics_unmap(w->metrics);
 	sl_board_unmap(w->board);
 	auth_free(w->auth);
@@ -154,17 +160,23 @@ static int worker_engines(struct worker *w)
 	const struct ws_limits ws_limits = {.header_bytes = limits.header_bytes, .connections = limits.connections};
 	const struct ws_hooks ws_hooks = {
 		.auth = auth_hooks(w->auth),
-		.connections = sl_metrics_get(w->metrics, "ws.connections", SL_METRICS_GAUGE),
-		.messages_in = sl_metrics_get(w->metrics, "ws.messages_in", SL_METRICS_COUNTER),
-		.messages_out = sl_metrics_get(w->metrics, "ws.messages_out", SL_METRICS_COUNTER),
+		.connections = sl_metrics_get(w->metrics, "ws.connections", SL_METRICS_GAUGE,
+				"Open WebSockets."),
+		.messages_in = sl_metrics_get(w->metrics, "ws.messages_in", SL_METRICS_COUNTER,
+				"Messages received on WebSockets."),
+		.messages_out = sl_metrics_get(w->metrics, "ws.messages_out", SL_METRICS_COUNTER,
+				"Messages sent on WebSockets."),
 	};
 	struct http_hooks hooks = {
 		.upgraded = ws_hooks.connections,
 		.upgrade = ws_engine_upgrade,
 		.auth = auth_hooks(w->auth),
-		.requests = sl_metrics_get(w->metrics, "http.requests", SL_METRICS_COUNTER),
-		.connections = sl_metrics_get(w->metrics, "http.connections", SL_METRICS_GAUGE),
-		.answers_5xx = sl_metrics_get(w->metrics, "http.answers_5xx", SL_METRICS_COUNTER),
+		.requests = sl_metrics_get(w->metrics, "http.requests", SL_METRICS_COUNTER,
+				"HTTP requests received."),
+		.connections = sl_metrics_get(w->metrics, "http.connections", SL_METRICS_GAUGE,
+				"Open HTTP connections."),
+		.answers_5xx = sl_metrics_get(w->metrics, "http.answers_5xx", SL_METRICS_COUNTER,
+				"HTTP answers with a status from 500 on."),
 	};
 
 	auth_metrics(w->auth, w->metrics);
@@ -332,6 +344,8 @@ void worker_begin(struct worker *w)
 	}
 	if (w->state == WORKER_STARTING)
 		w->state = WORKER_RUNNING;
+	if (roster_is_wanted(w))
+		control_roster_wanted(w);
 	sl_log(SLUICE_LOG_INFO, "ready plugins=%zu listeners=%zu generation=%u", w->n_instances, w->n_listener,
 	       w->generation);
 	control_ready(w);
@@ -435,7 +449,7 @@ void worker_turn(struct worker *w)
 	if (w->fail_why && w->state != WORKER_SETUP)
 		worker_leave(w);
 	worker_check_idle(w);
-	w->now_ms = w->wall_ms = 0;
+	w->now_us = w->wall_ms = 0;
 }
 
 int worker_run(struct worker *w)

@@ -69,7 +69,7 @@ struct host_call { /* a deferred call, or one waiting for room in the writer's q
 	void *arg;
 };
 
-enum req_kind { REQ_SUBMIT, REQ_READ, REQ_LIST, REQ_ITEMS };
+enum req_kind { REQ_SUBMIT, REQ_READ, REQ_LIST, REQ_ITEMS, REQ_PING };
 
 struct sluice_req {
 	uint32_t magic;
@@ -83,11 +83,13 @@ struct sluice_req {
 		sluice_read_fn *read;
 		sluice_list_fn *list;
 		sluice_list_items_fn *items;
+		sluice_ping_fn *ping;
 	} fn; /* NULL members: cancelled */
 	bool cancelled;
-	uint64_t queued_ms;
+	uint64_t queued_us; /* monotonic */
 	/* submit */
 	uint32_t n_ops;
+	bool appends; /* its first operation does */
 	int32_t status; /* of a request that is answered here */
 	uint32_t reason;
 	size_t n_payload;
@@ -178,6 +180,7 @@ struct store {
 	struct sl_store_rule *rules; /* retention of all instances; prefixes owned */
 	uint32_t n_rules;
 	uint64_t *n_submits, *n_reads_done, *n_cache_hits, *n_events, *n_lost, *n_queued;
+	struct sl_metrics_cell *append_time;
 };
 
 /* ---- ephemeral channels as this worker sees them (ephemeral/member.c, view.c) ---- */
@@ -237,7 +240,7 @@ struct worker {
 	enum worker_state state;
 	pthread_t thread;
 	struct event_base *base;
-	uint64_t now_ms, wall_ms; /* 0: not asked in this turn */
+	uint64_t now_us, wall_ms; /* 0: not asked in this turn */
 	/* control.c */
 	struct sl_ipc control;
 	struct event *ev_control, *ev_control_write;
@@ -259,6 +262,7 @@ struct worker {
 	struct sl_metrics *metrics;
 	struct sl_board *board; /* of the workers of this frontend; NULL: it is the only one */
 	uint32_t slot;
+	struct roster *roster; /* NULL: nothing was told */
 	/* configuration */
 	struct sluice_conf *conf;
 	struct sl_conf_errors errors;
@@ -298,12 +302,14 @@ void worker_check_idle(struct worker *);            /* ends a drain when nothing
 void worker_turn(struct worker *);                  /* the end of a turn */
 bool worker_pending(const struct worker *);
 uint64_t worker_now(struct worker *);
+uint64_t worker_now_us(struct worker *);
 uint64_t worker_wall(struct worker *);
 
 /* control.c */
 int control_open(struct worker *, int fd);
 void control_close(struct worker *);
 void control_ready(struct worker *);
+void control_roster_wanted(struct worker *);
 void control_store_lost(struct worker *);
 void control_failed(struct worker *, const char *why, bool final);
 void control_check_error(struct worker *, unsigned line, unsigned column, const char *text);
@@ -401,6 +407,14 @@ void cache_drop_all(struct worker *);
 /* Fills in the answer when the cache has all of it: plan and step. Slices stay valid until the next call or fill. */
 bool cache_read(struct worker *, struct host_watch *, const struct sl_facts *, uint64_t from, uint64_t budget,
                 struct sl_plan *, struct sl_step *);
+
+/* roster.c */
+extern const struct sluice_server server_table;
+bool roster_is_wanted(const struct worker *); /* some plugin needs it */
+int roster_memory(struct worker *, uint64_t number, int fd); /* takes the descriptor over */
+int roster_replace(struct worker *, const struct sl_control_roster *);
+void roster_cancel(struct sluice_req *); /* a ping */
+void roster_free(struct worker *);
 
 /* ephemeral/member.c, view.c */
 extern const struct sluice_ephemeral ephemeral_table;

@@ -245,6 +245,7 @@ static void batch_commit(struct store *st)
 {
 	struct txn *t = &st->txn;
 	bool committed = t->batch != NULL;
+	uint64_t began_us = committed ? stats_clock(st) : 0;
 
 	if (t->batch && st->batch_rc)
 		se_abort(t->batch);
@@ -259,6 +260,7 @@ static void batch_commit(struct store *st)
 	if (!st->batch_rc && committed) {
 		st->n_commits++;
 		st->n_operations += st->n_outcomes;
+		stats_commit(st, began_us);
 	}
 }
 

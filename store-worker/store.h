@@ -546,6 +546,7 @@ struct store {
 	/* stats */
 	struct sl_metrics *metrics; /* NULL: nobody reads them */
 	uint64_t *stat[STATS_MAX];
+	struct sl_metrics_cell *commit_time, *commit_ops; /* set when metrics is */
 	uint64_t n_commits, n_operations;
 	/* hooks for tests */
 	uint64_t (*wall_ms)(void *);
@@ -569,7 +570,9 @@ uint64_t store_now(const struct store *); /* wall clock, never below the last co
 /* stats.c */
 int stats_open(struct store *, int fd); /* cells in that memory; fd stays the caller's */
 void stats_round(struct store *);
-void stats_close(struct store *); /* none are fine */
+uint64_t stats_clock(const struct store *);                 /* microseconds; 0: nobody reads the cells */
+void stats_commit(struct store *, uint64_t began_us);       /* one has succeeded */
+void stats_close(struct store *);                           /* none are fine */
 
 /* setting.c */
 int settings_read(struct settings *, sl_slice yaml, char *why, size_t why_len); /* empty yaml: defaults */

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -149,6 +148,17 @@ static int child_on_store_lost(void *arg, const struct sl_control_store_lost *m)
 	return 0;
 }
 
+static int child_on_roster_wanted(void *arg, const struct sl_control_roster_wanted *m)
+{
+	struct child *c = child_of(arg);
+
+	(void)m;
+	if (c->kind != CHILD_WORKER)
+		return SLUICE_EINVAL;
+	roster_wanted(c);
+	return 0;
+}
+
 static int child_on_check_error(void *arg, const struct sl_control_check_error *m)
 {
 	check_found(child_of(arg), m);
@@ -211,6 +221,7 @@ static const struct sl_control_handlers child_handlers = {
         .failed = child_on_failed,
         .pong = child_on_pong,
         .store_lost = child_on_store_lost,
+        .roster_wanted = child_on_roster_wanted,
         .check_error = child_on_check_error,
         .checked = child_on_checked,
         .plugin = child_on_plugin,
@@ -294,8 +305,7 @@ void child_free(struct child *c)
 		close(c->board_fd);
 	if (c->metrics_fd >= 0)
 		close(c->metrics_fd);
-	if (c->metrics)
-		munmap(c->metrics, METRICS_SIZE);
+	sl_metrics_unmap(c->metrics);
 	child_forget_plugins(c);
 	free(c->why);
 	free(c->name);
@@ -338,6 +348,8 @@ void child_start(struct child *c)
 	c->ping = 0;
 	c->links = 0;
 	c->unlinked = false;
+	c->roster = false;
+	c->memory_told = 0;
 	c->ready_at = -1;
 	child_forget_plugins(c);
 	free(c->why);

@@ -395,12 +395,13 @@ void listeners_close(struct supervisor *s)
 }
 
 /* A socket outlives reloads that put TLS on it, so its URL depends on the configuration. */
-static void listener_url(const struct listener *l, bool tls, struct sl_buf *out)
+int listener_url(struct supervisor *s, const struct sluice_conf *frontend, size_t index, struct sl_buf *out)
 {
+	const struct listener *l = listener_find(s, frontend, index);
 	const char *shown = l ? l->shown : "?";
-	bool http = strncmp(shown, "http:", 5) == 0;
+	bool tls = sl_conf_get(sl_conf_at(frontend, "listen", index), "tls") != NULL, http = strncmp(shown, "http:", 5) == 0;
 
-	sl_buf_addf(out, " listen=%s%s%s", tls && http ? "https" : "", shown + (tls && http ? 4 : 0), tls && !http ? "+tls" : "");
+	return sl_buf_addf(out, "%s%s%s", tls && http ? "https" : "", shown + (tls && http ? 4 : 0), tls && !http ? "+tls" : "");
 }
 
 void listeners_show(struct supervisor *s, const struct config *config, struct sl_buf *out)
@@ -410,11 +411,8 @@ void listeners_show(struct supervisor *s, const struct config *config, struct sl
 
 		sl_buf_addf(out, " frontend=%s", sl_conf_str(frontend, "name"));
 		for (size_t i = 0; i < sl_conf_len(frontend, "listen"); i++) {
-			const struct listener *l = listener_find(s, frontend, i);
-
-			bool tls = sl_conf_get(sl_conf_at(frontend, "listen", i), "tls") != NULL;
-
-			listener_url(l, tls, out);
+			sl_buf_addf(out, " listen=");
+			listener_url(s, frontend, i, out);
 		}
 	}
 }

@@ -1,6 +1,7 @@
 /*
  * report.c - what the supervisor knows of itself and its children, as messages for sluicectl. Supervisor.
  */
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -8,16 +9,35 @@
 #include "lib/metrics.h"
 #include "supervisor/supervisor.h"
 
-/* A child writes its cells as it likes; nothing is believed but that the memory is there. */
+/* "streams.appends", or "streams:/mount.appends" of a plugin that its frontend has twice. */
+static sl_slice report_name(const struct sl_metrics_cell *m, char text[2 * SL_METRICS_NAME])
+{
+	int name = (int)strnlen(m->name, sizeof m->name), mount = (int)strnlen(m->mount, sizeof m->mount);
+	const char *dot = memchr(m->name, '.', (size_t)name);
+	int plugin = dot ? (int)(dot - m->name) : name;
+
+	if (mount == 0)
+		return SL_SLICE(m->name, (size_t)name);
+	snprintf(text, (size_t)2 * SL_METRICS_NAME, "%.*s:%.*s%.*s", plugin, m->name, mount, m->mount, name - plugin,
+	         m->name + plugin);
+	return sl_slice_str(text);
+}
+
+/* A child writes its cells as it likes; nothing is believed but that the memory is there. Histograms are for /metrics. */
 static size_t report_cells(const struct child *c, struct sl_admin_cell cell[SL_METRICS_CELLS])
 {
+	static char text[SL_METRICS_CELLS][2 * SL_METRICS_NAME];
 	const struct sl_metrics_cell *m;
 	size_t n = 0;
 
-	for (; c->metrics && (m = sl_metrics_at(c->metrics, n)); n++)
-		cell[n] = (struct sl_admin_cell){.name = SL_SLICE(m->name, strnlen(m->name, sizeof m->name)),
+	for (size_t i = 0; c->metrics && (m = sl_metrics_at(c->metrics, i)); i++) {
+		if (m->kind != SL_METRICS_COUNTER && m->kind != SL_METRICS_GAUGE)
+			continue;
+		cell[n] = (struct sl_admin_cell){.name = report_name(m, text[n]),
 		                                 .kind = (uint8_t)m->kind,
 		                                 .value = __atomic_load_n(&m->value, __ATOMIC_RELAXED)};
+		n++;
+	}
 	return n;
 }
 
@@ -42,21 +62,26 @@ static int report_process(const struct child *c, struct sl_ipc *out)
 
 static int report_listeners(struct supervisor *s, struct sl_ipc *out)
 {
+	struct sl_buf url;
 	int rc = 0;
 
+	sl_buf_init(&url);
 	for (size_t f = 0; rc == 0 && f < sl_conf_len(s->config->root, "frontends"); f++) {
 		const struct sluice_conf *frontend = sl_conf_at(s->config->root, "frontends", f);
 
 		for (size_t i = 0; rc == 0 && i < sl_conf_len(frontend, "listen"); i++) {
-			struct listener *l = listener_find(s, frontend, i);
 			struct sl_admin_listener m = {.frontend = sl_slice_str(sl_conf_str(frontend, "name"))};
 
-			if (!l)
+			sl_buf_drain(&url, SIZE_MAX);
+			if (!listener_find(s, frontend, i))
 				continue;
-			m.address = sl_slice_str(l->shown);
-			rc = sl_put_admin_listener(out, &m);
+			rc = listener_url(s, frontend, i, &url);
+			m.address = sl_buf_slice(&url);
+			if (rc == 0)
+				rc = sl_put_admin_listener(out, &m);
 		}
 	}
+	sl_buf_fini(&url);
 	return rc;
 }
 

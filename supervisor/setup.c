@@ -6,6 +6,7 @@
  */
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -14,29 +15,46 @@
 #include "lib/log.h"
 #include "supervisor/supervisor.h"
 
+/* The same memory through another descriptor, which other processes can map for reading only. */
+static int metrics_readable(int fd)
+{
+	char path[64];
+	int readable;
+
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	readable = open(path, O_RDONLY | O_CLOEXEC);
+	return readable >= 0 ? readable : fcntl(fd, F_DUPFD_CLOEXEC, 0); /* where /proc is not mounted */
+}
+
 /* Fresh for each process; the one before stays readable until now. */
 static int setup_metrics(struct child *c)
 {
-	struct sl_control_metrics m;
-	int fd = memfd_create("sluice-metrics", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	void *map = MAP_FAILED;
+	struct sl_control_metrics m = {.memory = memfd_create("sluice-metrics", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
+	struct sl_metrics *map = NULL;
+	int readable = -1, rc = SLUICE_ENOMEM;
 
-	if (fd >= 0 && ftruncate(fd, METRICS_SIZE) == 0 &&
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
-		map = mmap(NULL, METRICS_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (map == MAP_FAILED) {
-		if (fd >= 0)
-			close(fd);
-		return SLUICE_ENOMEM;
+	if (m.memory >= 0 && ftruncate(m.memory, SL_METRICS_BYTES) == 0 &&
+	    fcntl(m.memory, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+		map = sl_metrics_map(m.memory);
+	if (map)
+		readable = metrics_readable(m.memory);
+	if (readable >= 0)
+		rc = sl_put_control_metrics(&c->channel.ipc, &m);
+	if (m.memory >= 0)
+		close(m.memory); /* the queue holds a copy */
+	if (rc) {
+		sl_metrics_unmap(map);
+		if (readable >= 0)
+			close(readable);
+		return rc;
 	}
-	if (c->metrics)
-		munmap(c->metrics, METRICS_SIZE);
+	sl_metrics_unmap(c->metrics);
 	if (c->metrics_fd >= 0)
 		close(c->metrics_fd);
 	c->metrics = map;
-	c->metrics_fd = fd;
-	m.memory = fd;
-	return sl_put_control_metrics(&c->channel.ipc, &m);
+	c->metrics_fd = readable;
+	c->memory = ++c->super->memories;
+	return 0;
 }
 
 static int setup_board(struct child *c)

@@ -342,6 +342,7 @@ static void super_progress(evutil_socket_t fd, short what, void *arg)
 	takeover_progress(s);
 	control_progress(s);
 	super_stop_progress(s);
+	roster_progress(s);
 }
 
 /* ---- events ---- */

@@ -13,6 +13,7 @@
 #include "lib/conf.h"
 #include "lib/ipc.h"
 #include "lib/link.h"
+#include "lib/metrics.h"
 #include "lib/msg.h"
 #include "lib/options.h"
 
@@ -78,6 +79,7 @@ int listener_adopt(struct supervisor *, sl_slice key, sl_slice shown, sl_slice p
 int activation_adopt(struct supervisor *, sl_slice name, int fd);
 void listeners_lend(struct supervisor *, bool borrowed);
 void listeners_show(struct supervisor *, const struct config *, struct sl_buf *out); /* " listen=..." for each */
+int listener_url(struct supervisor *, const struct sluice_conf *frontend, size_t index, struct sl_buf *out); /* as clients say it */
 
 /* ---- channel.c: a connection to another process of ours ---- */
 typedef int channel_receive_fn(void *arg, struct sl_ipc *, uint16_t id, sl_slice body); /* nonzero: not understood */
@@ -172,10 +174,13 @@ struct child {
 	size_t n_plugins;
 	int board_fd;              /* worker: of its frontend, its own copy; -1: it is the only worker */
 	uint32_t slot;             /* its place there */
-	int metrics_fd;
-	void *metrics;             /* mapped; survives the process until the next one starts */
+	int metrics_fd;            /* for reading */
+	struct sl_metrics *metrics; /* mapped; survives the process until the next one starts */
+	uint64_t memory;           /* number of metrics; 0: none yet */
+	bool roster;               /* worker: wants to know of every process */
+	uint64_t memory_told;      /* to it: memories up to this number */
 };
-enum { METRICS_SIZE = 64 * 1024, PING_MS = 2000, PINGS_WORKER = 5, PINGS_STORE = 30, EXIT_FINAL = 78 };
+enum { PING_MS = 2000, PINGS_WORKER = 5, PINGS_STORE = 30, EXIT_FINAL = 78 };
 
 struct child *child_new(struct supervisor *, enum child_kind, const char *name, const char *section);
 void child_free(struct child *);                       /* DOWN only */
@@ -284,6 +289,11 @@ void control_stopping(struct supervisor *);
 void control_progress(struct supervisor *);
 void control_close(struct supervisor *);
 
+/* ---- roster.c: what workers are told of all processes ---- */
+enum { ROSTER_MAX = 1024 }; /* processes that are told of */
+void roster_wanted(struct child *);
+void roster_progress(struct supervisor *); /* something may have changed */
+
 /* ---- report.c ---- */
 int report_status(struct supervisor *, struct sl_ipc *out);
 int report_plugins(struct supervisor *, struct sl_ipc *out);
@@ -320,6 +330,7 @@ struct supervisor {
 	struct child *store;
 	struct generation *gen, *next; /* next: of a reload that is not ready yet */
 	unsigned n_old, generations;
+	uint64_t memories;            /* numbers given to metrics so far */
 	struct check *check;
 	bool reloading, reload_again; /* one more is remembered */
 	unsigned reloads;             /* begun so far */

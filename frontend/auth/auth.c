@@ -352,8 +352,12 @@ struct auth_hooks auth_hooks(struct auth *a)
 
 void auth_metrics(struct auth *a, struct sl_metrics *m)
 {
-	a->n_refused = sl_metrics_get(m, "auth.refused", SL_METRICS_COUNTER);
-	a->n_verified = sl_metrics_get(m, "auth.verified", SL_METRICS_COUNTER);
-	a->n_cached = sl_metrics_get(m, "auth.cached", SL_METRICS_COUNTER);
-	a->n_limited = sl_metrics_get(m, "auth.limited", SL_METRICS_COUNTER);
+	a->n_refused = sl_metrics_get(m, "auth.refused", SL_METRICS_COUNTER,
+				"Requests that access control refused.");
+	a->n_verified = sl_metrics_get(m, "auth.verified", SL_METRICS_COUNTER,
+				"Signatures of tokens that were verified.");
+	a->n_cached = sl_metrics_get(m, "auth.cached", SL_METRICS_COUNTER,
+				"Tokens that had been verified before.");
+	a->n_limited = sl_metrics_get(m, "auth.limited", SL_METRICS_COUNTER,
+				"Requests beyond the limits of a client.");
 }

@@ -373,8 +373,10 @@ int eph_server_new(struct worker *w, const struct eph_registry_limits *limits)
 	watcher_init(s);
 	s->registry = eph_registry_new(limits, &hooks);
 	s->purge = event_new(w->base, -1, EV_PERSIST, server_purge, s);
-	s->n_channels = sl_metrics_get(w->metrics, "ephemeral.channels", SL_METRICS_GAUGE);
-	s->n_bytes = sl_metrics_get(w->metrics, "ephemeral.bytes", SL_METRICS_GAUGE);
+	s->n_channels = sl_metrics_get(w->metrics, "ephemeral.channels", SL_METRICS_GAUGE,
+				"Ephemeral channels.");
+	s->n_bytes = sl_metrics_get(w->metrics, "ephemeral.bytes", SL_METRICS_GAUGE,
+				"Keys and values of all ephemeral channels, in bytes.");
 	if (!s->registry || !s->purge || event_add(s->purge, &half) ||
 	    subs_subscribe_prefix(&s->watcher, SL_STR(""), server_stream, s, &s->streams))
 		return SLUICE_ENOMEM;

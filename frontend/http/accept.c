@@ -141,7 +141,7 @@ static void accept_one(struct listener *l, int fd, const struct sockaddr *from)
 		return;
 	}
 	if (e->hooks.connections)
-		++*e->hooks.connections;
+		*e->hooks.connections = e->n_conns;
 	if (!e->sweep_set && event_add(&e->sweep_event, &second) == 0)
 		e->sweep_set = true;
 }

@@ -23,6 +23,7 @@
  *   1.3  ws->target; what open() of an endpoint refuses with
  *        snapshots: SLUICE_OP_SNAPSHOT, SLUICE_A_AT_POS, SLUICE_A_EXPECT_SNAPSHOT, SLUICE_A_REPLACE, SLUICE_R_SNAPSHOT, SLUICE_RD_SNAPSHOT;
  *        expect_snapshot of operations; snapshot, snapshot_pos, snapshot_digest of results and reads
+ *   1.4  the server as a whole, for consoles and exporters: host->server, SLUICE_CAP_SERVER
  */
 #ifndef SLUICE_PLUGIN_H
 #define SLUICE_PLUGIN_H
@@ -35,7 +36,7 @@ extern "C" {
 #endif
 
 #define SLUICE_ABI_MAJOR 1
-#define SLUICE_ABI_MINOR 3
+#define SLUICE_ABI_MINOR 4
 #define SLUICE_MAGIC 0x534c5543u /* first word of the descriptor: "SLUC" */
 
 struct sluice_ctx;       /* this plugin instance, as the host sees it */
@@ -109,6 +110,7 @@ enum { SLUICE_READ = 1, SLUICE_WRITE = 2 }; /* watch events */
 #define SLUICE_CAP_WS (UINT64_C(1) << 2)
 #define SLUICE_CAP_AUTH (UINT64_C(1) << 3)
 #define SLUICE_CAP_EPHEMERAL (UINT64_C(1) << 4)
+#define SLUICE_CAP_SERVER (UINT64_C(1) << 5)
 
 enum sluice_level { SLUICE_LOG_ERR, SLUICE_LOG_WARN, SLUICE_LOG_INFO, SLUICE_LOG_DEBUG };
 
@@ -589,6 +591,71 @@ struct sluice_ephemeral {
 	/* append below this line only */
 };
 
+/* ---- the server as a whole ----
+ *
+ * 1.4: for consoles and exporters: the processes, what each of them counts, and whether the store-writer answers. A plugin that has
+ * SLUICE_CAP_SERVER in `needs` gets it. Everything but ping() answers at once, from what the supervisor told last and from memory that
+ * the processes share. Slices and pointers live until the callback returns in which they were got.
+ */
+enum sluice_process_kind { SLUICE_PROCESS_SUPERVISOR = 1, SLUICE_PROCESS_STORE, SLUICE_PROCESS_WORKER };
+
+struct sluice_process {
+	uint32_t size, kind;
+	struct sluice_slice name, state; /* "streams#1"; "ready", "starting", "draining" ...; of the supervisor what it does */
+	struct sluice_slice frontend;    /* of a worker */
+	uint32_t pid;                    /* 0: it does not run */
+	uint32_t restarts, generation;
+	uint64_t uptime_ms;              /* since it was ready; 0: it is not */
+	uint64_t resident_bytes, cpu_ms; /* 0: not known */
+					 /* append below this line only */
+};
+
+enum sluice_metric_kind { SLUICE_METRIC_COUNTER = 1, SLUICE_METRIC_GAUGE, SLUICE_METRIC_HISTOGRAM };
+
+struct sluice_bucket { /* count: observations up to bound and above the bucket before; the last bound is UINT64_MAX */
+	uint64_t bound, count;
+};
+
+struct sluice_metric {
+	uint32_t size, kind;
+	struct sluice_slice name;  /* "http.requests", "streams.appends": part of the host or plugin, and what it counts */
+	struct sluice_slice mount; /* of a plugin that its frontend has twice; otherwise empty */
+	struct sluice_slice help;
+	uint64_t value;            /* HISTOGRAM: the sum of what was observed */
+	const struct sluice_bucket *bucket;
+	uint32_t n_bucket;
+	uint32_t scale; /* HISTOGRAM: value and bounds divided by this are in the unit that the name says */
+			/* append below this line only */
+};
+
+struct sluice_listener {
+	uint32_t size;
+	struct sluice_slice frontend, url;
+	/* append below this line only */
+};
+
+struct sluice_about {
+	uint32_t size;
+	uint32_t generation, reloading;
+	struct sluice_slice version, config, data_dir;
+	/* append below this line only */
+};
+typedef void sluice_ping_fn(void *arg, int status);
+
+struct sluice_server { /* the structs to be filled in: set size */
+	uint32_t size;
+	int (*about)(struct sluice_ctx *, struct sluice_about *);
+	/* The i-th, the supervisor first; SLUICE_ENOENT behind the last. Of a reload two generations may be there at once. */
+	int (*process)(struct sluice_ctx *, size_t i, struct sluice_process *);
+	/* Of the i-th process the metric at *at, which begins with 0 and is moved on; SLUICE_ENOENT behind the last. */
+	int (*metric)(struct sluice_ctx *, size_t i, size_t *at, struct sluice_metric *);
+	int (*listener)(struct sluice_ctx *, size_t i, struct sluice_listener *);
+	/* Asks the store-writer for a sign of life; it answers when it has come to the end of what it is doing. SLUICE_EBUSY: there is none
+	 * now. fn gets SLUICE_OK or what is wrong; SLUICE_ELOST: it ended meanwhile. store->cancel() forgets it. */
+	int (*ping)(struct sluice_ctx *, sluice_ping_fn *fn, void *arg, struct sluice_req **);
+	/* append below this line only */
+};
+
 /* ---- what the host gives the plugin ---- */
 
 struct sluice_host {
@@ -656,6 +723,8 @@ struct sluice_host {
 	int (*verify)(struct sluice_ctx *, struct sluice_slice token, const struct sluice_verify *,
 	              const struct sluice_principal **out);
 	void (*principal_free)(const struct sluice_principal *); /* those from verify(); NULL is fine */
+	/* 1.4 */
+	const struct sluice_server *server;
 	/* append below this line only; bump SLUICE_ABI_MINOR */
 };
 

@@ -27,7 +27,8 @@ for dir in "$top_srcdir"/plugins/*/; do
 	# Two doors to the same streams share a library of their own.
 	[ "$name" = riverrun ] && family=plugins/streams/streams.h || family=
 	foreign=$(cd "$dir" && grep -hn '^#include "' ./*.[ch] | sed 's/.*"\(.*\)".*/\1/' | sort -u | while read -r header; do
-		[ "$header" = sluice/plugin.h ] || [ "$header" = "$family" ] || [ -f "$header" ] || printf '%s ' "$header"
+		[ "$header" = sluice/plugin.h ] || [ "$header" = "$family" ] || [ -f "$header" ] ||
+			[ "${header#plugins/"$name"/}" != "$header" ] || printf '%s ' "$header"
 	done)
 	[ -z "$foreign" ]
 	result $? "$name includes sluice/plugin.h and headers of its own (others: $foreign)"

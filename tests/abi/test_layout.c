@@ -451,6 +451,56 @@ static void print_snapshots(void)
 	M(sluice_read_result, snapshot_digest);
 }
 
+static void print_server(void)
+{
+	V(SLUICE_CAP_SERVER);
+	V(SLUICE_PROCESS_SUPERVISOR);
+	V(SLUICE_PROCESS_STORE);
+	V(SLUICE_PROCESS_WORKER);
+	V(SLUICE_METRIC_COUNTER);
+	V(SLUICE_METRIC_GAUGE);
+	V(SLUICE_METRIC_HISTOGRAM);
+	M(sluice_process, size);
+	M(sluice_process, kind);
+	M(sluice_process, name);
+	M(sluice_process, state);
+	M(sluice_process, frontend);
+	M(sluice_process, pid);
+	M(sluice_process, restarts);
+	M(sluice_process, generation);
+	M(sluice_process, uptime_ms);
+	M(sluice_process, resident_bytes);
+	M(sluice_process, cpu_ms);
+	S(sluice_bucket);
+	M(sluice_bucket, bound);
+	M(sluice_bucket, count);
+	M(sluice_metric, size);
+	M(sluice_metric, kind);
+	M(sluice_metric, name);
+	M(sluice_metric, mount);
+	M(sluice_metric, help);
+	M(sluice_metric, value);
+	M(sluice_metric, bucket);
+	M(sluice_metric, n_bucket);
+	M(sluice_metric, scale);
+	M(sluice_listener, size);
+	M(sluice_listener, frontend);
+	M(sluice_listener, url);
+	M(sluice_about, size);
+	M(sluice_about, generation);
+	M(sluice_about, reloading);
+	M(sluice_about, version);
+	M(sluice_about, config);
+	M(sluice_about, data_dir);
+	M(sluice_server, size);
+	M(sluice_server, about);
+	M(sluice_server, process);
+	M(sluice_server, metric);
+	M(sluice_server, listener);
+	M(sluice_server, ping);
+	M(sluice_host, server);
+}
+
 static void print_all(FILE *file)
 {
 	to = file;
@@ -460,6 +510,7 @@ static void print_all(FILE *file)
 	print_ephemeral();
 	print_access();
 	print_snapshots();
+	print_server();
 	fflush(file);
 }
 

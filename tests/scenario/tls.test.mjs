@@ -12,6 +12,7 @@ import tls from 'node:tls';
 import { promisify } from 'node:util';
 import WebSocket from 'ws';
 import { encryptedKey, expiredCertificate, newCertificate } from '../lib/certificate.mjs';
+import { ctlFor } from '../lib/ctl.mjs';
 import { connect } from '../lib/http.mjs';
 import { startLoad } from '../lib/load.mjs';
 import { Raw } from '../lib/raw.mjs';
@@ -55,6 +56,17 @@ describe('TLS', { concurrency: 2 }, () => {
 		},
 	});
 	const hello = (config) => config.frontends[0].plugins.push({ plugin, greeting: 'Hello' });
+
+	it('sluicectl status and the ready line show it as https, also when a reload has put TLS on a listener', async () => {
+		const daemon = await startSluice();
+		const shown = async () => (await ctlFor(daemon).json('status'))[0].listeners[0].address;
+		assert.equal(await shown(), daemon.url);
+		const line = await daemon.reload({ config: withTls(files) });
+		assert.equal(await shown(), daemon.url.replace('http:', 'https:'));
+		assert.ok(line.includes(` listen=${await shown()}`), line);
+		assert.match(await ctlFor(daemon)('status'), /listening\s+https:\/\/127\.0\.0\.1:\d+ \(streams\)/);
+		await daemon.stop();
+	});
 
 	it('curl speaks HTTP/1.1 and HTTP/2 by ALPN; without ALPN it is HTTP/1.1', async () => {
 		const daemon = await start();

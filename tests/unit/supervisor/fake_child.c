@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "lib/build.h"
@@ -126,6 +127,34 @@ static int on_board(void *arg, const struct sl_control_board *m)
 	return 0;
 }
 
+static int on_roster_memory(void *arg, const struct sl_control_roster_memory *m)
+{
+	void *map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, m->memory, 0);
+
+	(void)arg;
+	close(m->memory);
+	fake_log("memory writable=%d", map != MAP_FAILED);
+	return 0;
+}
+
+static int on_roster(void *arg, const struct sl_control_roster *m)
+{
+	struct sl_cur c = m->processes.cur;
+	char text[512] = "";
+
+	(void)arg;
+	for (uint32_t i = 0; i < m->processes.n; i++) {
+		struct sl_control_process p;
+		size_t at = strlen(text);
+
+		sl_next_control_process(&c, &p);
+		snprintf(text + at, sizeof text - at, " %.*s=%.*s/%u%s", (int)p.name.len, (const char *)p.name.data, (int)p.state.len,
+		         (const char *)p.state.data, p.restarts, p.memory ? "+" : "");
+	}
+	fake_log("roster generation=%u addresses=%u%s", m->generation, m->addresses.n, text);
+	return 0;
+}
+
 static int say_failed(const char *why, uint8_t final)
 {
 	struct sl_control_failed m = {.why = sl_slice_str(why), .final = final};
@@ -165,6 +194,8 @@ static int on_setup_done(void *arg, const struct sl_control_setup_done *m)
 		_exit(78);
 	if (fake.check)
 		return say_checked();
+	if (mode_is("roster"))
+		sl_put_control_roster_wanted(&fake.ipc, &(struct sl_control_roster_wanted){});
 	fake_log("ready fds=%d listeners=%d", fake.fds, fake.listeners);
 	printf("a line on stdout\n");
 	fflush(stdout);
@@ -208,7 +239,7 @@ static int on_settings(void *arg, const struct sl_control_settings *m)
 static const struct sl_control_handlers handlers = {
         .hello = on_hello, .setup = on_setup, .listener = on_listener, .store_link = on_store_link, .peer = on_peer,
         .metrics = on_metrics, .board = on_board, .setup_done = on_setup_done, .ping = on_ping, .drain = on_drain, .log_level = on_log_level,
-        .settings = on_settings,
+        .settings = on_settings, .roster = on_roster, .roster_memory = on_roster_memory,
 };
 
 int main(int argc, char **argv)

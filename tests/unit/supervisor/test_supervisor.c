@@ -309,6 +309,7 @@ static void test_final_while_running(void)
 	start();
 	wait_for("sluiced ready");
 	store = pid_of("store");
+	wait_count(" peer web#", 2); /* or it would be killed before it has said so */
 	write_file("store", "final");
 	signal_one(store, SIGKILL);
 	ok(wait_for("child_failed name=store") && wait_for("child_throttled name=store"), "a writer that cannot start is tried again");
@@ -317,6 +318,41 @@ static void test_final_while_running(void)
 	ok(wait_count(" peer web#", 4), "and it is given the workers, which stayed");
 	is_int(stop(), 0, "nothing had ended");
 	ok(!strstr(d.log, "fatal"), "nor was anything given up");
+}
+
+/* Lines of the fake children's log that begin and go on like this. */
+static int lines_of(const char *begins, const char *has)
+{
+	int n = 0;
+
+	for (const char *p = read_log(), *end; (end = strchr(p, '\n')); p = end + 1)
+		n += strncmp(p, begins, strlen(begins)) == 0 && memmem(p, (size_t)(end - p), has, strlen(has));
+	return n;
+}
+
+/* A worker that wants to know of all processes is told of every change, and given counters that it can only read. */
+static void test_roster(void)
+{
+	long store;
+
+	config("127.0.0.1:0", "");
+	write_file("web#1", "roster");
+	start();
+	wait_for("sluiced ready");
+	ok(wait_count("addresses=1 sluiced=running/0 store=ready/0+ web#1=ready/0+ web#2=ready/0+", 1), "who wants the roster gets it");
+	is_int(count(read_log(), "memory writable=0"), 3, "with the counters of each process, for reading only");
+	store = pid_of("store");
+	signal_one(store, SIGKILL);
+	ok(wait_count(" store=down/1 ", 1), "a death is told, without counters of the dead");
+	ok(wait_successor("store", store) && wait_count(" store=ready/1+ ", 1), "and who takes its place");
+	signal_one(d.pid, SIGHUP);
+	ok(wait_for("reloaded generation=2") && wait_count("roster generation=2 ", 1), "a reload too, to the workers of both generations");
+	ok(wait_for("generation number=1 state=gone") && wait_count("generation=2 addresses=1 sluiced=running/0 store=ready/1+ web#1=ready/0+ web#2=ready/0+", 1),
+	   "until the old ones are gone");
+	is_int(stop(), 0, "stop");
+	is_int(lines_of("web#2 ", " roster "), 0, "nobody else is told");
+	ok(lines_of("web#1 ", " roster ") > 4, "of all this");
+	forget("web#1");
 }
 
 static void test_final(void)
@@ -639,6 +675,7 @@ int main(void)
 	test_deaths();
 	test_final();
 	test_final_while_running();
+	test_roster();
 	test_hang();
 	test_reload();
 	test_orphans();
