@@ -412,6 +412,14 @@ static int fake_principal_who(const struct sluice_principal *who)
 	return fake_who;
 }
 
+uint64_t fake_expires;
+
+static uint64_t fake_principal_expires(const struct sluice_principal *who)
+{
+	assert((const void *)who == (const void *)&fake_who);
+	return fake_expires;
+}
+
 fake *fake_new(const struct sluice_plugin *plugin, const char *const *settings)
 {
 	fake *f = fake_calloc(1, sizeof *f);
@@ -465,7 +473,7 @@ const struct sluice_host fake_host_table = {
 	.size = sizeof fake_host_table,
 	.abi_major = SLUICE_ABI_MAJOR,
 	.abi_minor = SLUICE_ABI_MINOR,
-	.caps = SLUICE_CAP_STORE | SLUICE_CAP_HTTP | SLUICE_CAP_AUTH,
+	.caps = SLUICE_CAP_STORE | SLUICE_CAP_HTTP | SLUICE_CAP_AUTH | SLUICE_CAP_EPHEMERAL | SLUICE_CAP_SERVER,
 	.store = &fake_store_table,
 	.http = &fake_http_table,
 	.log = fake_log,
@@ -494,4 +502,7 @@ const struct sluice_host fake_host_table = {
 	.authorize = fake_authorize,
 	.claim = fake_claim,
 	.principal_who = fake_principal_who,
+	.principal_expires = fake_principal_expires,
+	.ephemeral = &fake_ephemeral_table,
+	.server = &fake_server_table,
 };

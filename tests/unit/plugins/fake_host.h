@@ -58,6 +58,21 @@ struct fake_stream {
 	char *closer; /* "id epoch seq" of the tuple that closed it */
 };
 
+struct fake_metric {
+	uint32_t kind;
+	const char *name, *mount, *help;
+	uint64_t value;
+	struct sluice_bucket bucket[4];
+	uint32_t n_bucket, scale;
+};
+struct fake_process {
+	uint32_t kind;
+	const char *name, *frontend, *state;
+	uint32_t pid, generation;
+	struct fake_metric metric[8];
+	size_t n_metric;
+};
+
 struct sluice_http_req {
 	TAILQ_ENTRY(sluice_http_req) link;
 	struct sluice_ctx *f;
@@ -107,6 +122,10 @@ struct sluice_ctx {
 	int read_status;
 	struct sluice_retention_rule rule[8];
 	size_t n_rule;
+	int ping_status;   /* what the writer's sign of life is; SLUICE_EBUSY: there is no writer */
+	int channels;      /* presence channels that there are; -1: no presence */
+	struct fake_process process[8];
+	size_t n_process;
 	void (*room)(void *);
 	void *room_arg;
 	/* loop */
@@ -157,6 +176,9 @@ extern int fake_who; /* SLUICE_WHO_*: what became of the token of every request 
 extern const struct sluice_host fake_host_table;
 extern const struct sluice_store fake_store_table;
 extern const struct sluice_http fake_http_table;
+extern const struct sluice_server fake_server_table;
+extern const struct sluice_ephemeral fake_ephemeral_table; /* list and cancel only */
+extern uint64_t fake_expires; /* of every request's token; 0: never */
 void fake_store_turn(fake *, bool *busy);
 void fake_http_turn(fake *, bool *busy);
 void fake_store_fini(fake *);

@@ -74,10 +74,12 @@ static const struct sluice_route *http_find(const fake *f, const char *method, c
 	size_t best_len = 0;
 
 	for (size_t i = 0; i < f->n_route; i++) {
-		const char *p = f->route[i].pattern + 1;
+		const char *p = f->route[i].pattern + (f->route[i].pattern[0] == '/');
 		size_t n = strlen(p);
 		bool rest = n > 0 && p[n - 1] == '*';
 
+		if (f->route[i].pattern[0] == '\0') /* the mount without a slash behind it: no request of a test means that */
+			continue;
 		n -= rest;
 		if (strncmp(path, p, n) != 0 || (rest ? path[n] == '\0' : path[n] != '\0'))
 			continue;

@@ -76,6 +76,39 @@ static void step_run(const fake *f, const struct fake_stream *s, uint64_t from, 
 		step->next = until;
 }
 
+/* The payload bytes before an offset. */
+static uint64_t stream_position(const struct fake_stream *s, uint64_t offset)
+{
+	uint64_t pos = 0;
+
+	for (size_t i = 0; i < s->n_record && s->record[i].end <= offset; i++)
+		pos += s->record[i].data.len;
+	return pos;
+}
+
+/* Where a position is: the offset of its record, what lies before it there, and whether it is inside a message. */
+static void read_place(const struct fake_stream *s, struct sluice_read *rd, struct sluice_read_result *res)
+{
+	uint64_t left = rd->from, at = 0;
+
+	rd->from = s->tail;
+	for (size_t i = 0; i < s->n_record; i++) {
+		const struct fake_record *rec = &s->record[i];
+
+		if (left >= rec->data.len) {
+			left -= rec->data.len;
+			continue;
+		}
+		rd->from = rec->end - rec->data.len - SLUICE_RECORD_OVERHEAD;
+		rd->skip = res->skip_from = left;
+		rd->budget += left; /* the budget is for what is handed out */
+		for (size_t k = 0; k < rec->n_message && at < left; k++)
+			at += rec->message[k];
+		res->flags |= at != left ? SLUICE_R_INSIDE : 0;
+		return;
+	}
+}
+
 static void read_plan(const struct fake_stream *s, const struct sluice_read *rd, struct sluice_read_result *res)
 {
 	uint64_t from = rd->from > s->tail ? s->tail : rd->from;
@@ -116,6 +149,8 @@ static void read_facts(const fake *f, const struct fake_stream *s, struct sluice
 	res->created_ms = s->created_ms;
 	res->tail = s->tail;
 	res->earliest = s->earliest;
+	res->tail_pos = stream_position(s, s->tail);
+	res->earliest_pos = stream_position(s, s->earliest);
 	res->ttl_s = s->ttl_s;
 	res->expires_ms = s->expires_ms;
 }
@@ -140,9 +175,11 @@ void read_run(struct sluice_req *r)
 		if (res.status == SLUICE_OK)
 			step_run(f, s, r->rd.from, r->rd.skip, r->rd.until, &step);
 	} else if (res.status == SLUICE_OK) {
+		if (r->rd.flags & SLUICE_RD_POS)
+			read_place(s, &r->rd, &res);
 		read_plan(s, &r->rd, &res);
 		if (res.status == SLUICE_OK) {
-			step_run(f, s, res.from, 0, res.end, &step);
+			step_run(f, s, res.from, r->rd.flags & SLUICE_RD_POS ? r->rd.skip : 0, res.end, &step);
 			res.flags |= res.end == s->tail ? SLUICE_R_UP_TO_DATE : 0;
 		}
 	}
@@ -177,6 +214,21 @@ int store_list(fake *f, slice prefix, slice after, uint32_t limit, sluice_list_f
 	return 0;
 }
 
+int store_list_items(fake *f, slice prefix, slice after, uint32_t limit, sluice_list_items_fn *fn, void *arg,
+                     struct sluice_req **out)
+{
+	struct sluice_req *r;
+
+	if (fake_fails(f))
+		return SLUICE_ENOMEM;
+	r = req_new(f, REQ_ITEMS, arg, out);
+	r->fn.items = fn;
+	r->prefix = fake_dup(prefix.data, prefix.len);
+	r->after = fake_dup(after.data, after.len);
+	r->limit = limit;
+	return 0;
+}
+
 static const struct fake_stream *list_next(const fake *f, const char *prefix, const char *after)
 {
 	const struct fake_stream *best = NULL;
@@ -191,22 +243,36 @@ static const struct fake_stream *list_next(const fake *f, const char *prefix, co
 void list_run(struct sluice_req *r)
 {
 	struct sluice_list_entry *entry = fake_calloc(r->limit, sizeof *entry);
-	sluice_list_fn *fn = r->fn.list;
+	struct sluice_list_item *item = fake_calloc(r->limit, sizeof *item);
+	bool items = r->kind == REQ_ITEMS;
+	sluice_list_items_fn *items_fn = items ? r->fn.items : NULL;
+	sluice_list_fn *fn = items ? NULL : r->fn.list;
 	const struct fake_stream *s = list_next(r->f, r->prefix, r->after);
 	void *arg = r->arg;
 	int status = r->f->read_status;
 	size_t n = 0;
 
 	assert(entry);
-	for (; s && n < r->limit; s = list_next(r->f, r->prefix, s->name))
-		entry[n++] = (struct sluice_list_entry){.stream = slice_of(s->name),
+	for (; s && n < r->limit; s = list_next(r->f, r->prefix, s->name)) {
+		item[n] = (struct sluice_list_item){.size = sizeof *item,
+		                                    .tail_pos = stream_position(s, s->tail),
+		                                    .earliest_pos = stream_position(s, s->earliest),
+		                                    .written_ms = s->created_ms};
+		entry[n] = (struct sluice_list_entry){.stream = slice_of(s->name),
 		                                        .content_type = slice_of(s->type),
 		                                        .tail = s->tail,
 		                                        .earliest = s->earliest,
 		                                        .created_ms = s->created_ms,
 		                                        .incarnation = s->incarnation,
 		                                        .flags = s->flags};
+		item[n].entry = entry[n];
+		n++;
+	}
 	req_free(r);
-	fn(arg, status, entry, status ? 0 : n, s != NULL);
+	if (items)
+		items_fn(arg, status, item, status ? 0 : n, s != NULL);
+	else
+		fn(arg, status, entry, status ? 0 : n, s != NULL);
 	free(entry);
+	free(item);
 }

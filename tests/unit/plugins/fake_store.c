@@ -512,13 +512,15 @@ void fake_store_turn(fake *f, bool *busy)
 	struct sluice_sub *sub;
 
 	for (r = TAILQ_FIRST(&f->reqs); r; r = TAILQ_NEXT(r, link)) {
-		if ((r->kind == REQ_SUBMIT && f->hold) || (r->kind == REQ_READ && f->hold_reads))
+		if (((r->kind == REQ_SUBMIT || r->kind == REQ_PING) && f->hold) || (r->kind == REQ_READ && f->hold_reads))
 			continue;
 		*busy = true;
 		if (r->kind == REQ_SUBMIT)
 			submit_run(r);
 		else if (r->kind == REQ_READ)
 			read_run(r);
+		else if (r->kind == REQ_PING || r->kind == REQ_CHANNELS)
+			server_run(r);
 		else
 			list_run(r);
 		return;
@@ -549,5 +551,6 @@ const struct sluice_store fake_store_table = {
 	.cancel = store_cancel,
 	.on_room = store_on_room,
 	.list = store_list,
+	.list_items = store_list_items,
 	.retention = store_retention,
 };

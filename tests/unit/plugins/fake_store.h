@@ -8,7 +8,7 @@
 
 typedef struct sluice_slice slice;
 
-enum fake_req_kind { REQ_SUBMIT, REQ_READ, REQ_LIST };
+enum fake_req_kind { REQ_SUBMIT, REQ_READ, REQ_LIST, REQ_ITEMS, REQ_PING, REQ_CHANNELS };
 struct sluice_req {
 	TAILQ_ENTRY(sluice_req) link;
 	enum fake_req_kind kind;
@@ -18,6 +18,9 @@ struct sluice_req {
 		sluice_done_fn *done;
 		sluice_read_fn *read;
 		sluice_list_fn *list;
+		sluice_list_items_fn *items;
+		sluice_ping_fn *ping;
+		sluice_channel_list_fn *channels;
 	} fn;
 	struct sluice_op op; /* one per request */
 	struct sluice_read rd;
@@ -42,6 +45,9 @@ slice slice_of(const char *);
 struct sluice_req *req_new(fake *, enum fake_req_kind, void *arg, struct sluice_req **out);
 void req_free(struct sluice_req *);
 int store_read(fake *, const struct sluice_read *, sluice_read_fn *, void *arg, struct sluice_req **out);
+int store_list_items(fake *, slice prefix, slice after, uint32_t limit, sluice_list_items_fn *, void *arg,
+                     struct sluice_req **out);
+void server_run(struct sluice_req *); /* PING, CHANNELS */
 int store_list(fake *, slice prefix, slice after, uint32_t limit, sluice_list_fn *, void *arg, struct sluice_req **out);
 void read_run(struct sluice_req *);
 void list_run(struct sluice_req *);
