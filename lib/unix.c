@@ -134,3 +134,10 @@ int sl_unix_listen(const char *path, mode_t mode, int backlog, bool replace, con
 	unix_close(fd);
 	return -1;
 }
+
+bool sl_unix_is_socket(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+}

@@ -1,5 +1,5 @@
 /*
- * unix.h - Unix sockets at a path of any length. Supervisor, sluicectl.
+ * unix.h - Unix sockets at a path of any length. Every program.
  *
  * An address has room for 107 bytes; a longer path is reached through its directory's descriptor.
  */
@@ -14,5 +14,6 @@
 int sl_unix_listen(const char *path, mode_t mode, int backlog, bool replace, const char **why);
 /* A blocking connection; -1 with errno. */
 int sl_unix_connect(const char *path);
+bool sl_unix_is_socket(int fd); /* whether there is a socket at all: a child was started by sluiced, not by hand */
 
 #endif

@@ -38,13 +38,13 @@ void help_all(FILE *f)
 {
 	fputs("usage: sluicectl [options] COMMAND ...\n", f);
 	for (const struct ctl_command *const *c = ctl_commands; *c; c++)
-		fprintf(f, "  %-10s %s\n", (*c)->name, (*c)->summary);
-	fputs("  help       Show help about a command\n"
-	      "  completion Print the completion script of bash or zsh\n\n",
+		fprintf(f, "  %-10s  %s\n", (*c)->name, (*c)->summary);
+	fputs("  help        Show help about a command\n"
+	      "  completion  Print the completion script of bash or zsh\n\n",
 	      f);
 	help_options(f, ctl_global_options);
-	fputs("      --help                Show this, or help about a command\n"
-	      "      --version             Show the version\n\n"
+	fputs("      --help                  show this; behind a command, help about it\n"
+	      "      --version               show the version\n\n"
 	      "Exit status: 0 done, 1 refused or failed, 2 wrong command line, 3 no server answers, 4 no such stream.\n",
 	      f);
 }

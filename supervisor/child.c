@@ -416,6 +416,15 @@ void child_kill(struct child *c, int signal, const char *why)
 	child_arm(c, DEATH_MS);
 }
 
+/* What an operator wants to know of a death that nobody asked for. */
+static const char *child_effect(const struct child *c, bool orderly)
+{
+	if (orderly || !c->wanted || c->ready_at < 0)
+		return "";
+	return c->kind == CHILD_STORE ? " effect=\"writes wait for the next one, reads go on\""
+	                              : " effect=\"its clients have lost their connections\"";
+}
+
 static void child_obituary(const struct child *c, int status)
 {
 	bool orderly = WIFEXITED(status) && (WEXITSTATUS(status) == 0 || c->kind == CHILD_CHECK);
@@ -424,10 +433,11 @@ static void child_obituary(const struct child *c, int status)
 	if (c->kind == CHILD_CHECK && orderly)
 		level = SLUICE_LOG_DEBUG;
 	if (WIFSIGNALED(status))
-		sl_log(level, "child_exit name=%s pid=%ld signal=%d signal_name=\"%s\" core=%s", c->name, (long)c->pid,
-		       WTERMSIG(status), strsignal(WTERMSIG(status)), WCOREDUMP(status) ? "yes" : "no");
+		sl_log(level, "child_exit name=%s pid=%ld signal=%d signal_name=\"%s\" core=%s%s", c->name, (long)c->pid,
+		       WTERMSIG(status), strsignal(WTERMSIG(status)), WCOREDUMP(status) ? "yes" : "no", child_effect(c, orderly));
 	else
-		sl_log(level, "child_exit name=%s pid=%ld status=%d", c->name, (long)c->pid, WEXITSTATUS(status));
+		sl_log(level, "child_exit name=%s pid=%ld status=%d%s", c->name, (long)c->pid, WEXITSTATUS(status),
+		       child_effect(c, orderly));
 }
 
 void child_reaped(struct child *c, int status)

@@ -17,21 +17,35 @@
 #include "supervisor/supervisor.h"
 
 static const char main_usage[] =
-        "usage: sluiced -c FILE [-t | --print-config] [-v]\n"
+        "usage: sluiced [-c FILE] [-t | --print-config] [-v]\n"
         "       sluiced --new-token NAME\n"
-        "  -c, --config FILE   configuration (default " SL_SYSCONFDIR "/sluice/sluice.yaml)\n"
-        "  -t, --test          check the configuration, plugins included, and exit\n"
-        "      --print-config  print the effective configuration, defaults included, and exit\n"
+        "\n"
+        "Runs in the foreground, logs to standard error, and starts the processes of the server.\n"
+        "\n"
+        "  -c, --config FILE      configuration (" SL_SYSCONFDIR "/sluice/sluice.yaml)\n"
+        "  -t, --test             check the configuration, plugins included, and exit\n"
+        "      --print-config     print the effective configuration, defaults included, and exit\n"
         "      --die-with-parent  stop in order when the process that started it ends\n"
-        "      --new-token N   make a bearer token for N and print it with its line for the configuration\n"
-        "  -v, --verbose       log everything, whatever log.level says\n"
-        "      --version       print the version and exit\n"
-        "SIGHUP reloads the configuration, SIGUSR2 upgrades to the installed build, SIGTERM and SIGINT stop in order.\n";
+        "      --new-token NAME   make a bearer token for NAME and print it with its line for the configuration\n"
+        "  -v, --verbose          log everything, whatever log.level says\n"
+        "  -h, --help             show this\n"
+        "      --version          show the version\n"
+        "\n"
+        "SIGHUP reloads the configuration, SIGUSR2 upgrades to the installed build, SIGTERM and SIGINT stop in order.\n"
+        "sluicectl does the same and tells how it went. Exit status: 0 stopped in order, or checked and good; 1 it cannot\n"
+        "run, for the reason above; 2 wrong command line.\n";
 
 struct main_options {
 	const char *file;
 	bool test, print, verbose, tied;
 };
+
+/* What is wrong has been said. */
+static int main_misuse(void)
+{
+	fputs("Try \"sluiced --help\".\n", stderr);
+	return 2;
+}
 
 /* -1: go on; otherwise the exit code. */
 static int main_parse(int argc, char **argv, struct main_options *o)
@@ -71,13 +85,12 @@ static int main_parse(int argc, char **argv, struct main_options *o)
 			fputs(main_usage, stdout);
 			return 0;
 		default:
-			fputs(main_usage, stderr);
-			return 2;
+			return main_misuse();
 		}
 	}
 	if (optind < argc) {
-		fprintf(stderr, "sluiced: unexpected argument \"%s\"\n%s", argv[optind], main_usage);
-		return 2;
+		fprintf(stderr, "sluiced: unexpected argument \"%s\"\n", argv[optind]);
+		return main_misuse();
 	}
 	return -1;
 }

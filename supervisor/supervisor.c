@@ -120,7 +120,8 @@ static bool super_load(struct supervisor *s)
 	if (!s->config) {
 		const char *why = strerror(errno);
 
-		fprintf(stderr, "%s%s: %s\n", s->only_check || isatty(STDERR_FILENO) ? "" : "<3>", s->file, why);
+		fprintf(stderr, "%s%s: %s; the configuration is named by -c FILE\n",
+		        s->only_check || isatty(STDERR_FILENO) ? "" : "<3>", s->file, why);
 		super_tell(s, "%s: %s", s->file, why);
 		return false;
 	}
@@ -514,6 +515,7 @@ void super_fini(struct supervisor *s)
 
 int super_run(struct supervisor *s)
 {
+	sl_log(SLUICE_LOG_INFO, "starting version=%s pid=%ld config=%s", PACKAGE_VERSION, (long)getpid(), s->file);
 	if (takeover_open(s))
 		return 1;
 	if (!s->takeover) {

@@ -1,12 +1,13 @@
 // A daemon's start and end, and what keeps it from starting.
 
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { connect } from '../lib/http.mjs';
-import { startSluice, temporary } from '../lib/sluice.mjs';
+import { BUILD, startSluice, temporary } from '../lib/sluice.mjs';
 import { JSON_TYPE, Stream, freshName } from '../lib/streams.mjs';
 import { until, within } from '../lib/wait.mjs';
 
@@ -36,6 +37,33 @@ describe('start and end', { concurrency: 3 }, () => {
 		assert.ok(daemon.writer());
 		client.close();
 		await daemon.stop();
+	});
+
+	it('the log begins with version, pid and file; the death of a child says what it means', async () => {
+		const daemon = await startSluice({ allow: [/child_exit .*signal=9/] });
+		assert.match(daemon.lines[0], new RegExp(`starting version=\\d\\S* pid=${daemon.pid} config=${daemon.file}$`));
+		await daemon.killChild(daemon.workers()[0]);
+		await daemon.waitLine(/child_exit name=streams#\d .*signal=9 .* effect="its clients have lost their connections"/);
+		await daemon.killChild(daemon.writer());
+		await daemon.waitLine(/child_exit name=store .*signal=9 .* effect="writes wait for the next one, reads go on"/);
+		await daemon.stop();
+	});
+
+	it('each program says what it is: help on standard output, misuse on standard error', () => {
+		const run = (program, ...args) => spawnSync(join(BUILD, program), args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+		for (const [program, args, status, out, err] of [
+			['sluiced', ['--help'], 0, /^usage: sluiced \[-c FILE\]/, /^$/],
+			['sluiced', ['--frob'], 2, /^$/, /unrecognized option '--frob'\nTry "sluiced --help"\.\n$/],
+			['sluiced', ['x'], 2, /^$/, /^sluiced: unexpected argument "x"\n/],
+			['sluicectl/sluicectl', ['--help'], 0, /^usage: sluicectl \[options\] COMMAND/, /^$/],
+			['sluice-store', [], 2, /^$/, /sluice-store: a part of sluice that sluiced starts/],
+			['sluice-frontend', ['--help'], 2, /^$/, /sluice-frontend: a part of sluice that sluiced starts/],
+		]) {
+			const end = run(program, ...args);
+			assert.equal(end.status, status, `${program} ${args}: ${end.stderr}`);
+			assert.match(end.stdout, out, program);
+			assert.match(end.stderr, err, program);
+		}
 	});
 
 	it('SIGINT ends it like SIGTERM', async () => {
