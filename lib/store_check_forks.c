@@ -7,13 +7,14 @@
 #include <stdlib.h>
 
 #include "lib/hash.h"
+#include "lib/link.h"
 #include "lib/schema.h"
 #include "lib/store_check_internal.h"
 
 struct check_source *check_source(const struct check *c, uint64_t id)
 {
 	for (struct sl_map_node *n = sl_map_first(&c->sources, sl_hash_u64(id)); n; n = sl_map_next(n)) {
-		struct check_source *s = (struct check_source *)((char *)n - offsetof(struct check_source, node));
+		struct check_source *s = SL_OF(n, struct check_source, node);
 
 		if (s->id == id)
 			return s;
