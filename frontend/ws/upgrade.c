@@ -127,8 +127,8 @@ static struct sluice_ws *request_keep(struct ws_engine *engine, const struct ws_
 	ws->header = header;
 	ws->n_header = up->n_header;
 	ws->path = keep(&at, path);
-	ws->target = keep(&at, up->target);
 	ws->query = keep(&at, up->query);
+	ws->target = keep(&at, up->target);
 	ws->subprotocol = request_subprotocol(up, e);
 	memcpy(ws->key, key.data, WS_KEY_LEN);
 	return ws;
@@ -241,7 +241,7 @@ int ws_engine_upgrade(void *arg, const struct http_upgrade *up)
 		return SLUICE_ENOENT;
 	if (!sl_slice_is(request_header(up, "sec-websocket-version"), "13"))
 		return SLUICE_ENOTSUP;
-	if (!key_valid(key))
+	if (!key.data || !key_valid(key))
 		return SLUICE_EINVAL;
 	if (engine->draining || engine->n_conns >= engine->limits.connections || !ws_lws_takes(engine->lws, up->fd))
 		return SLUICE_EBUSY;

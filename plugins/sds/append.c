@@ -76,11 +76,13 @@ static void append_done(void *arg, const struct sluice_result *r, size_t n)
 		append_fails(p, r->status);
 	} else if (r->flags & SLUICE_R_DUPLICATE) {
 		++*s->count.repeated;
+		ack_repeated(p, a->hash, r->tail);
 	} else {
 		p->last_end = r->start + a->len + SLUICE_RECORD_OVERHEAD;
 		peer_owns(p, p->last_end);
 		++*s->count.appended;
 		*s->count.appended_bytes += a->len;
+		ack_seq(p, seq_of(r->tail, r->tail_pos));
 	}
 	append_free(a);
 	peer_kick(p);
@@ -123,7 +125,7 @@ int append_patch(struct peer *p, slice patch)
 	unsigned n = 0;
 	int rc;
 
-	if (p->cast || p->room->log != LOG_READY || p->appending >= APPENDS_MAX ||
+	if (p->cast || p->room->log != LOG_READY || p->appending >= APPENDS_MAX || p->n_acks >= APPENDS_MAX ||
 	    (p->appending > 0 && p->appending_bytes + patch.len > APPENDS_BYTES))
 		return SLUICE_EAGAIN;
 	a = malloc(sizeof *a);

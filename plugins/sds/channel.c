@@ -47,8 +47,8 @@ void channel_flush(struct room *r)
 	}
 }
 
-/* Takes the reference. Too much waits already: order gives way. */
-static void channel_tell(struct room *r, uint64_t after, struct sluice_buf *buf, size_t len, bool binary)
+/* When too much waits already, order gives way. */
+void channel_tell(struct room *r, uint64_t after, struct sluice_buf *buf, size_t len, bool binary)
 {
 	bool waits = !STAILQ_EMPTY(&r->later) || (r->log == LOG_READY && r->cursor.at < after);
 	struct later *l = waits && r->n_later < LATER_MAX && r->later_bytes + len <= LATER_BYTES ? malloc(sizeof *l) : NULL;
@@ -191,7 +191,7 @@ static void channel_state(void *arg, const struct sluice_channel_state *st)
 		r->channel = CHANNEL_READY;
 		presence_renew(r);
 		for (size_t i = 0; i < st->n_kept; i++)
-			presence_put(r, st->kept[i].key, st->kept[i].value);
+			presence_put(r, st->kept[i].key, st->kept[i].value, false);
 	}
 	for (p = TAILQ_FIRST(&r->peers); p; p = next) {
 		next = TAILQ_NEXT(p, link);
@@ -211,7 +211,7 @@ static void channel_event(void *arg, const struct sluice_channel_event *e)
 	else if (e->kind == SLUICE_CHANNEL_CAST)
 		channel_cast(r, e->data);
 	else if (e->kind == SLUICE_CHANNEL_PUT)
-		presence_put(r, e->key, e->data);
+		presence_put(r, e->key, e->data, true);
 	else if (e->kind == SLUICE_CHANNEL_GONE)
 		presence_gone(r, e->key);
 }

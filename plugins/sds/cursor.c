@@ -2,8 +2,8 @@
  * cursor.c - reads the log of a store record by record. Plugin sds, worker process.
  *
  * The host hands out at most a step at a time, and a record may be longer than that; then its beginning is kept until its end is
- * there. What the receiver has no room for is read again later: nothing is held for it. Records that a compaction or retention has
- * taken away are passed over.
+ * there. What the receiver has no room for is read again later: nothing is held for it. In the place of records that a compaction has
+ * replaced comes what replaced them; what retention has taken away is passed over.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -77,6 +77,7 @@ static int cursor_record(struct cursor *c, const uint8_t *p, size_t n, uint64_t 
 		rc = c->record(c->arg, c->at, end, payload);
 	if (rc == 0) {
 		c->at = end;
+		c->seq++;
 		part_drop(c);
 	}
 	return rc;
@@ -104,67 +105,115 @@ static int cursor_step(struct cursor *c, const struct sluice_read_result *r)
 
 static void cursor_read(void *arg, const struct sluice_read_result *r);
 
-static void cursor_ask(struct cursor *c, const struct sluice_read *q)
+static void cursor_ask(struct cursor *c)
 {
-	int rc = c->s->store->read(c->s->ctx, q, cursor_read, c, &c->req);
+	int rc = c->s->store->read(c->s->ctx, &c->next, cursor_read, c, &c->req);
 
-	if (rc)
+	if (rc) {
+		c->req = NULL;
 		cursor_rest(c, rc);
+	}
 }
 
-/* What was to be read is gone, but not the stream: it goes on behind that. A later step only says that something is gone; asking anew
- * tells what. */
+static void cursor_anew(struct cursor *c)
+{
+	part_drop(c);
+	c->jump = 0;
+	c->next = (struct sluice_read){
+		.size = sizeof c->next, .stream = c->next.stream, .from = c->at, .budget = READ_BUDGET};
+}
+
+/* What was to be read is gone, but not the stream: what stands for it is read, or it goes on behind. A later step only says that something
+ * is gone; asking anew tells what. */
 static bool cursor_passes(struct cursor *c, const struct sluice_read_result *r)
 {
-	if (c->next.flags & SLUICE_RD_CONTINUE)
+	if (c->next.flags & SLUICE_RD_CONTINUE) {
+		cursor_anew(c);
 		return true;
+	}
 	if (r->reason != SLUICE_WHY_TRIMMED || r->earliest <= c->at)
 		return false;
+	c->jump_seq = seq_of(r->earliest, r->earliest_pos);
+	if ((r->flags & SLUICE_R_SNAPSHOT) && r->snapshot == r->earliest && r->snapshot_len > 0) {
+		part_drop(c);
+		c->jump = r->earliest;
+		c->next = (struct sluice_read){.size = sizeof c->next,
+		                               .flags = SLUICE_RD_SNAPSHOT | SLUICE_RD_CONTINUE,
+		                               .stream = c->next.stream,
+		                               .until = r->snapshot_len,
+		                               .incarnation = r->snapshot_id};
+		return true;
+	}
 	c->at = r->earliest;
+	c->seq = c->jump_seq;
+	cursor_anew(c);
 	return true;
+}
+
+/* A step of a snapshot. True: it was the last one, and *rc is what became of the record. */
+static bool cursor_jumps(struct cursor *c, const struct sluice_read_result *r, int *rc)
+{
+	*rc = r->data.len ? part_add(c, r->data.data, r->data.len) : SLUICE_EINTERNAL;
+	if (*rc == 0 && r->next < c->next.until) {
+		c->next.from = r->next;
+		return false;
+	}
+	if (*rc == 0) {
+		c->seq = c->jump_seq - 1;
+		*rc = cursor_record(c, NULL, 0, c->jump);
+	}
+	return true;
+}
+
+/* The answer has more steps. */
+static void cursor_continue(struct cursor *c, const struct sluice_read_result *r)
+{
+	c->next.flags = SLUICE_RD_CONTINUE;
+	c->next.from = r->next;
+	c->next.skip = r->skip;
+	c->next.until = r->end;
+	c->next.incarnation = r->incarnation;
+	c->next.budget = r->end - r->next;
 }
 
 static void cursor_read(void *arg, const struct sluice_read_result *r)
 {
 	struct cursor *c = arg;
-	struct sluice_read q = c->next;
 	uint64_t at = c->at;
-	int rc;
+	int rc = r->status;
 
 	assert(c->magic == CURSOR_MAGIC);
 	c->req = NULL;
-	if (r->status == SLUICE_EGONE && cursor_passes(c, r)) {
-		part_drop(c);
-		q = (struct sluice_read){
-			.size = sizeof q, .stream = q.stream, .from = c->at, .budget = READ_BUDGET};
-		c->next = q;
-		cursor_ask(c, &q);
+	if (rc == SLUICE_EGONE && cursor_passes(c, r)) {
+		cursor_ask(c);
 		return;
 	}
-	rc = r->status ? r->status : cursor_step(c, r);
-	if (rc || (r->next >= r->end && r->skip == 0)) {
-		/* A tail that is not there would be asked for again and again. */
-		if (rc == 0 && c->at < c->until && c->at == at)
-			rc = SLUICE_EINTERNAL;
-		cursor_rest(c, rc == 1 || rc == SLUICE_EAGAIN ? 0 : rc);
+	if (rc == 0 && c->jump) {
+		if (!cursor_jumps(c, r, &rc)) {
+			cursor_ask(c);
+			return;
+		}
+		c->jump = 0;
+		cursor_rest(c, rc == SLUICE_EAGAIN ? 0 : rc);
 		return;
 	}
-	q.flags = SLUICE_RD_CONTINUE;
-	q.from = r->next;
-	q.skip = r->skip;
-	q.until = r->end;
-	q.incarnation = r->incarnation;
-	q.budget = r->end - r->next;
-	c->next = q;
-	cursor_ask(c, &q);
+	rc = rc ? rc : cursor_step(c, r);
+	if (rc == 0 && (r->next < r->end || r->skip > 0)) {
+		cursor_continue(c, r);
+		cursor_ask(c);
+		return;
+	}
+	/* A tail that is not there would be asked for again and again. */
+	if (rc == 0 && c->at < c->until && c->at == at)
+		rc = SLUICE_EINTERNAL;
+	cursor_rest(c, rc == 1 || rc == SLUICE_EAGAIN ? 0 : rc);
 }
 
 void cursor_run(struct cursor *c, slice stream)
 {
-	struct sluice_read q = {.size = sizeof q, .stream = stream, .from = c->at, .budget = READ_BUDGET};
-
 	if (c->req || c->at >= c->until)
 		return;
-	c->next = q;
-	cursor_ask(c, &q);
+	c->next.stream = stream;
+	cursor_anew(c);
+	cursor_ask(c);
 }

@@ -5,7 +5,7 @@
  */
 #include "sds.h"
 
-static int frame_relay(struct peer *p, slice frame, bool binary)
+int frame_relay(struct peer *p, slice frame, bool binary)
 {
 	struct sds *s = p->s;
 	struct sluice_buf *buf;
@@ -67,10 +67,10 @@ static const struct {
 	bool writes; /* a read scope's is dropped without a word */
 } takers[] = {
 	[FRAME_PATCH] = {take_patch, true},
-	[FRAME_VALUE] = {take_relay, true},
-	[FRAME_REQ_VALUE] = {take_relay, false},
+	[FRAME_VALUE] = {wire_value, true},
+	[FRAME_REQ_VALUE] = {wire_request, false},
 	[FRAME_PRESENCE] = {take_presence, false},
-	[FRAME_CHUNK] = {take_relay, true},
+	[FRAME_CHUNK] = {wire_chunk, true},
 	[FRAME_SYNC_REQ] = {take_sync_req, false},
 };
 
@@ -80,6 +80,8 @@ int frame_take(struct peer *p, slice frame, bool binary)
 	unsigned type;
 	int rc;
 
+	if (p->busy)
+		return SLUICE_EAGAIN;
 	if (p->room->kind == ROOM_SIGNAL)
 		return frame_relay(p, frame, binary);
 	if (!binary || frame.len == 0)

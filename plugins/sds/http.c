@@ -89,6 +89,10 @@ void call_free(struct call *c)
 		s->eph->cancel(c->chan);
 	if (c->req)
 		s->store->cancel(c->req);
+	if (c->change)
+		change_forget(c->change);
+	s->host->payload_free(c->payload);
+	free(c->clocks);
 	cursor_fini(&c->cursor);
 	TAILQ_REMOVE(&s->calls, c, link);
 	c->magic = 0;

@@ -11,12 +11,6 @@
 
 enum { PENDING_MAX = 256 << 10 };
 
-/* How many records end at or before an offset: each adds the same to what its bytes add. */
-static uint64_t seq_of(uint64_t offset, uint64_t pos)
-{
-	return (offset - pos) / SLUICE_RECORD_OVERHEAD;
-}
-
 static void log_cut(struct call *c)
 {
 	struct sds *s = c->s;
@@ -34,17 +28,14 @@ static int log_record(void *arg, uint64_t start, uint64_t end, slice payload)
 
 	(void)start;
 	(void)end;
-	if (c->seq + 1 <= c->since) {
-		c->seq++;
+	if (c->cursor.seq + 1 <= c->since)
 		return 0;
-	}
 	if (c->left == 0 || s->http->pending(c->http) > PENDING_MAX)
 		return SLUICE_EAGAIN;
-	put_u64(head, c->seq + 1);
+	put_u64(head, c->cursor.seq + 1);
 	put_u32(head + 8, (uint32_t)payload.len);
 	if (s->http->write(c->http, SLICE(head, sizeof head)) || s->http->write(c->http, payload))
 		return SLUICE_ENOMEM;
-	c->seq++;
 	c->left--;
 	return 0;
 }
@@ -85,7 +76,7 @@ static void log_begin(struct call *c, uint64_t head)
 	                                       {STR("cache-control"), STR("no-store")},
 	                                       {STR("sds-head"), SLICE(text, n > 0 ? (size_t)n : 0)}};
 
-	if (c->left == 0 || c->cursor.at >= c->cursor.until || c->since >= head) {
+	if (c->left == 0 || c->cursor.until == 0 || c->since >= head) {
 		call_free(c);
 		s->http->reply(http, 200, header, 3, STR(""));
 		return;
@@ -113,8 +104,9 @@ static void log_facts(void *arg, const struct sluice_read_result *r)
 		answer_trouble(s, http, r->status);
 		return;
 	}
-	c->seq = seq_of(r->earliest, r->earliest_pos);
-	c->cursor.at = r->earliest;
+	c->cursor.seq = seq_of(r->earliest, r->earliest_pos);
+	/* Before the earliest record stands what the ones before it were replaced by, unless the client has that. */
+	c->cursor.at = c->since < c->cursor.seq ? 0 : r->earliest;
 	c->cursor.until = r->tail;
 	log_begin(c, seq_of(r->tail, r->tail_pos));
 }
@@ -137,6 +129,52 @@ static bool query_number(struct sds *s, struct sluice_http_req *http, const char
 	return text.len > 0 && !s->http->query(http, name, 1).data;
 }
 
+/* ---- what compactions have replaced ---- */
+
+static void kept_listed(void *arg, int status, const struct sluice_list_item *item, size_t n, int more)
+{
+	struct call *c = arg;
+	struct sds *s = c->s;
+	struct sluice_http_req *http = c->http;
+	json_t *list = json_array();
+
+	(void)more;
+	c->req = NULL;
+	for (size_t i = 0; i < n; i++, item = (const void *)((const char *)item + item->size)) {
+		slice name = item->entry.stream;
+
+		json_array_append_new(list, json_pack("{s:o, s:I, s:I}", "name",
+		                                      json_stringn((const char *)name.data + c->n_stream, name.len - c->n_stream),
+		                                      "head", (json_int_t)seq_of(item->entry.tail, item->tail_pos), "created",
+		                                      (json_int_t)item->entry.created_ms));
+	}
+	call_free(c);
+	if (status) {
+		json_decref(list);
+		answer_trouble(s, http, status);
+	} else {
+		answer_json(s, http, json_pack("{s:o}", "kept", list));
+	}
+}
+
+static void kept_list(struct sds *s, struct sluice_http_req *http, slice id)
+{
+	struct call *c = call_new(s, http, CALL_LOG);
+	int rc;
+
+	if (!c)
+		return;
+	c->n_stream = below_store(id, "/h/", STR(""), c->stream);
+	rc = s->store->list_items(s->ctx, SLICE(c->stream, c->n_stream), SLICE(NULL, 0), 1000, kept_listed, c, &c->req);
+	if (rc == 0)
+		return;
+	c->req = NULL;
+	call_free(c);
+	answer_trouble(s, http, rc);
+}
+
+/* ---- the log ---- */
+
 void log_request(void *self, struct sluice_http_req *http)
 {
 	struct sds *s = self;
@@ -144,16 +182,21 @@ void log_request(void *self, struct sluice_http_req *http)
 	struct sluice_read q = {.size = sizeof q};
 	char id[ID_MAX];
 	size_t n, parts;
-	slice part;
+	slice part[3];
 	struct call *c;
 	int rc;
 
-	if (!s->storage || !path_split(s->http->target(http), "/api/log/", &part, 1, &parts) || !id_decode(part, id, &n)) {
+	if (!s->storage || !path_split(s->http->target(http), "/api/log/", part, 3, &parts) || !id_decode(part[0], id, &n) ||
+	    (parts > 1 && !slice_is(part[1], "kept"))) {
 		answer_error(s, http, 404, "not found");
 		return;
 	}
-	if (!http_admit(s, http, SLICE(id, n), SCOPE_READ))
+	if (!http_admit(s, http, SLICE(id, n), parts > 1 ? SCOPE_ADMIN : SCOPE_READ))
 		return;
+	if (parts == 2) {
+		kept_list(s, http, SLICE(id, n));
+		return;
+	}
 	if (!query_number(s, http, "since", &since) || !query_number(s, http, "limit", &limit)) {
 		answer_error(s, http, 400, "since and limit are whole numbers");
 		return;
@@ -166,7 +209,7 @@ void log_request(void *self, struct sluice_http_req *http)
 	c->cursor.rest = log_rest;
 	c->since = since;
 	c->left = limit;
-	c->n_stream = id_stream(SLICE(id, n), c->stream);
+	c->n_stream = parts == 3 ? below_store(SLICE(id, n), "/h/", part[2], c->stream) : id_stream(SLICE(id, n), c->stream);
 	q.stream = SLICE(c->stream, c->n_stream);
 	rc = s->store->read(s->ctx, &q, log_facts, c, &c->req);
 	if (rc == 0)

@@ -50,7 +50,20 @@ bool id_valid(slice id)
 	return true;
 }
 
-bool id_decode(slice raw, char out[ID_MAX], size_t *n)
+bool utf8_valid(slice s)
+{
+	const uint8_t *p = s.data;
+	size_t n;
+
+	for (size_t i = 0; i < s.len; i += n) {
+		n = utf8_char(p + i, s.len - i);
+		if (n == 0)
+			return false;
+	}
+	return true;
+}
+
+bool percent_decode(slice raw, char *out, size_t max, size_t *n)
 {
 	const char *p = raw.data;
 
@@ -58,7 +71,7 @@ bool id_decode(slice raw, char out[ID_MAX], size_t *n)
 	for (size_t i = 0; i < raw.len; i++) {
 		int high, low;
 
-		if (*n == ID_MAX)
+		if (*n == max)
 			return false;
 		if (p[i] != '%') {
 			out[(*n)++] = p[i];
@@ -71,7 +84,12 @@ bool id_decode(slice raw, char out[ID_MAX], size_t *n)
 		out[(*n)++] = (char)(high << 4 | low);
 		i += 2;
 	}
-	return id_valid(SLICE(out, *n));
+	return true;
+}
+
+bool id_decode(slice raw, char out[ID_MAX], size_t *n)
+{
+	return percent_decode(raw, out, ID_MAX, n) && id_valid(SLICE(out, *n));
 }
 
 size_t id_stream(slice id, char out[STREAM_MAX])

@@ -28,6 +28,7 @@ void peer_unref(struct peer *p)
 	if (--p->refs > 0)
 		return;
 	cursor_fini(&p->cursor);
+	cursor_fini(&p->looking);
 	room_unref(p->room);
 	free(p->own);
 	p->magic = 0;
@@ -88,9 +89,11 @@ static struct peer *peer_new(struct sds *s, struct sluice_ws *ws, enum room_kind
 	p->scope = scope;
 	uuid_make(p->uuid);
 	STAILQ_INIT(&p->inbox);
+	sets_init(&p->sets, &s->reassembling);
 	cursor_init(&p->cursor, s, room, p);
 	p->cursor.record = replay_record;
 	p->cursor.rest = replay_rest;
+	acks_init(p);
 	*s->ws->slot(ws) = p;
 	return p;
 }
@@ -227,6 +230,17 @@ static bool inbox_add(struct peer *p, slice frame, bool binary)
 	return true;
 }
 
+/* What a frame waits for may come while it is being taken: the next one has its turn when this one is over. */
+static int peer_take(struct peer *p, slice frame, bool binary)
+{
+	int rc;
+
+	p->taking = true;
+	rc = frame_take(p, frame, binary);
+	p->taking = false;
+	return rc;
+}
+
 void peer_message(void *self, struct sluice_ws *ws, slice frame, int binary)
 {
 	struct sds *s = self;
@@ -234,7 +248,7 @@ void peer_message(void *self, struct sluice_ws *ws, slice frame, int binary)
 
 	if (!p || p->closing)
 		return;
-	if (!STAILQ_EMPTY(&p->inbox) || frame_take(p, frame, binary) == SLUICE_EAGAIN)
+	if (!STAILQ_EMPTY(&p->inbox) || peer_take(p, frame, binary) == SLUICE_EAGAIN)
 		inbox_add(p, frame, binary);
 }
 
@@ -242,8 +256,10 @@ void peer_kick(struct peer *p)
 {
 	struct frame_in *f;
 
+	if (p->taking)
+		return;
 	while (p->ws && !p->closing && (f = STAILQ_FIRST(&p->inbox))) {
-		if (frame_take(p, SLICE(f->data, f->len), f->binary) == SLUICE_EAGAIN)
+		if (peer_take(p, SLICE(f->data, f->len), f->binary) == SLUICE_EAGAIN)
 			return;
 		inbox_pop(p);
 	}
@@ -285,6 +301,8 @@ void peer_closed(void *self, struct sluice_ws *ws, int code)
 		inbox_pop(p);
 	if (p->cast)
 		p->cast->peer = NULL;
+	acks_clear(p);
+	sets_clear(&p->sets);
 	presence_leave(p);
 	room_leaves(p->room, p);
 	peer_unref(p);

@@ -11,14 +11,15 @@
 
 #include "sds.h"
 
-/* In a channel: when it was heard of, the text. */
-static bool value_split(slice value, uint64_t *seen_ms, slice *text)
+/* In a channel: when it was heard of, the end of its sender's last record, the text. */
+static bool value_split(slice value, uint64_t *seen_ms, uint64_t *after, slice *text)
 {
 	const uint8_t *p = value.data;
 
 	if (value.len < STATE_HEAD)
 		return false;
 	*seen_ms = get_u64(p);
+	*after = get_u64(p + 8);
 	*text = SLICE(p + STATE_HEAD, value.len - STATE_HEAD);
 	return true;
 }
@@ -110,6 +111,7 @@ static void state_put(struct peer *p, slice key, slice text, uint64_t seen_ms)
 		p->owner = s->eph->owner(s->ctx);
 	if (value) {
 		put_u64(value, seen_ms);
+		put_u64(value + 8, p->last_end);
 		memcpy(value + STATE_HEAD, text.data, text.len);
 	}
 	/* One that is lost comes again with the next heartbeat. */
@@ -128,19 +130,23 @@ static void state_take_back(struct state *st)
 		p->s->eph->put(p->s->ctx, &c, p->id, p->owner, SLICE(st->key, st->n_key), SLICE(NULL, 0), NULL, NULL, NULL);
 }
 
-void presence_put(struct room *r, slice key, slice value)
+void presence_put(struct room *r, slice key, slice value, bool fresh)
 {
 	struct state *st = state_find(r, key);
-	uint64_t seen_ms;
+	uint64_t seen_ms, after;
 	struct sluice_buf *frame;
 	struct peer *p, *next;
 	slice text;
 
-	if ((st && st->peer) || !value_split(value, &seen_ms, &text))
+	if ((st && st->peer) || !value_split(value, &seen_ms, &after, &text))
 		return;
 	frame = state_frame(r->s, text);
 	if (!frame || !state_set(r, NULL, key, text, seen_ms, frame))
 		++*r->s->count.casts_lost;
+	if (frame && fresh) {
+		channel_tell(r, after, frame, text.len + 1, true);
+		return;
+	}
 	for (p = frame ? TAILQ_FIRST(&r->peers) : NULL; p; p = next) {
 		next = TAILQ_NEXT(p, link);
 		if (p->greeted)
@@ -343,11 +349,11 @@ static bool list_add(json_t *list, slice key, slice text, uint64_t seen_ms)
 json_t *presence_list(const struct sluice_channel_kept *kept, size_t n)
 {
 	json_t *list = json_array();
-	uint64_t seen_ms;
+	uint64_t seen_ms, after;
 	slice text;
 
 	for (size_t i = 0; list && i < n; i++)
-		if (value_split(kept[i].value, &seen_ms, &text) &&
+		if (value_split(kept[i].value, &seen_ms, &after, &text) &&
 		    !list_add(list, kept[i].key, text, seen_ms)) {
 			json_decref(list);
 			list = NULL;
@@ -358,13 +364,15 @@ json_t *presence_list(const struct sluice_channel_kept *kept, size_t n)
 json_t *presence_list_room(const struct room *r)
 {
 	json_t *list = json_array();
-	struct state *st;
+	const struct state *st;
+	bool good = list != NULL;
 
-	if (r)
-		TAILQ_FOREACH(st, &r->states, link)
-			if (list && !list_add(list, SLICE(st->key, st->n_key), SLICE(st->text, st->len), st->seen_ms)) {
-				json_decref(list);
-				list = NULL;
-			}
-	return list;
+	if (!r || !good)
+		return list;
+	TAILQ_FOREACH(st, &r->states, link)
+		good = good && list_add(list, SLICE(st->key, st->n_key), SLICE(st->text, st->len), st->seen_ms);
+	if (good)
+		return list;
+	json_decref(list);
+	return NULL;
 }

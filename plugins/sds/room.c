@@ -302,6 +302,7 @@ int room_record(void *arg, uint64_t start, uint64_t end, slice payload)
 	struct sluice_buf *buf = NULL;
 	struct peer *p, *next;
 
+	channel_flush(r); /* what stands before this record */
 	if (frame) {
 		frame[0] = FRAME_PATCH;
 		memcpy(frame + 1, payload.data, payload.len);

@@ -38,6 +38,30 @@ static const struct sluice_option sds_options[] = {
          .min = "1K",
          .max = "512M",
          .doc = "Largest frame; a larger one closes its connection with 1009."},
+	{.name = "max_value",
+         .type = SLUICE_T_SIZE,
+         .def = "512M",
+         .min = "1K",
+         .max = "4G",
+         .doc = "Largest value."},
+	{.name = "reassembly",
+         .type = SLUICE_T_SIZE,
+         .def = "256M",
+         .min = "1M",
+         .max = "4G",
+         .doc = "Bytes of values in chunks that one connection may have under way; what does not fit is relayed, but not kept."},
+	{.name = "reassembly_memory",
+         .type = SLUICE_T_SIZE,
+         .def = "1G",
+         .min = "1M",
+         .max = "64G",
+         .doc = "The same of all connections of a worker."},
+	{.name = "keep_compacted",
+         .type = SLUICE_T_DURATION,
+         .def = "7d",
+         .min = "0s",
+         .max = "3650d",
+         .doc = "How long what a compaction has replaced can still be read; 0s: it is gone at once."},
 	{.name = "send_queue",
          .type = SLUICE_T_SIZE,
          .def = "64M",
@@ -91,11 +115,22 @@ void sds_tick_soon(struct sds *s)
 	s->host->timer_set(s->timer, TICK_MS);
 }
 
+static void room_sweep(struct room *r, uint64_t now)
+{
+	struct peer *p;
+
+	presence_expire(r);
+	TAILQ_FOREACH(p, &r->peers, link)
+		sets_expire(&p->sets, now);
+}
+
 static void sds_sweep(struct sds *s)
 {
+	uint64_t now = sds_now(s);
+
 	for (size_t i = 0; i < ROOM_BUCKETS; i++)
 		for (struct room *r = s->bucket[i]; r; r = r->next_in_bucket)
-			presence_expire(r);
+			room_sweep(r, now);
 }
 
 static void sds_tick(void *arg)
@@ -171,6 +206,13 @@ static void configure_counters(struct sds *s)
 	s->count.timed_out = h->counter(ctx, "join_timed_out", "Newcomers that did not.");
 	s->count.overflows = h->counter(ctx, "overflows", "Clients closed because they were too slow.");
 	s->count.failures = h->counter(ctx, "closed_failures", "Clients closed with 1011 or 1013.");
+	s->count.values = h->counter(ctx, "values", "Values kept that came by socket.");
+	s->count.values_rejected = h->counter(ctx, "values_rejected", "Values whose name their content does not confirm, malformed chunks.");
+	s->count.values_dropped = h->counter(ctx, "values_dropped", "Chunks that no room was left for.");
+	s->count.values_sent = h->counter(ctx, "values_sent", "Values sent to clients that asked for them.");
+	s->count.provider = h->counter(ctx, "provider_requests", "Requests to the persistence provider.");
+	s->count.conflicts = h->counter(ctx, "provider_conflicts", "Patches put under a clock that has another one.");
+	s->count.compactions = h->counter(ctx, "compactions", "Logs whose beginning was replaced by one patch.");
 	s->count.casts_lost = h->counter(ctx, "relay_lost", "Frames that did not reach the other workers.");
 }
 
@@ -210,10 +252,16 @@ static int sds_configure(struct sluice_ctx *ctx, const struct sluice_host *host,
 	TAILQ_INIT(&s->casts);
 	TAILQ_INIT(&s->calls);
 	TAILQ_INIT(&s->appends);
+	TAILQ_INIT(&s->changes);
+	TAILQ_INIT(&s->wires);
 	s->issuer = host->conf_str(conf, "issuer");
 	s->storage = host->conf_int(conf, "storage");
 	s->max_message = (uint64_t)host->conf_int(conf, "max_message");
+	s->set_limits = (struct set_limits){.value = (uint64_t)host->conf_int(conf, "max_value"),
+	                                    .bytes = (uint64_t)host->conf_int(conf, "reassembly"),
+	                                    .total = (uint64_t)host->conf_int(conf, "reassembly_memory")};
 	s->send_queue = (uint64_t)host->conf_int(conf, "send_queue");
+	s->keep_ms = (uint64_t)host->conf_int(conf, "keep_compacted");
 	s->presence_ms = (uint64_t)host->conf_int(conf, "presence_timeout");
 	s->store_connections = (uint64_t)host->conf_int(conf, "store_connections");
 	s->seed = sds_random();
@@ -254,6 +302,19 @@ static int sds_start(void *self)
 	         .request = log_request,
 	         .pull = log_pull,
 	         .gone = call_gone},
+		{.methods = "POST",
+	         .pattern = "/api/log/*",
+	         .action = "admin",
+	         .flags = SLUICE_RT_COLLECT | SLUICE_RT_OWN_AUTH,
+	         .request = compact_request,
+	         .gone = call_gone},
+		{.methods = "GET|PUT|DELETE",
+	         .pattern = "/api/persistence/*",
+	         .action = "append",
+	         .flags = SLUICE_RT_COLLECT | SLUICE_RT_OWN_AUTH,
+	         .request = provider_request,
+	         .pull = provider_pull,
+	         .gone = call_gone},
 		{.methods = "GET",
 	         .pattern = "/healthz",
 	         .action = "read",
@@ -277,6 +338,10 @@ static int sds_start(void *self)
 		struct sluice_route route = routes[i];
 
 		route.size = sizeof route;
+		if (route.request == provider_request)
+			route.max_body = s->set_limits.value;
+		if (route.request == compact_request) /* it goes out as a frame */
+			route.max_body = s->max_message - 1;
 		rc = s->http->route(s->ctx, &route);
 	}
 	if (rc == 0)
@@ -316,6 +381,8 @@ static void sds_stop(void *self)
 	while (!TAILQ_EMPTY(&s->calls))
 		call_free(TAILQ_FIRST(&s->calls));
 	appends_drop(s);
+	wires_drop(s);
+	changes_drop(s);
 	while (!TAILQ_EMPTY(&s->casts))
 		cast_free(TAILQ_FIRST(&s->casts));
 	if (s->timer)

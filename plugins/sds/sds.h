@@ -27,6 +27,18 @@ enum {
 	STREAM_MAX = 6 + 3 * ID_MAX, /* of its log's name */
 	HASH_LEN = 32,
 	CHUNK_HEAD = HASH_LEN + 8,
+	CHUNK_UNIT = 1 << 20, /* clients cut values into chunks of this size */
+	CHUNK_MAX = 4 << 20,  /* larger ones are not taken */
+	SETS_MAX = 8,         /* values of a connection that are not whole yet */
+	SET_MS = 60 * 1000,   /* one that gets no chunk for so long is dropped */
+	VALUE_ID_MAX = 512,   /* bytes of a value's name */
+	REPLICA_MAX = 512,    /* of a replica's: 128 characters */
+	REQUEST_MAX = 256,    /* of a request's */
+	BELOW_MAX = STREAM_MAX + 8 + 3 * VALUE_ID_MAX, /* of what lies below the name of a log */
+	FNV_NAME = 48,
+	VALUE_NAME = 2 * HASH_LEN,
+	VALUES_OUT = 16, /* values that wait to be sent to a client; what it asks for beyond is not looked up */
+	ONCE_MS = 10 * 60 * 1000,
 	ROOM_BUCKETS = 4096,
 	APPENDS_MAX = 256,        /* patches of a peer that are being stored ... */
 	APPENDS_BYTES = 8 << 20,  /* ... and their bytes, when there is more than one */
@@ -35,7 +47,7 @@ enum {
 	LATER_BYTES = 64 << 20,   /* ... and their bytes */
 	PARTIAL_BYTES = 256 << 20, /* frames of other workers that are not complete, of one store */
 	PIECE = 512 << 10,        /* a frame crosses workers in pieces of this size */
-	STATE_HEAD = 8,           /* before a state in its channel */
+	STATE_HEAD = 16,          /* before a state in its channel */
 	STATE_MAX = (64 << 10) - STATE_HEAD, /* bytes of a presence state that is kept */
 	STATE_PARSE_MAX = 1 << 20, /* of one that is relayed */
 	PEER_ID_MAX = 512,        /* bytes of the PeerId of one that is kept */
@@ -71,6 +83,8 @@ struct cursor {
 	struct sds *s;
 	struct room *room;
 	uint64_t at, until; /* record boundaries: delivered up to at, wanted up to until */
+	uint64_t seq;       /* of the record that ends at `at`, when it was right in the beginning */
+	uint64_t jump, jump_seq; /* while a snapshot is read: where it ends, and its number */
 	struct sluice_req *req;
 	struct sluice_read next; /* the step that follows the current one */
 	uint8_t *part;           /* the beginning of a record that is longer than a step; owned */
@@ -82,10 +96,82 @@ struct cursor {
 	void *arg;
 };
 
+/* ---- values ---- */
+
+struct value_facts {
+	int64_t refs;
+	bool wire, good; /* it came by socket; its name is the SHA-256 of its content */
+};
+
+enum change_kind { CHANGE_SAVE, CHANGE_WIRE, CHANGE_RELEASE };
+
+struct change { /* of a value */
+	TAILQ_ENTRY(change) link;
+	struct sds *s;
+	enum change_kind kind;
+	struct sluice_req *req;
+	struct sluice_payload *payload; /* the content, until it is submitted */
+	uint8_t *data;                  /* or this; owned */
+	size_t len;
+	bool good, there, spent, repeated;
+	unsigned tries;
+	struct value_facts facts; /* as they will be */
+	uint8_t digest[64];       /* of the snapshot that was read */
+	size_t n_digest;
+	void (*done)(void *arg, int status, const struct value_facts *);
+	void *arg;
+	size_t n_stream, n_request; /* n_request 0: it may be repeated */
+	char stream[BELOW_MAX], request[BELOW_MAX];
+};
+
+struct chunk {
+	uint8_t hash[HASH_LEN];
+	uint32_t index, total;
+	slice data;
+};
+struct piece {
+	TAILQ_ENTRY(piece) link;
+	uint32_t index;
+	size_t len;
+	uint8_t data[];
+};
+struct set { /* a value of which chunks are missing */
+	TAILQ_ENTRY(set) link;
+	TAILQ_HEAD(pieces, piece) pieces;
+	uint8_t hash[HASH_LEN];
+	uint32_t n, total;
+	size_t bytes;
+	uint64_t heard_ms;
+};
+struct sets {
+	TAILQ_HEAD(set_list, set) list; /* the one that was not added to for longest first */
+	unsigned n;
+	size_t bytes;
+	uint64_t *total; /* of the worker */
+};
+struct set_limits {
+	uint64_t value, bytes, total;
+};
+enum added { SET_REFUSED, SET_GROWS, SET_WHOLE };
+
+struct value_out { /* a value on its way to a client that has asked for it */
+	struct peer *peer;
+	struct sluice_req *req;
+	struct sluice_read next;
+	uint8_t hash[HASH_LEN];
+	uint64_t len;
+	uint32_t index, total;
+	uint8_t *frame; /* owned; room for a chunk */
+	size_t n;       /* bytes of the content in it */
+	size_t n_stream;
+	char stream[BELOW_MAX];
+};
+
 /* ---- frames out ---- */
 
 struct out_item {
-	struct sluice_buf *buf; /* one reference; NULL: the log up to `upto` has its place here */
+	struct sluice_buf *buf;  /* one reference; NULL: the log up to `upto` has its place here */
+	struct value_out *value; /* or this one; owned */
 	uint64_t upto;
 	size_t len;
 	bool binary;
@@ -96,6 +182,13 @@ struct out_queue { /* a ring */
 };
 
 /* ---- peers ---- */
+
+struct ack { /* of a patch, in their order */
+	STAILQ_ENTRY(ack) link;
+	uint64_t seq;  /* 0: to be looked up by the hash ... */
+	uint64_t tail; /* ... in the log up to here */
+	uint8_t hash[HASH_LEN];
+};
 
 struct frame_in { /* a frame that waits for those before it */
 	STAILQ_ENTRY(frame_in) link;
@@ -132,6 +225,14 @@ struct peer {
 	size_t appending_bytes;
 	uint64_t last_end; /* of its last record */
 	struct cast *cast;
+	STAILQ_HEAD(acks, ack) acks;
+	unsigned n_acks;
+	uint64_t first_seq; /* of the log that is looked through */
+	struct cursor looking; /* for the original of a repetition */
+	bool taking; /* a frame, right now */
+	bool busy; /* a value of its is being stored or looked up: frames wait */
+	struct sets sets;
+	unsigned n_values_out;
 	uint64_t owner; /* of its presence states */
 	unsigned n_states;
 	char uuid[37]; /* PeerId of states that name none */
@@ -220,7 +321,20 @@ struct cast {
 
 /* ---- HTTP ---- */
 
-enum call_kind { CALL_PRESENCE, CALL_LOG, CALL_HEALTH };
+enum call_kind {
+	CALL_PRESENCE,
+	CALL_LOG,
+	CALL_HEALTH,
+	CALL_SNAPSHOT_GET,
+	CALL_SNAPSHOT_PUT,
+	CALL_PATCHES_GET,
+	CALL_PATCH_PUT,
+	CALL_PATCHES_PRUNE,
+	CALL_VALUE_GET,
+	CALL_VALUE_PUT,
+	CALL_VALUE_RELEASE,
+	CALL_COMPACT
+};
 
 #define CALL_MAGIC 0x5343616cu
 struct call {
@@ -235,10 +349,23 @@ struct call {
 	uint64_t began_ms;
 	/* LOG */
 	struct cursor cursor;
-	uint64_t seq, since, left; /* of the last record; those beyond are wanted, so many */
+	uint64_t since, left; /* records beyond are wanted, so many */
 	bool started;
-	size_t n_stream;
-	char stream[STREAM_MAX];
+	size_t n_stream, n_prefix; /* PATCHES: what all names begin with */
+	char stream[BELOW_MAX];
+	/* the provider */
+	const struct provided *what;
+	struct sluice_read blob; /* the next step */
+	struct change *change;
+	int64_t clock;
+	int64_t *clocks; /* PATCHES_GET: a page of them; owned */
+	size_t n_clocks, at;
+	bool more, inside;              /* pages; of a patch that is read in steps */
+	struct sluice_payload *payload; /* PATCH_PUT: its body, and how much of it is what was there */
+	void *body;
+	size_t n_body, compared;
+	size_t n_id, n_replica, n_name;
+	char id[ID_MAX], replica[REPLICA_MAX], name[VALUE_ID_MAX];
 };
 
 #define SDS_MAGIC 0x53445331u
@@ -254,7 +381,9 @@ struct sds {
 	size_t n_secrets;
 	const char *issuer;
 	bool storage;
-	uint64_t max_message, send_queue, presence_ms, store_connections;
+	uint64_t keep_ms; /* what a compaction replaced; 0: not at all */
+	uint64_t max_message, send_queue, presence_ms, store_connections, reassembling;
+	struct set_limits set_limits;
 	struct room *bucket[ROOM_BUCKETS];
 	uint64_t seed;
 	TAILQ_HEAD(askers, peer) asking, due; /* in the order in which they were asked, in which they asked */
@@ -264,6 +393,8 @@ struct sds {
 	TAILQ_HEAD(casts, cast) casts;
 	TAILQ_HEAD(calls, call) calls;
 	TAILQ_HEAD(appends, append) appends;
+	TAILQ_HEAD(changes, change) changes;
+	TAILQ_HEAD(wires, wire) wires;
 	struct sluice_timer *timer;
 	uint64_t swept_ms;
 	bool room_asked; /* on_room is to call */
@@ -272,6 +403,7 @@ struct sds {
 		uint64_t *connections[3], *signals, *refused_4001, *refused_4003, *in[8], *out[8], *in_bytes, *out_bytes;
 		uint64_t *read_scope, *appended, *appended_bytes, *repeated, *replays, *replayed_bytes, *answered, *timed_out;
 		uint64_t *overflows, *failures, *casts_lost, *states;
+		uint64_t *values, *values_rejected, *values_dropped, *values_sent, *provider, *conflicts, *compactions;
 	} count;
 };
 
@@ -284,11 +416,53 @@ void sds_tick_soon(struct sds *);
 
 /* names.c: the id of a store, how its log is called, where it stands in a path */
 bool id_valid(slice);
-/* Decodes one segment of a path. False: malformed, too long, or no id. */
+bool utf8_valid(slice);
+/* Decodes one segment of a path. False: malformed, or too long. */
+bool percent_decode(slice raw, char *out, size_t max, size_t *n);
+/* The same; also false when it is no id. */
 bool id_decode(slice raw, char out[ID_MAX], size_t *n);
 size_t id_stream(slice id, char out[STREAM_MAX]);
 /* The segments of target behind the first `marker`; at most max. False: it is not there, or there are more. */
 bool path_split(slice target, const char *marker, slice *part, size_t max, size_t *n);
+
+/* hash.c */
+uint32_t fnv1a(slice);
+bool sha256(slice, uint8_t out[HASH_LEN]);
+void hex_put(const uint8_t *, size_t n, char *out);
+size_t fnv_name(uint32_t hash, uint64_t len, char name[FNV_NAME]);
+size_t fnv_mangle(const char *name, size_t n, uint8_t out[FNV_NAME / 2]); /* as clients of today do */
+enum value_name { NAME_NONE, NAME_SHA, NAME_FNV };
+/* Of the payload of a VALUE: where its content begins, and the name that it is kept under. */
+enum value_name name_value(slice payload, slice *content, char name[VALUE_NAME], size_t *n);
+/* Of chunks that were put together. */
+enum value_name name_set(const uint8_t hash[HASH_LEN], slice content, char name[VALUE_NAME], size_t *n);
+
+/* values.c */
+size_t below_store(slice id, const char *kind, slice part, char out[BELOW_MAX]);
+void part_escape(slice part, char *out, size_t *at);
+void value_read_facts(const struct sluice_read_result *, struct value_facts *);
+struct change *change_new(struct sds *, enum change_kind, slice id, slice name); /* NULL: no memory */
+void change_once(struct change *, slice id, slice request);
+void change_run(struct change *);    /* done follows, perhaps before this returns; then it is freed */
+void change_forget(struct change *); /* nobody is told */
+void changes_drop(struct sds *);
+
+/* assemble.c */
+void sets_init(struct sets *, uint64_t *total);
+void sets_clear(struct sets *);
+void sets_expire(struct sets *, uint64_t now_ms);
+bool chunk_parse(slice payload, struct chunk *);
+/* SET_WHOLE: *whole is the content, to be freed. */
+enum added sets_add(struct sets *, const struct chunk *, const struct set_limits *, uint64_t now_ms, uint8_t **whole, size_t *len);
+
+/* wire.c: values by socket */
+int wire_value(struct peer *, slice frame);
+int wire_chunk(struct peer *, slice frame);
+int wire_request(struct peer *, slice frame);
+void wires_drop(struct sds *);
+void value_out_free(struct value_out *);
+/* 0: it is sent; EAGAIN: later, somebody will say. */
+int value_out_pump(struct value_out *);
 
 /* token.c */
 enum verdict { TOKEN_GOOD, TOKEN_BAD, TOKEN_FOREIGN };
@@ -309,6 +483,12 @@ void cursor_run(struct cursor *, slice stream); /* until is set; nothing happens
 void cursor_stop(struct cursor *);              /* no callback follows */
 void cursor_fini(struct cursor *);
 
+/* How many records end at or before an offset: each adds the same to what its bytes add. */
+static inline uint64_t seq_of(uint64_t offset, uint64_t pos)
+{
+	return (offset - pos) / SLUICE_RECORD_OVERHEAD;
+}
+
 /* out.c: to one client */
 void peer_push(struct peer *, struct sluice_buf *, size_t len, bool binary); /* the buf stays the caller's */
 void peer_send(struct peer *, uint8_t type, slice payload);                 /* a frame of its own */
@@ -318,6 +498,7 @@ void peer_replay(struct peer *, uint64_t from); /* the log from there on, in its
 void peer_pump(struct peer *);
 void peer_owns(struct peer *, uint64_t end);
 void out_clear(struct peer *);
+void peer_push_value(struct peer *, struct value_out *); /* takes it over */
 int replay_record(void *arg, uint64_t start, uint64_t end, slice payload); /* of a peer's cursor */
 void replay_rest(void *arg, int status);
 
@@ -338,11 +519,18 @@ void peers_tick(struct sds *);
 
 /* frame.c: what a client sent, by type. 0, or SLUICE_EAGAIN: it has to wait for what came before. */
 int frame_take(struct peer *, slice, bool binary);
+int frame_relay(struct peer *, slice, bool binary);
 
 /* append.c: a patch to the log */
 int append_patch(struct peer *, slice patch);
 void appends_drop(struct sds *); /* nobody waits for their answers any more */
 bool appends_settled(const struct peer *); /* all its patches are durable and told */
+
+/* ack.c: what a client that asked for it is told of its patches (H.6) */
+void acks_init(struct peer *);
+void acks_clear(struct peer *);
+void ack_seq(struct peer *, uint64_t seq);
+void ack_repeated(struct peer *, const uint8_t hash[HASH_LEN], uint64_t tail);
 
 /* room.c */
 struct room *room_get(struct sds *, enum room_kind, slice id); /* one reference; NULL: no memory */
@@ -365,6 +553,8 @@ void channel_close(struct room *);
 bool channel_name(const struct room *, char buf[ID_MAX + 16], struct sluice_channel *);
 void channel_flush(struct room *); /* what waited for the log */
 bool channel_busy(struct room *); /* a frame of another worker is coming in, which the log may not overtake */
+/* To everybody here, behind the record that ends at `after`; takes the reference. */
+void channel_tell(struct room *, uint64_t after, struct sluice_buf *, size_t len, bool binary);
 int cast_begin(struct peer *, slice bytes, bool binary);
 void casts_tick(struct sds *);
 void cast_free(struct cast *);
@@ -373,7 +563,8 @@ void cast_free(struct cast *);
 int presence_take(struct peer *, slice frame);
 void presence_greet(struct peer *);
 void presence_leave(struct peer *);
-void presence_put(struct room *, slice key, slice value); /* of another worker */
+/* Of another worker. fresh: everybody is told; otherwise those who were told of what was there before. */
+void presence_put(struct room *, slice key, slice value, bool fresh);
 void presence_gone(struct room *, slice key);
 void presence_lost(struct room *);  /* the channel is: those of others are forgotten */
 void presence_renew(struct room *); /* it is there again: ours are put into it */
@@ -400,6 +591,13 @@ bool http_admit(struct sds *, struct sluice_http_req *, slice id, enum scope lea
 /* log.c */
 void log_request(void *self, struct sluice_http_req *);
 void log_pull(void *self, struct sluice_http_req *, size_t room);
+
+/* compact.c */
+void compact_request(void *self, struct sluice_http_req *);
+
+/* provider.c */
+void provider_request(void *self, struct sluice_http_req *);
+void provider_pull(void *self, struct sluice_http_req *, size_t room);
 
 static inline bool slice_is(slice s, const char *text)
 {

@@ -17,6 +17,8 @@ export function sign(claims, { secret = SECRET, header = { alg: 'HS256', typ: 'J
 }
 export const token = (store, scope = 'write', more = {}) => sign({ sub: 'tester', aud: store, scope, ...more });
 export const sha256 = (data) => createHash('sha256').update(data).digest();
+// So many bytes, others for another seed; made of a piece, for millions of them cost a busy machine seconds.
+export const bytes = (n, seed = 1) => Buffer.alloc(n, Buffer.from(Uint8Array.from({ length: 8191 }, (_, i) => (i * 31 + (i >> 8) * 7 + seed * 17) & 255)));
 export const store = (name = 'store') => `${name}-${randomUUID()}`;
 
 // options: of the plugin; presence: false leaves the worker out that lets workers hear of each other.
@@ -58,8 +60,8 @@ export class Peer {
 			}
 			peer.inbox.push(frame);
 		});
-		peer.ws.on('error', () => {});
-		peer.closed = new Promise((done) => peer.ws.once('close', (code, reason) => done({ code, reason: String(reason) })));
+		peer.ws.on('error', (error) => { peer.error = error; });
+		peer.closed = new Promise((done) => peer.ws.once('close', (code, reason) => done((peer.end = { code, reason: String(reason) }))));
 		peer.opened = new Promise((done, fail) => {
 			peer.ws.once('open', done);
 			peer.ws.once('error', fail);
@@ -84,7 +86,7 @@ export class Peer {
 	// The next frame that was not looked at yet.
 	async next(what = 'a frame') {
 		await until(what, () => this.inbox.length > this.taken || this.ws.readyState > 1);
-		assert.ok(this.inbox.length > this.taken, `the socket was closed before ${what}`);
+		assert.ok(this.inbox.length > this.taken, `the socket was closed before ${what}: ${JSON.stringify(this.end)} ${this.error}`);
 		return this.inbox[this.taken++];
 	}
 

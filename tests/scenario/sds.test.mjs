@@ -4,13 +4,12 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import WebSocket from 'ws';
-import { FRAME, Peer, SECRET, ask, handshake, readLog, sha256, sign, startSds, store, token } from '../lib/sds.mjs';
+import { FRAME, SECRET, Peer, ask, bytes, handshake, readLog, sha256, sign, startSds, store, token } from '../lib/sds.mjs';
 import { runSluiced } from '../lib/sluice.mjs';
 import { until, within } from '../lib/wait.mjs';
 
 const NOW = Math.floor(Date.now() / 1000);
 const MIB = 1 << 20;
-const bytes = (n, seed = 1) => Buffer.from(Uint8Array.from({ length: n }, (_, i) => (i * 31 + seed * 17) & 255));
 
 async function refusal(daemon, id, text, path = 'ws') {
 	const peer = Peer.dial(daemon, id, { token: text, path });
