@@ -10,6 +10,7 @@
 #include "lib/map.h"
 #include "lib/store_check.h"
 
+#define CHECK_MARKS_MAX (16u << 20) /* bytes of the marks of a record; the writer takes 8 MiB */
 #define CHECK_OFFSET_MAX (UINT64_C(1) << 60) /* as STORE_OFFSET_MAX of the writer; beyond it: nobody needs any */
 
 enum { CHECK_FILES = 16, CHECK_VERIFIED = 4096, CHECK_BUFFER = 1 << 20 };

@@ -132,79 +132,91 @@ static int segment_read(int fd, void *to, size_t n, uint64_t at)
 /* ---- one payload ---- */
 
 /* The marks of a record as they lie in the file, compared with the row's: varint length of the record, then those of the file, or 1. */
-static bool payload_marks(const struct check_row *r, const uint8_t *marks, size_t n)
+static bool payload_marks(struct check *c, const struct check_row *r, const uint8_t *marks, size_t n)
 {
 	struct sl_buf run;
-	bool same = false;
+	bool same = true;
 
 	sl_buf_init(&run);
-	if (sl_marks_add(&run, r->bytes, SL_SLICE(marks, n)) == 0)
+	if (sl_marks_add(&run, r->bytes, SL_SLICE(marks, n)))
+		check_stop(c, SLUICE_ENOMEM, "out of memory");
+	else
 		same = sl_slice_eq(sl_buf_slice(&run), r->marks);
 	sl_buf_fini(&run);
 	return same;
 }
 
-/* Reads all of the payload. 0: as written; 1: not; -1: errno. *marks_differ: it is the whole record of the row, with other marks. */
+/* Reads all of the payload, its marks into room of their own. 0: as written; 1: not; -1: errno. */
 static int payload_read(struct check *c, int fd, const struct check_row *r, const struct sl_segment_head *h,
-                        bool *marks_differ)
+                        uint8_t *marks)
 {
 	uint64_t total = h->data_len + h->marks_len;
-	uint8_t *marks = h->marks_len <= SEGMENTS_STEP ? malloc(h->marks_len + 1) : NULL;
 	uint32_t crc = 0;
 	int rc = 0;
 
-	for (uint64_t at = 0; rc == 0 && at < total;) {
-		/* A step does not reach over the end of the data, so that the marks are one. */
+	for (uint64_t at = 0; rc == 0 && at < total && !check_progress(c);) {
+		/* A step does not reach over the end of the data. */
 		uint64_t end = at < h->data_len ? h->data_len : total;
 		size_t n = end - at < SEGMENTS_STEP ? (size_t)(end - at) : SEGMENTS_STEP;
 
 		rc = segment_read(fd, c->buf, n, r->seg_off + at);
 		crc = (uint32_t)crc32_z(crc, c->buf, n);
-		if (rc == 0 && at == h->data_len && marks)
-			memcpy(marks, c->buf, n);
+		if (rc == 0 && at >= h->data_len)
+			memcpy(marks + (at - h->data_len), c->buf, n);
 		c->payload_bytes += at < h->data_len ? n : 0;
 		at += n;
-		if (check_progress(c))
-			break;
 	}
-	if (rc == 0 && crc != h->crc && !c->stopped)
-		rc = 1;
-	*marks_differ = rc == 0 && !c->stopped && marks && r->bytes == h->data_len &&
-	                !payload_marks(r, marks, (size_t)h->marks_len);
-	free(marks);
-	return rc;
+	return rc == 0 && !c->stopped && crc != h->crc ? 1 : rc;
+}
+
+/* false: there is no payload of that length, which is told. */
+static bool payload_head(struct check *c, int fd, const struct check_row *r, struct check_at at,
+                         struct sl_segment_head *h)
+{
+	uint64_t head_at = r->seg_off - SL_SEGMENT_HEAD;
+	uint8_t head[SL_SEGMENT_HEAD];
+	int rc = segment_read(fd, head, sizeof head, head_at);
+
+	if (rc < 0)
+		check_found(c, SL_FINDING_PAYLOAD, at,
+		            "the head of the payload (at byte %llu of the file) cannot be read: %s",
+		            (unsigned long long)head_at, strerror(errno));
+	else if (rc > 0 || sl_segment_get_head(head, h) || h->data_len < r->bytes || h->data_len > CHECK_OFFSET_MAX ||
+	         h->marks_len > CHECK_MARKS_MAX)
+		check_found(c, SL_FINDING_PAYLOAD, at, "the head of the payload (at byte %llu of the file) is damaged",
+		            (unsigned long long)head_at);
+	else
+		return true;
+	return false;
 }
 
 static void payload_bytes(struct check *c, int fd, const struct check_row *r, struct check_at at)
 {
 	struct check_verified *v = &c->verified[(r->seg_off / SL_SEGMENT_HEAD + r->segment) % CHECK_VERIFIED];
-	uint64_t head_at = r->seg_off - SL_SEGMENT_HEAD;
-	uint8_t head[SL_SEGMENT_HEAD];
 	struct sl_segment_head h = {0};
-	bool marks_differ = false;
-	int rc = segment_read(fd, head, sizeof head, head_at);
+	uint8_t *marks;
+	int rc;
 
-	if (rc == 0 && (sl_segment_get_head(head, &h) || h.data_len < r->bytes || h.data_len > CHECK_OFFSET_MAX ||
-	                h.marks_len > CHECK_OFFSET_MAX)) {
-		check_found(c, SL_FINDING_PAYLOAD, at, "the head of the payload (at byte %llu of the file) is damaged",
-		            (unsigned long long)head_at);
+	if (!payload_head(c, fd, r, at, &h) || (v->segment == r->segment && v->off == r->seg_off))
+		return;
+	marks = malloc(h.marks_len + 1);
+	if (!marks) {
+		check_stop(c, SLUICE_ENOMEM, "out of memory");
 		return;
 	}
-	if (rc == 0 && v->segment == r->segment && v->off == r->seg_off)
-		return;
-	if (rc == 0)
-		rc = payload_read(c, fd, r, &h, &marks_differ);
+	rc = payload_read(c, fd, r, &h, marks);
 	if (rc < 0)
 		check_found(c, SL_FINDING_PAYLOAD, at, "the payload (%llu bytes from %llu on) cannot be read: %s",
 		            (unsigned long long)r->bytes, (unsigned long long)r->seg_off, strerror(errno));
 	else if (rc > 0)
 		check_found(c, SL_FINDING_PAYLOAD, at, "the payload (%llu bytes from %llu on) is not what was written",
 		            (unsigned long long)r->bytes, (unsigned long long)r->seg_off);
-	else if (marks_differ)
+	else if (!c->stopped && r->bytes == h.data_len && !payload_marks(c, r, marks, (size_t)h.marks_len))
 		check_found(c, SL_FINDING_RECORDS, at, "the marks of the row are not those of its payload");
 	else if (!c->stopped)
 		*v = (struct check_verified){.segment = r->segment, .off = r->seg_off};
 	c->result->payloads++;
+	free(marks);
 }
 
 int check_payload(struct check *c, const struct check_stream *s, const struct check_row *r)

@@ -158,6 +158,7 @@ static int backup_open(struct backup *b)
 	int rc = -1;
 
 	sl_buf_init(&path);
+	errno = ENOMEM;
 	if (sl_buf_addf(&path, "%s/%s", b->store->data_dir, SL_SEGMENT_DIR) == 0)
 		b->from = open((const char *)path.data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	sl_buf_fini(&path);

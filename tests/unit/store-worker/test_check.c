@@ -115,7 +115,7 @@ static void poke(const char *name, uint64_t at, const char *bytes, size_t n)
 
 static uint64_t send_as(struct sl_store_op op, size_t n)
 {
-	int fd = memfd(big, n);
+	int fd = memfd(big, n + op.marks_len);
 	uint64_t req;
 
 	op.n_fd = 1;
@@ -176,6 +176,11 @@ static void fill(void)
 	op.trim_to = 1;
 	op.data = SL_STR("");
 	send_as(op, 150000);
+	create(&f, c, "marked", "application/json", "");
+	op = op_of(SLUICE_OP_APPEND, "marked");
+	op.marks_len = 7;
+	memcpy(big + 200000, "\x02\xa0\x8d\x06\xa0\x8d\x06", 7); /* two messages of 100000 bytes */
+	is_int(send_as(op, 200000), 200005, "a payload with marks");
 	for (uint64_t i = 0; i < 5; i++)
 		produce(&f, c, "plain", "p", 0, i, "sixteen letters!"); /* 31 + 21 * 5 = 136 */
 	op = op_of(SLUICE_OP_CREATE, "ttl");
@@ -223,7 +228,7 @@ static void test_sound(void)
 	is_int(said.result.streams, sql_int(&f, "SELECT count(*) FROM stream"), "all streams");
 	is_int(said.result.records, sql_int(&f, "SELECT sum(records) FROM chunk"), "all records");
 	is_int(said.result.bytes, sql_int(&f, "SELECT sum(bytes) FROM chunk"), "all bytes");
-	is_int(said.result.payloads, 3, "all payloads, one of which a fork has a part of");
+	is_int(said.result.payloads, 4, "all payloads, one of which a fork has a part of");
 	is_int(said.result.position, sql_int(&f, "SELECT position FROM meta"), "the position is that of the log");
 	ok(stat(path, &after) == 0 && after.st_size == before.st_size &&
 	           after.st_mtim.tv_nsec == before.st_mtim.tv_nsec,
@@ -350,7 +355,7 @@ static const struct damage {
          "records json@0 - the marks of the row tell of 1 records, 3 messages"},
 	{"UPDATE chunk SET data = x'00'" ROW("plain", 0), "records plain@0 - the row has 1 bytes of payload, not 5"},
 	{"UPDATE chunk SET data = x'6669727375'" ROW("plain", 0),
-	 "payload plain@0 - the 5 bytes of the row are not those"},
+         "payload plain@0 - the 5 bytes of the row are not those"},
 	{"UPDATE chunk SET crc = crc + 1" ROW("json", 0), "payload json@0 - the 5 bytes of the row are not those"},
 	{"UPDATE chunk SET data = NULL" ROW("plain", 0), "records plain@0 - the row has 0 bytes of payload, not 5"},
 	{"UPDATE chunk SET stream = 7000" ROW("plain", 0),
@@ -395,10 +400,12 @@ static const struct damage {
 	{"UPDATE producer SET epoch = -1", "producer plain@-1 - a producer has epoch -1"},
 	{"UPDATE producer SET stream = 7000", "producer @-1 - there are producers of a stream with the number 7000"},
 	/* segments */
+	{"UPDATE chunk SET marks = x'c09a0c029f8d06a18d06'" ROW("marked", 0),
+         "records marked@0 segments/%s the marks of the row are not those of its payload"},
 	{"UPDATE segment SET live = live - 1",
-         "segment @-1 segments/%s 650999 bytes of it are said to be in use, but rows name 651000"},
+         "segment @-1 segments/%s 850999 bytes of it are said to be in use, but rows name 851000"},
 	{"UPDATE segment SET dead_ms = 1", "segment @-1 segments/%s it is in use, and would be removed"},
-	{"UPDATE segment SET size = size + 1", "segment @-1 segments/%s the file has"},
+	{"UPDATE segment SET size = size + 1000", "segment @-1 segments/%s the file has"},
 	{"UPDATE segment SET size = 1000", "segment large@10 segments/%s a record is said to be at bytes 32 to 300032"},
 	{"DELETE FROM segment", "segment large@10 segments/%s a record is said to be in it"},
 	{"UPDATE chunk SET seg_off = seg_off + 1" ROW("large", 10),
@@ -473,7 +480,7 @@ static void test_files(void)
 	ok(truncate(full, 400000) == 0, "shorter");
 	check(copy, 0);
 	ok(names("payload large@300015 segments/%s the payload (200000 bytes from 300064 on) is not") &&
-	           names("segment @-1 segments/%s the file has 400000 bytes, and should have 650096"),
+	           names("segment @-1 segments/%s the file has 400000 bytes, and should have 850128"),
 	   "a file that is too short");
 	unlink(full);
 	check(copy, 0);

@@ -4,6 +4,10 @@
  *
  * Linked with wrappers around the allocator, so SQLite is left out; it has its own tests for that.
  */
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "lib/store_check.h"
 #include "tests/unit/store-worker/fixture.h"
 
 static long countdown = -1; /* allocations until one fails; negative: none does */
@@ -155,12 +159,112 @@ static void test_start(void)
 	ok(failed > 5 && n < 300, "fails at each allocation, then works");
 }
 
+/* ---- a check ---- */
+
+static void on_found(void *arg, const struct sl_finding *x)
+{
+	(void)arg;
+	printf("# %s: %s\n", sl_finding_name(x->kind), x->text);
+}
+
+static int on_check_progress(void *arg, const char *what, uint64_t done, uint64_t total)
+{
+	(void)arg;
+	(void)what;
+	(void)done;
+	(void)total;
+	return 0;
+}
+
+/* A lack of memory is never taken for damage. */
+static void test_check(void)
+{
+	static const struct sl_check_hooks hooks = {.found = on_found, .progress = on_check_progress};
+	struct sl_check result;
+	char why[SL_CHECK_WHY];
+	uint64_t damaged = 0;
+	int other = 0, rc = -1;
+	long n;
+
+	for (n = 0; n < 300 && rc; n++) {
+		countdown = n;
+		rc = sl_check_run(f.dir, &hooks, NULL, &result, why);
+		countdown = -1;
+		damaged += result.damaged;
+		other += rc && rc != SLUICE_ENOMEM;
+	}
+	ok(n > 3 && rc == 0, "a check fails at each allocation, then works");
+	is_int(damaged, 0, "and finds no damage");
+	is_int(other, 0, "but says that memory is out");
+}
+
+/* ---- a backup ---- */
+
+static int backup_status;
+static unsigned backups_done;
+
+static void on_backup_progress(void *arg, uint32_t number, const char *what, uint64_t done, uint64_t total)
+{
+	(void)arg;
+	(void)number;
+	(void)what;
+	(void)done;
+	(void)total;
+}
+
+static void on_backup_done(void *arg, uint32_t number, int status, const char *text)
+{
+	(void)arg;
+	(void)number;
+	(void)text;
+	backup_status = status;
+	backups_done++;
+}
+
+static void backup_of(long n)
+{
+	static const struct backup_hooks hooks = {.progress = on_backup_progress, .done = on_backup_done};
+	char dir[] = "/tmp/store-backup-XXXXXX";
+	int fd = open(mkdtemp(dir), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	unsigned before = backups_done;
+
+	countdown = n;
+	backup_status = backup_start(f.store, 1, fd, &hooks, NULL);
+	for (int i = 0; backup_status == SLUICE_OK && i < 1000 && backups_done == before; i++)
+		store_turn(f.store, 10);
+	countdown = -1;
+	fixture_turns(&f, 3);
+	ok(backup_status == SLUICE_OK || rmdir(dir) == 0, "nothing is left of one that fails");
+	fixture_remove(dir);
+}
+
+static void test_backup(void)
+{
+	struct client *c = fixture_client(&f);
+	struct sl_store_op op = op_of(SLUICE_OP_APPEND, "s");
+	static const char big[200000];
+	int fd = memfd(big, sizeof big);
+	long n = 0;
+
+	op.n_fd = 1;
+	op.data_len = sizeof big;
+	wait_result(&f, c, send_ops(c, &op, 1, &fd, 1));
+	close(fd);
+	do
+		backup_of(n);
+	while (backup_status == SLUICE_ENOMEM && ++n < 100);
+	ok(n > 1 && backup_status == SLUICE_OK, "a backup fails at each allocation, then is made");
+	is_int(f.store->fatal, 0, "the writer goes on");
+}
+
 int main(void)
 {
 	fixture_open_bare(&f);
 	test_rounds();
+	test_backup();
 	f.kept = true;
 	fixture_close(&f);
+	test_check();
 	test_start();
 	fixture_remove(f.dir);
 	return tap_done();
