@@ -295,6 +295,15 @@ static int ready_refuse(const struct http_route *a, const struct http_route *b, 
 	return SLUICE_EEXIST;
 }
 
+/* A route that gives way to an equal one keeps what methods the other one lacks. */
+static bool ready_yields(struct http_route *a, const struct http_route *b)
+{
+	if (!(a->pub.flags & SLUICE_RT_YIELD) || (b->pub.flags & SLUICE_RT_YIELD))
+		return false;
+	a->methods &= ~b->methods;
+	return true;
+}
+
 int http_engine_ready(struct http_engine *e, const char **why)
 {
 	assert(e->magic == ENGINE_MAGIC);
@@ -302,7 +311,8 @@ int http_engine_ready(struct http_engine *e, const char **why)
 		qsort(e->routes, e->n_routes, sizeof *e->routes, route_cmp);
 	for (size_t i = 0; i < e->n_routes; i++)
 		for (size_t k = i + 1; k < e->n_routes && route_pattern_cmp(e->routes[i], e->routes[k]) == 0; k++)
-			if (e->routes[i]->methods & e->routes[k]->methods)
+			if (!ready_yields(e->routes[i], e->routes[k]) && !ready_yields(e->routes[k], e->routes[i]) &&
+			    (e->routes[i]->methods & e->routes[k]->methods))
 				return ready_refuse(e->routes[i], e->routes[k], why);
 	return 0;
 }

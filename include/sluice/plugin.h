@@ -24,6 +24,7 @@
  *        snapshots: SLUICE_OP_SNAPSHOT, SLUICE_A_AT_POS, SLUICE_A_EXPECT_SNAPSHOT, SLUICE_A_REPLACE, SLUICE_R_SNAPSHOT, SLUICE_RD_SNAPSHOT;
  *        expect_snapshot of operations; snapshot, snapshot_pos, snapshot_digest of results and reads
  *   1.4  the server as a whole, for consoles and exporters: host->server, SLUICE_CAP_SERVER
+ *        SLUICE_RT_YIELD
  */
 #ifndef SLUICE_PLUGIN_H
 #define SLUICE_PLUGIN_H
@@ -403,6 +404,7 @@ struct sluice_verify { /* zero it, set size */
 
 #define SLUICE_RT_COLLECT 0x1u  /* request() runs once the whole body is there */
 #define SLUICE_RT_OWN_AUTH 0x2u /* the principal is made, the verdict is left to the plugin */
+#define SLUICE_RT_YIELD 0x4u    /* 1.4: where another plugin has the same route, that one is served; otherwise it is an error */
 
 struct sluice_header {
 	struct sluice_slice name, value; /* names in lower case */

@@ -316,9 +316,9 @@ static int sds_start(void *self)
 	         .pull = provider_pull,
 	         .gone = call_gone},
 		{.methods = "GET",
-	         .pattern = "/healthz",
+	         .pattern = "/healthz", /* the console's is the same question */
 	         .action = "read",
-	         .flags = SLUICE_RT_OWN_AUTH,
+	         .flags = SLUICE_RT_OWN_AUTH | SLUICE_RT_YIELD,
 	         .request = health_request,
 	         .gone = call_gone},
 	};

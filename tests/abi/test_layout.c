@@ -110,6 +110,7 @@ static void print_values(void)
 	V(SLUICE_EV_RESYNC);
 	V(SLUICE_RT_COLLECT);
 	V(SLUICE_RT_OWN_AUTH);
+	V(SLUICE_RT_YIELD);
 }
 
 static void print_plain(void)

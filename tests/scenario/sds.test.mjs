@@ -410,6 +410,20 @@ describe('SDS as a service', { concurrency: 3 }, () => {
 		await daemon.stop();
 	});
 
+	it('next to the console its /healthz is the console\'s', async () => {
+		const daemon = await startSds({ config: (all) => all.frontends[0].plugins.push({ plugin: 'console' }) });
+		const answer = await ask(`${daemon.url}/healthz`);
+		assert.deepEqual([answer.status, (await answer.json()).status], [200, 'ok']);
+		const a = await Peer.open(daemon, 'console'), b = await Peer.open(daemon, 'console');
+		a.send(FRAME.PATCH, 'p');
+		await b.expect(FRAME.PATCH, 'p');
+		const metrics = await (await ask(`${daemon.url}/metrics`)).text();
+		assert.match(metrics, /sds.*log_rows/);
+		assert.doesNotMatch(metrics, /store="/);
+		await Promise.all([a.close(), b.close()]);
+		await daemon.stop();
+	});
+
 	it('a frame above the limit closes with 1009, the end of the server with 1001', async () => {
 		const daemon = await startSds({ options: { max_message: '64K' } });
 		const a = await Peer.open(daemon, 'limits');
