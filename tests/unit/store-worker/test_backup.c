@@ -34,10 +34,57 @@ int __real_fsync(int);
 static struct {
 	atomic_int link, range, write, sync; /* errno; 0: it works */
 	atomic_int volume;                   /* SQLite's writes below the target */
-	atomic_uint links, syncs;
+	atomic_uint links;
 } fail;
 
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER; /* held: the helper waits where it would write */
+
+/* When each file and directory was last written and last synced. */
+static struct {
+	pthread_mutex_t mutex;
+	unsigned now, n;
+	struct {
+		ino_t ino;
+		unsigned wrote, synced;
+	} file[256];
+} order = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+static void order_note(int fd, bool sync)
+{
+	struct stat st;
+	unsigned i = 0;
+
+	if (fstat(fd, &st))
+		return;
+	pthread_mutex_lock(&order.mutex);
+	while (i < order.n && order.file[i].ino != st.st_ino)
+		i++;
+	if (i == order.n && i < 256) {
+		order.file[i].ino = st.st_ino;
+		order.file[i].wrote = order.file[i].synced = 0;
+		order.n++;
+	}
+	if (i < 256 && sync)
+		order.file[i].synced = ++order.now;
+	else if (i < 256)
+		order.file[i].wrote = ++order.now;
+	pthread_mutex_unlock(&order.mutex);
+}
+
+/* A name in a directory is noted as a write to that. */
+static bool order_synced(const char *path)
+{
+	struct stat st;
+	bool good = false;
+
+	if (stat(path, &st))
+		return false;
+	pthread_mutex_lock(&order.mutex);
+	for (unsigned i = 0; i < order.n; i++)
+		good = good || (order.file[i].ino == st.st_ino && order.file[i].synced > order.file[i].wrote);
+	pthread_mutex_unlock(&order.mutex);
+	return good;
+}
 
 static int fails(const atomic_int *with)
 {
@@ -49,12 +96,14 @@ static int fails(const atomic_int *with)
 
 ssize_t __wrap_copy_file_range(int in, off_t *in_at, int out, off_t *out_at, size_t n, unsigned flags)
 {
+	order_note(out, false);
 	return fails(&fail.range) ? -1 : __real_copy_file_range(in, in_at, out, out_at, n, flags);
 }
 
 int __wrap_linkat(int from, const char *a, int to, const char *b, int flags)
 {
 	fail.links++;
+	order_note(to, false);
 	return fails(&fail.link) ? -1 : __real_linkat(from, a, to, b, flags);
 }
 
@@ -62,17 +111,19 @@ ssize_t __wrap_pwrite(int fd, const void *p, size_t n, off_t at)
 {
 	pthread_mutex_lock(&gate);
 	pthread_mutex_unlock(&gate);
+	order_note(fd, false);
 	return fails(&fail.write) ? -1 : __real_pwrite(fd, p, n, at);
 }
 
 int __wrap_fdatasync(int fd)
 {
+	order_note(fd, true);
 	return fails(&fail.sync) ? -1 : __real_fdatasync(fd);
 }
 
 int __wrap_fsync(int fd)
 {
-	fail.syncs++;
+	order_note(fd, true);
 	return fails(&fail.sync) ? -1 : __real_fsync(fd);
 }
 
@@ -88,8 +139,11 @@ static bool below_target(int fd)
 
 static ssize_t sqlite_pwrite(int fd, const void *p, size_t n, off_t at)
 {
-	if (atomic_load(&fail.volume) && below_target(fd) && fails(&fail.volume))
-		return -1;
+	if (below_target(fd)) {
+		order_note(fd, false);
+		if (fails(&fail.volume))
+			return -1;
+	}
 	return __real_pwrite(fd, p, n, at);
 }
 
@@ -123,8 +177,32 @@ static void on_done(void *arg, uint32_t number, int status, const char *text)
 
 static const struct backup_hooks hooks = {.progress = on_progress, .done = on_done};
 
+/* Everything in the target that was written has been synced since, and so have its directories. */
+static void synced(void)
+{
+	char path[128], segments[128];
+	struct dirent *e;
+	bool good;
+	DIR *d;
+
+	snprintf(segments, sizeof segments, "%s/%s", target, SL_SEGMENT_DIR);
+	snprintf(path, sizeof path, "%s/%s", target, SL_VOLUME_FILE);
+	good = order_synced(target) && order_synced(segments) && order_synced(path);
+	d = opendir(segments);
+	while (d && (e = readdir(d))) {
+		snprintf(path, sizeof path, "%.70s/%.40s", segments, e->d_name);
+		good = good && (e->d_name[0] == '.' || order_synced(path));
+	}
+	if (d)
+		closedir(d);
+	ok(good, "it is all on the disk");
+}
+
 static int begin(void)
 {
+	pthread_mutex_lock(&order.mutex);
+	order.n = 0;
+	pthread_mutex_unlock(&order.mutex);
 	if (*target)
 		fixture_remove(target);
 	snprintf(target, sizeof target, "/tmp/store-backup-XXXXXX");
@@ -277,6 +355,7 @@ static void test_copied(void)
 		wait_result(&f, c, send_big("large"));
 		finish();
 		is_int(said.status, SLUICE_OK, said.text);
+		synced();
 		ok(sound().payloads > 0, "payloads are copied");
 	}
 	fail.link = fail.range = 0;
