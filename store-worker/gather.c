@@ -2,7 +2,7 @@
  * gather.c - appends of one stream and batch become one chunk row. Store-writer.
  *
  * Redo of an append only adds to the stream's gather; rows are written when the batch settles, when the gather is
- * full, or before a record in a segment. All of that depends on the effects alone, so a copy files the same rows with
+ * full, or before a record in a segment; few records are added to the row before, if that is small. All of that depends on the effects alone, so a copy files the same rows with
  * the same ids.
  */
 #include <stdlib.h>
@@ -10,6 +10,8 @@
 
 #include "lib/marks.h"
 #include "store-worker/store.h"
+
+enum { ROW_FULL = 2048, ROW_SPAN_MS = 1000 };
 
 static struct gather *gather_take(struct volume *v)
 {
@@ -56,11 +58,98 @@ int volume_put_chunk(struct volume *v, const struct chunk_row *c)
 		sqlite3_bind_null(q, 8);
 		sqlite3_bind_null(q, 9);
 		volume_bind_blob(q, 11, c->data);
-		volume_bind_u64(q, 13, crc32_z(crc32_z(0, c->marks.data, c->marks.len), c->data.data, c->data.len));
+		volume_bind_u64(q, 13, c->crc);
 	}
 	volume_bind_blob(q, 10, c->marks);
 	volume_bind_u64(q, 12, c->pos);
 	return volume_run(v, V_CHUNK_ADD);
+}
+
+/* ---- the last row of a stream ----
+ *
+ * It takes the next records too while it is small: rows that one client fills a record at a time would cost readers and the disk many
+ * times what they hold. It stays within a page, and within a second of time, because records are removed by the age of their row. */
+
+static bool row_takes(const struct last_row *row, const struct chunk_row *c)
+{
+	return row->id && row->stop == c->start && row->size + c->data.len + c->marks.len <= ROW_FULL &&
+	       row->time_ms / ROW_SPAN_MS == c->time_ms / ROW_SPAN_MS;
+}
+
+static int row_extend(struct volume *v, const struct last_row *row, const struct chunk_row *c)
+{
+	sqlite3_stmt *q = volume_stmt(v, V_CHUNK_EXTEND);
+	int rc;
+
+	volume_bind_u64(q, 1, row->id);
+	volume_bind_u64(q, 2, c->stop);
+	volume_bind_u64(q, 3, c->bytes);
+	volume_bind_u64(q, 4, c->records);
+	volume_bind_u64(q, 5, c->messages);
+	volume_bind_u64(q, 6, c->time_ms);
+	volume_bind_blob(q, 7, c->marks);
+	volume_bind_blob(q, 8, c->data);
+	volume_bind_u64(q, 9, c->crc);
+	rc = volume_run(v, V_CHUNK_EXTEND);
+	return rc == SE_OK && sqlite3_changes(v->db) != 1 ? SE_CORRUPT : rc;
+}
+
+static void row_sum(struct last_row *row, sl_slice marks, sl_slice data)
+{
+	if (marks.len == 0 || data.len == 0) /* to crc32_z() no pointer means the beginning */
+		return;
+	row->marks_crc = (uint32_t)crc32_z(row->marks_crc, marks.data, marks.len);
+	row->data_crc = (uint32_t)crc32_z(row->data_crc, data.data, data.len);
+	row->data_len += data.len;
+	row->size += marks.len + data.len;
+}
+
+static uint32_t row_crc(const struct last_row *row)
+{
+	return (uint32_t)crc32_combine(row->marks_crc, row->data_crc, (z_off_t)row->data_len);
+}
+
+static int row_put(struct volume *v, struct stream *s, struct chunk_row *c)
+{
+	struct last_row *row = &s->row;
+	bool extend = row_takes(row, c);
+	int rc;
+
+	if (!extend)
+		*row = (struct last_row){.id = 0};
+	row_sum(row, c->marks, c->data);
+	c->crc = row_crc(row);
+	rc = extend ? row_extend(v, row, c) : volume_put_chunk(v, c);
+	if (!extend)
+		row->id = (uint64_t)sqlite3_last_insert_rowid(v->db);
+	row->stop = c->stop;
+	row->time_ms = c->time_ms;
+	return rc;
+}
+
+int volume_last_row(struct volume *v, struct stream *s)
+{
+	sqlite3_stmt *q = volume_stmt(v, V_LAST_ROW);
+	struct last_row row = {.id = 0};
+	bool good = false;
+	int rc;
+
+	volume_bind_u64(q, 1, s->id);
+	volume_bind_u64(q, 2, ROW_FULL);
+	rc = sqlite3_step(q);
+	if (rc == SQLITE_ROW) {
+		row.id = (uint64_t)sqlite3_column_int64(q, 0);
+		row.stop = (uint64_t)sqlite3_column_int64(q, 1);
+		row.time_ms = (uint64_t)sqlite3_column_int64(q, 2);
+		row_sum(&row, SL_SLICE(sqlite3_column_blob(q, 4), (size_t)sqlite3_column_bytes(q, 4)),
+		        SL_SLICE(sqlite3_column_blob(q, 5), (size_t)sqlite3_column_bytes(q, 5)));
+		/* One that is damaged, or from before there were checksums, is left as it is. */
+		good = sqlite3_column_type(q, 3) != SQLITE_NULL && sqlite3_column_int64(q, 3) == row_crc(&row);
+	}
+	s->row = good ? row : (struct last_row){.id = 0};
+	rc = se_of_sqlite(rc);
+	sqlite3_reset(q);
+	return rc;
 }
 
 int gather_file(struct volume *v, struct stream *s, const struct se_record *hdr)
@@ -81,7 +170,7 @@ int gather_file(struct volume *v, struct stream *s, const struct se_record *hdr)
 	                       .time_ms = hdr->time_ms,
 	                       .marks = sl_buf_slice(&g->marks),
 	                       .data = sl_buf_slice(&g->data)};
-	rc = volume_put_chunk(v, &c);
+	rc = row_put(v, s, &c);
 	if (rc == SE_OK)
 		g->filed = true;
 	return rc;

@@ -155,6 +155,7 @@ int redo_reap(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, sl
 	struct volume *v = se_volume(redo);
 	sqlite3_stmt *q = volume_stmt(v, V_CHUNK_DROP), *p = volume_stmt(v, V_PRODUCER_DROP);
 	struct effect_reap e;
+	struct stream *s = NULL;
 	int rc = effect_get_reap(effect, &e);
 
 	(void)db;
@@ -166,6 +167,11 @@ int redo_reap(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, sl
 		volume_bind_u64(q, 3, e.chunks);
 		if (rc == SE_OK)
 			rc = volume_run(v, V_CHUNK_DROP);
+		/* The last row may be among them; records that this batch has yet to file need another then. */
+		if (rc == SE_OK)
+			rc = volume_by_id(v, e.stream, &s);
+		if (rc == SE_OK)
+			rc = s ? volume_last_row(v, s) : SE_CORRUPT;
 	}
 	if (rc == SE_OK && e.producers) {
 		volume_bind_u64(p, 1, e.stream);

@@ -52,11 +52,13 @@ enum volume_stmt {
 	V_STREAM_BY_NAME,
 	V_STREAM_BY_ID,
 	V_TAIL,
+	V_LAST_ROW,
 	V_PRODUCER,
 	V_CHUNK_AT,
 	V_NEXT_STREAM,
 	V_FORKS_OF,
 	V_CHUNK_ADD,
+	V_CHUNK_EXTEND,
 	V_PRODUCER_PUT,
 	V_STREAM_SEQ,
 	V_STREAM_ADD,
@@ -97,6 +99,12 @@ struct closer {   /* the producer tuple that closed a stream */
 };
 
 #define STREAM_MAGIC 0x53747231u
+struct last_row { /* the last chunk of a stream, to which the next records may be added; id 0: none, or none that could take any */
+	uint64_t id, stop, time_ms;
+	size_t size, data_len; /* bytes of data and marks, of data */
+	uint32_t marks_crc, data_crc;
+};
+
 struct stream { /* a row of stream, cached */
 	uint32_t magic;
 	struct map_node by_id, by_name;
@@ -115,6 +123,7 @@ struct stream { /* a row of stream, cached */
 	struct sl_buf seq;
 	struct closer closer;
 	struct gather *gather; /* from the volume's pool, until volume_rest() */
+	struct last_row row;
 };
 
 #define PRODUCER_MAGIC 0x50726f31u
@@ -173,9 +182,11 @@ bool volume_pending(const void *);
 int volume_settle(void *, const struct se_record *);
 struct chunk_row {
 	uint64_t id, stream, start, stop, bytes, records, messages, time_ms, segment, seg_off, pos;
+	uint32_t crc; /* of marks, then data; unless the payload is in a segment */
 	sl_slice marks, data; /* data absent: in the segment */
 };
 int volume_put_chunk(struct volume *, const struct chunk_row *);
+int volume_last_row(struct volume *, struct stream *); /* reads s->row again; gather.c */
 
 /* walk.c: chunks of a stream and of its fork ancestors. Settle first; the row is borrowed until the next call. */
 struct walk {

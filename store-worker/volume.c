@@ -19,6 +19,9 @@ static const char *const volume_sql[V_STMTS] = {
 	[V_STREAM_BY_NAME] = "SELECT " STREAM_COLUMNS " FROM stream WHERE name = ?1 AND state < 2",
 	[V_STREAM_BY_ID] = "SELECT " STREAM_COLUMNS " FROM stream WHERE id = ?1",
 	[V_TAIL] = "SELECT stop, pos + bytes FROM chunk WHERE stream = ?1 ORDER BY start DESC LIMIT 1",
+	[V_LAST_ROW] = "SELECT id, stop, time_ms, crc, marks, data FROM chunk WHERE stream = ?1 AND start >="
+		       " coalesce((SELECT max(start) FROM chunk WHERE stream = ?1), 0) AND segment IS NULL AND"
+		       " length(data) + length(marks) <= ?2",
 	[V_PRODUCER] = "SELECT epoch, seq, updated_ms FROM producer WHERE stream = ?1 AND id = ?2",
 	/* The row that contains the offset, or the one behind it. */
 	[V_CHUNK_AT] =
@@ -30,6 +33,10 @@ static const char *const volume_sql[V_STMTS] = {
 	[V_CHUNK_ADD] =
 		"INSERT INTO chunk (stream, start, stop, bytes, records, messages, time_ms, segment, seg_off, marks, data,"
 		" pos, crc) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+	/* SQLite makes text of whatever is concatenated; the bytes stay what they were. */
+	[V_CHUNK_EXTEND] = "UPDATE chunk SET stop = ?2, bytes = bytes + ?3, records = records + ?4, messages = messages + ?5,"
+			   " time_ms = ?6, marks = CAST(marks || ?7 AS BLOB), data = CAST(data || ?8 AS BLOB),"
+			   " crc = ?9 WHERE id = ?1",
 	[V_PRODUCER_PUT] = "INSERT INTO producer (stream, id, epoch, seq, updated_ms) VALUES (?1, ?2, ?3, ?4, ?5)"
 			   " ON CONFLICT DO UPDATE SET epoch = ?3, seq = ?4, updated_ms = ?5",
 	[V_STREAM_SEQ] = "UPDATE stream SET stream_seq = ?2 WHERE id = ?1",
@@ -319,6 +326,8 @@ static int volume_load(struct volume *v, sqlite3_stmt *q, struct stream **out)
 	sqlite3_reset(q);
 	/* A fork is younger than its source, so walks up a chain come to an end. */
 	rc = s->fork_of < s->id ? volume_tail(v, s) : SE_CORRUPT;
+	if (rc == SE_OK)
+		rc = volume_last_row(v, s);
 	if (rc) {
 		stream_scrap(s);
 		return rc;

@@ -420,6 +420,7 @@ struct sl_store_outcome append(struct fixture *f, struct client *c, const char *
 	struct sl_store_op op = op_of(SLUICE_OP_APPEND, stream);
 
 	op.data = sl_slice_str(data);
+	f->wall_ms += f->apart_ms;
 	return run(f, c, op);
 }
 

@@ -39,6 +39,7 @@ struct fixture {
 	struct store *store;
 	char dir[64];
 	uint64_t wall_ms, mono_ms;
+	uint64_t apart_ms; /* between two calls of append() or create(), so that what they write does not share a row */
 	struct client c[4];
 	int n;
 	bool bare;         /* no shadow */

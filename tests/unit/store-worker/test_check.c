@@ -520,6 +520,7 @@ int main(void)
 		big[i] = (char)(i * 7 + i / 251);
 	fixture_open_bare(&f);
 	f.kept = true;
+	f.apart_ms = 1000;
 	c = fixture_client(&f);
 	fill();
 	test_sound();
@@ -530,6 +531,7 @@ int main(void)
 	f = (struct fixture){0};
 	fixture_open_bare(&f);
 	f.kept = true;
+	f.apart_ms = 1000;
 	c = fixture_client(&f);
 	fill();
 	fixture_close(&f);

@@ -305,6 +305,7 @@ static void test_expiry(void)
 int main(void)
 {
 	fixture_open(&f, NULL);
+	f.apart_ms = 1000;
 	c = fixture_client(&f);
 	test_points();
 	test_type_and_body();

@@ -219,7 +219,8 @@ static void test_steady_trim(void)
 		run(&f, c, op);
 		fixture_pass(&f, 1000);
 		if (i == 50)
-			is_int(sql_int(&f, rows), 52, "nothing goes before the delay");
+			/* The first two share one. */
+			is_int(sql_int(&f, rows), 51, "nothing goes before the delay");
 	}
 	ok(sql_int(&f, rows) < 130, "rows go while trimming goes on");
 	ok(sql_int(&f, rows) >= 60, "those trimmed lately stay");

@@ -357,6 +357,73 @@ static void test_many_in_one_batch(void)
 	is_int(o.start, 594 * 1005 + 6 * (sizeof big + 5), "the same after a restart");
 }
 
+static int64_t rows_of(const char *stream)
+{
+	char sql[256];
+
+	snprintf(sql, sizeof sql,
+	         "SELECT count(*) FROM chunk WHERE stream = (SELECT id FROM stream WHERE name = '%s' AND state < 2)", stream);
+	return sql_int(&f, sql);
+}
+
+/* Small records of one second share a row, however many commits they come in; what they are stays as it was. */
+static void test_shared_row(void)
+{
+	struct sl_store_op op = op_of(SLUICE_OP_APPEND, "row");
+	static char big[1500];
+	static char want[4096];
+	char word[16];
+
+	create(&f, c, "row", "text/plain", "");
+	for (int i = 0; i < 100; i++) {
+		snprintf(word, sizeof word, "%d", i);
+		append(&f, c, "row", word);
+		snprintf(want + strlen(want), sizeof want - strlen(want), "%d|", i);
+	}
+	is_int(rows_of("row"), 1, "one row");
+	is_str(contents(&f, "row"), want, "with all of them");
+	is_int(sql_int(&f, "SELECT bytes = length(data) AND records = 100 AND messages = 100 AND typeof(data) = 'blob' AND"
+	                   " typeof(marks) = 'blob' FROM chunk WHERE stream = (SELECT id FROM stream WHERE name = 'row')"),
+	       1, "that says what it has");
+	fixture_reopen(&f);
+	c = fixture_client(&f);
+	append(&f, c, "row", "after a restart");
+	is_int(rows_of("row"), 1, "still one");
+	f.wall_ms += 1000;
+	append(&f, c, "row", "later");
+	is_int(rows_of("row"), 2, "another second, another row");
+	memset(big, 'b', sizeof big);
+	op.data = SL_SLICE(big, sizeof big);
+	run(&f, c, op);
+	is_int(rows_of("row"), 2, "as long as it stays within a page");
+	run(&f, c, op);
+	is_int(rows_of("row"), 3, "not beyond");
+	snprintf(want + strlen(want), sizeof want - strlen(want), "after a restart|later|");
+	ok(strncmp(contents(&f, "row"), want, strlen(want)) == 0 && strlen(contents(&f, "row")) == strlen(want) + 3002,
+	   "nothing else is different");
+}
+
+/* A row whose records are out of reach may be reaped while the next record of the stream is on its way to it. */
+static void test_reaped_row(void)
+{
+	struct sl_store_op ops[] = {op_of(SLUICE_OP_TRIM, "gone"), op_of(SLUICE_OP_APPEND, "gone")};
+
+	create(&f, c, "gone", "text/plain", "1");
+	ops[0].trim_to = append(&f, c, "gone", "2").tail;
+	run(&f, c, ops[0]);
+	append(&f, c, "gone", "3");
+	is_int(rows_of("gone"), 1, "shares the row of what is trimmed");
+	fixture_pass(&f, 120000);
+	is_str(contents(&f, "gone"), "3|", "which stays as long as it is needed");
+	ops[0].trim_to += 6;
+	run(&f, c, ops[0]);
+	fixture_pass(&f, 120000);
+	is_int(rows_of("gone"), 0, "and goes then");
+	append(&f, c, "gone", "4");
+	is_str(contents(&f, "gone"), "4|", "the next has a row of its own");
+	is_int(rows_of("gone"), 1, "one");
+}
+
 int main(void)
 {
 	fixture_open(&f, NULL);
@@ -371,6 +438,8 @@ int main(void)
 	test_list();
 	test_mixed_batch();
 	test_many_in_one_batch();
+	test_shared_row();
+	test_reaped_row();
 	fixture_close(&f);
 	fixture_shadow_ok(&f);
 	return tap_done();
