@@ -517,7 +517,7 @@ static inline uint64_t body_least(const struct http_engine *e)
 
 /* ---- accept.c ---- */
 void listeners_free(struct http_engine *);
-void accept_on_timer(evutil_socket_t, short, void *engine);
+void accept_on_timer(evutil_socket_t, short, void *);
 void accept_show(struct http_engine *); /* the number of connections has changed */
 
 /* ---- engine.c ---- */

@@ -7,6 +7,7 @@
  * what the handshake needs and nothing else (no extensions, no subprotocols of which it would have to know the names,
  * no size limits of its own).
  */
+#include <assert.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -102,6 +103,7 @@ static struct sluice_ws *request_keep(struct ws_engine *engine, const struct ws_
 	struct sluice_ws *ws;
 	uint8_t *at;
 
+	assert(key.data); /* looked at by the caller */
 	for (size_t i = 0; i < up->n_header; i++)
 		n += up->header[i].name.len + up->header[i].value.len;
 	ws = malloc(sizeof *ws + n);

@@ -196,10 +196,13 @@ static void test_steps(void)
 static bool same_step(const struct sl_step *a, const struct sl_step *b, const char *a_data, const struct sluice_record *a_record,
                       const uint32_t *a_end)
 {
-	return a->next == b->next && a->skip == b->skip && a->data.len == b->data.len && a->n_record == b->n_record &&
-	       a->n_message_end == b->n_message_end && memcmp(a_data, b->data.data, a->data.len) == 0 &&
-	       memcmp(a_record, b->record, a->n_record * sizeof *a_record) == 0 &&
-	       memcmp(a_end, b->message_end, a->n_message_end * sizeof *a_end) == 0;
+	bool same = a->next == b->next && a->skip == b->skip && a->data.len == b->data.len && a->n_record == b->n_record &&
+	            a->n_message_end == b->n_message_end && memcmp(a_data, b->data.data, a->data.len) == 0 &&
+	            memcmp(a_end, b->message_end, a->n_message_end * sizeof *a_end) == 0;
+
+	for (size_t i = 0; same && i < a->n_record; i++)
+		same = a_record[i].end == b->record[i].end && a_record[i].data_end == b->record[i].data_end;
+	return same;
 }
 
 /* Whether the step that comes with a plan is the step that would be read next. */
