@@ -169,7 +169,8 @@ void tail_request(void *self, struct sluice_http_req *http)
 		return;
 	c->offset = offset;
 	c->expires_ms = p->host->principal_expires(p->http->principal(http));
-	rc = p->store->subscribe(p->ctx, name, 1, tail_event, c, &c->sub);
+	/* Looking at a stream does not keep it from expiring. */
+	rc = p->store->subscribe(p->ctx, name, 0, tail_event, c, &c->sub);
 	if (rc) {
 		answer_trouble(p, call_free(c), rc);
 		return;

@@ -308,6 +308,18 @@ describe('the console elsewhere, and more of everything', () => {
 		await daemon.stop();
 	});
 
+	it('looking at a stream does not keep it from expiring, and its end is shown', async () => {
+		const daemon = await startSluice({ config: withConsole() });
+		const client = connect('http1', daemon.url);
+		const one = await new Stream(client, freshName('short')).create({ headers: { 'content-type': 'text/plain', 'stream-ttl': '1' } });
+		const reader = new SseReader(await client.open('GET', path('tail', one.name)));
+		const event = await reader.next();
+		assert.deepEqual([event.type, JSON.parse(event.data)], ['end', { why: 'removed' }]);
+		assert.equal((await client.request('GET', path('stream', one.name))).status, 404);
+		client.close();
+		await daemon.stop();
+	});
+
 	it('a gauge of connections goes down again', async () => {
 		const daemon = await startSluice({ config: withConsole() });
 		const client = connect('http1', daemon.url, { connections: 1 }), more = Array.from({ length: 6 }, () => connect('http1', daemon.url));
