@@ -19,9 +19,10 @@ enum { TRIES_MAX = 32, TYPE_MAX = 96, OPS = 3 };
 void part_escape(slice part, char *out, size_t *at)
 {
 	const char *p = part.data;
+	bool dots = slice_is(part, ".") || slice_is(part, "..");
 
 	for (size_t i = 0; i < part.len; i++) {
-		if (p[i] != '%' && p[i] != '/') {
+		if (p[i] != '%' && p[i] != '/' && !dots) {
 			out[(*at)++] = p[i];
 			continue;
 		}
