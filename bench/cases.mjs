@@ -26,5 +26,6 @@ export const cases = [
 	{ name: '10,000 idle SSE connections', kind: 'idle', load: 'idle sse=1 connections=10000', wake: 25, idle: 4096 },
 	{ name: '10,000 idle long-polls', kind: 'idle', load: 'idle connections=10000', wake: 25, idle: 4096 },
 	{ name: '100,000 streams', kind: 'many', load: 'many streams=100000', small: 'many streams=4000', cold: 400, ready: 100 },
+	{ name: 'presence, 1,000 subscribers, 200 updates/s', kind: 'presence', only: ['sluice'], load: 'presence subscribers=1000 rate=200 connections=4' },
 	{ name: 'HTTP/2 appends by h2load', kind: 'h2', only: ['sluice'], h2: 2 },
 ];

@@ -87,6 +87,6 @@ const char *message_get(const char *from, const char *end, unsigned *conn, uint6
 
 /* ---- the cases ---- */
 int case_append(void), case_read(void), case_fanout(void), case_poll(void), case_idle(void), case_many(void),
-	case_mixed(void);
+	case_mixed(void), case_presence(void);
 
 #endif

@@ -31,6 +31,7 @@ static const struct {
 	{"poll", case_poll, "connections= pairs of a long-poll and a writer that waits for it"},
 	{"idle", case_idle, "connections= parked readers (sse=1: SSE), then one append wakes them all"},
 	{"many", case_many, "streams= are created, appended to and read at random"},
+	{"presence", case_presence, "subscribers= of one ephemeral channel, connections= writers, rate= updates a second"},
 	{"mixed", case_mixed, "connections= writers at full rate, subscribers= readers of streams of total= bytes"},
 };
 

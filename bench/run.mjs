@@ -31,7 +31,8 @@ const run = promisify(execFile);
 
 const argsOf = (server, text, kind) => {
 	const [name, ...rest] = text.split(' ');
-	return [server.address, '/v1/stream', name, ...rest, `seconds=${seconds}`, `lenient=${kind === 'sluice' ? 0 : 1}`];
+	const [address, root] = name === 'presence' ? [server.addresses[1], '/presence'] : [server.address, '/v1/stream'];
+	return [address, root, name, ...rest, `seconds=${seconds}`, `lenient=${kind === 'sluice' ? 0 : 1}`];
 };
 
 async function plain(server, text, kind) {
@@ -105,13 +106,13 @@ async function h2(server) {
 	return { per_second: two, http1: one, h2_ratio: two / one, p50_us: NaN, p99_us: NaN };
 }
 
-const kinds = { idle, many, h2 };
+const kinds = { idle, many, h2, presence: plain };
 const median = (list) => list.sort((a, b) => a - b)[Math.floor(list.length / 2)] ?? NaN;
 const results = new Map();
 
 async function measure(c, kind, round) {
 	const dir = directory();
-	const server = await servers[kind](dir);
+	const server = await servers[kind](dir, c.kind);
 	try {
 		const text = kind !== 'sluice' && c.small ? c.small : c.load;
 		const result = await (kinds[c.kind] ?? plain)(server, text, kind);

@@ -16,10 +16,11 @@ function start(command, args, dir) {
 		let text = '';
 		const look = (chunk) => {
 			text += chunk;
-			const found = /listen=http:\/\/(\S+)/.exec(text);
-			if (found)
+			const found = [.../.*listen=http:.*\n/.exec(text)?.[0].matchAll(/listen=http:\/\/(\S+)/g) ?? []].map((match) => match[1]);
+			if (found.length)
 				resolve({
-					address: found[1],
+					address: found[0],
+					addresses: found,
 					pid: child.pid,
 					dir,
 					readyMs: performance.now() - began,
@@ -39,11 +40,13 @@ export function directory() {
 export const remove = (dir) => rmSync(dir, { recursive: true, force: true });
 
 export const servers = (build) => ({
-	sluice(dir) {
+	sluice(dir, kind) {
 		const file = join(dir, 'sluice.yaml');
+		const presence =
+			kind === 'presence' ? `  - name: presence\n    listen: ["127.0.0.1:0"]\n    plugins: [{ plugin: presence }]\n` : '';
 		writeFileSync(
 			file,
-			`data_dir: ${dir}/data\nfrontends:\n  - name: streams\n    listen: ["127.0.0.1:0"]\n    workers: 2\n    plugins: [{ plugin: streams }]\n`,
+			`data_dir: ${dir}/data\nfrontends:\n  - name: streams\n    listen: ["127.0.0.1:0"]\n    workers: 2\n    plugins: [{ plugin: streams }]\n${presence}`,
 		);
 		return start(join(build, 'sluiced'), ['-c', file], dir);
 	},
