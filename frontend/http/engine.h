@@ -115,6 +115,8 @@ struct http_mount {
 	struct sluice_header *defaults;
 	size_t n_defaults;
 	char *default_text; /* owns the bytes of defaults */
+	char *error_type;   /* of errors that the engine answers itself; owned; NULL: they are text */
+	size_t (*error_fn)(int status, const char *sentence, char *body, size_t size);
 	struct http_mount *next;
 };
 
@@ -142,6 +144,10 @@ const struct http_mount *mount_find(const struct http_engine *, sl_slice path);
 int route_allow(uint32_t methods, char *out, size_t size); /* "GET, HEAD"; length */
 int route_add(struct http_mount *, const struct sluice_route *);
 int mount_defaults(struct http_mount *, const struct sluice_header *, size_t n);
+int mount_errors(struct http_mount *, const char *content_type, size_t (*fn)(int, const char *, char *, size_t));
+enum { ERROR_BODY = 512 };
+/* The body of an error of the engine's own, worded as its mount wants it. */
+sl_slice mount_error(const struct http_mount *, int status, const char *sentence, char body[ERROR_BODY], sl_slice *type);
 void routes_free(struct http_engine *);
 
 /* ---- target.c ---- */

@@ -359,13 +359,13 @@ void req_reset(struct sluice_http_req *r)
 
 void req_error_with(struct sluice_http_req *r, int status, const char *why, const struct sluice_header *extra, size_t n)
 {
-	char text[256];
+	char text[ERROR_BODY];
 	struct sluice_header h[4] = {
-		{SL_STR("content-type"), SL_STR("text/plain; charset=utf-8")},
+		{SL_STR("content-type"), SL_STR("")},
 		{SL_STR("cache-control"), SL_STR("no-store")},
 	};
 	size_t count = 2;
-	int len = snprintf(text, sizeof text, "%s\n", why);
+	sl_slice body = mount_error(r->mount, status, why, text, &h[0].value);
 
 	if (r->ended)
 		return;
@@ -383,8 +383,8 @@ void req_error_with(struct sluice_http_req *r, int status, const char *why, cons
 	r->gzip = NULL;
 	if (r->engine->hooks.answers_5xx && status >= 500)
 		++*r->engine->hooks.answers_5xx;
-	if (r->proto->respond(r, status, h, count, len, r->no_body) ||
-	    (!r->no_body && r->proto->frame(r, SL_SLICE(text, (size_t)len)))) {
+	if (r->proto->respond(r, status, h, count, (int64_t)body.len, r->no_body) ||
+	    (!r->no_body && r->proto->frame(r, body))) {
 		r->proto->reset(r);
 		return;
 	}

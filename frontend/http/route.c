@@ -219,6 +219,35 @@ int mount_defaults(struct http_mount *m, const struct sluice_header *h, size_t n
 	return 0;
 }
 
+int mount_errors(struct http_mount *m, const char *content_type, size_t (*fn)(int, const char *, char *, size_t))
+{
+	char *type;
+
+	if (!fn || !header_value_valid(sl_slice_str(content_type)))
+		return SLUICE_EINVAL;
+	type = strdup(content_type);
+	if (!type)
+		return SLUICE_ENOMEM;
+	free(m->error_type);
+	m->error_type = type;
+	m->error_fn = fn;
+	return 0;
+}
+
+sl_slice mount_error(const struct http_mount *m, int status, const char *sentence, char body[ERROR_BODY], sl_slice *type)
+{
+	size_t n;
+
+	if (m && m->error_type) {
+		*type = sl_slice_str(m->error_type);
+		n = m->error_fn(status, sentence, body, ERROR_BODY);
+		return SL_SLICE(body, n < ERROR_BODY ? n : ERROR_BODY);
+	}
+	*type = SL_STR("text/plain; charset=utf-8");
+	n = (size_t)snprintf(body, ERROR_BODY, "%.*s\n", ERROR_BODY - 2, sentence);
+	return SL_SLICE(body, n);
+}
+
 /* ---- adding, sorting, freeing ---- */
 
 static void route_free(struct http_route *r)
@@ -330,6 +359,7 @@ void routes_free(struct http_engine *e)
 		e->mounts = m->next;
 		m->ctx->http = NULL;
 		m->magic = 0;
+		free(m->error_type);
 		free(m->defaults);
 		free(m->default_text);
 		free(m);

@@ -31,6 +31,13 @@ static int http_defaults(struct sluice_ctx *ctx, const struct sluice_header *h, 
 	return ctx->http ? mount_defaults(ctx->http, h, n) : SLUICE_ENOTSUP;
 }
 
+static int http_errors(struct sluice_ctx *ctx, const char *content_type,
+                       size_t (*fn)(int status, const char *sentence, char *body, size_t size))
+{
+	assert(ctx->magic == CTX_MAGIC);
+	return ctx->http ? mount_errors(ctx->http, content_type, fn) : SLUICE_ENOTSUP;
+}
+
 /* ---- the question ---- */
 
 static struct sluice_slice http_method(struct sluice_http_req *r)
@@ -357,17 +364,17 @@ static void http_reply(struct sluice_http_req *r, int status, const struct sluic
 static void http_refuse(struct sluice_http_req *r)
 {
 	struct sluice_header h[2 + REFUSAL_HEADERS] = {
-		{SL_STR("content-type"), SL_STR("text/plain; charset=utf-8")},
+		{SL_STR("content-type"), SL_STR("")},
 		{SL_STR("cache-control"), SL_STR("no-store")},
 	};
 	struct auth_verdict v = {.status = 403, .why = "You are not allowed to do this."};
-	char text[256];
-	int len;
+	char text[ERROR_BODY];
+	sl_slice body;
 
 	if (r->engine->hooks.auth.refusal && r->principal)
 		r->engine->hooks.auth.refusal(r->principal, &v);
-	len = snprintf(text, sizeof text, "%s\n", v.why);
-	http_reply(r, v.status, h, 2 + req_refusal_headers(&v, h + 2), SL_SLICE(text, (size_t)len));
+	body = mount_error(r->mount, v.status, v.why, text, &h[0].value);
+	http_reply(r, v.status, h, 2 + req_refusal_headers(&v, h + 2), body);
 }
 
 static size_t http_pending(struct sluice_http_req *r)
@@ -399,4 +406,5 @@ const struct sluice_http http_table = {
 	.reply = http_reply,
 	.pending = http_pending,
 	.refuse = http_refuse,
+	.errors = http_errors,
 };

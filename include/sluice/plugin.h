@@ -25,6 +25,7 @@
  *        expect_snapshot of operations; snapshot, snapshot_pos, snapshot_digest of results and reads
  *   1.4  the server as a whole, for consoles and exporters: host->server, SLUICE_CAP_SERVER
  *        SLUICE_RT_YIELD
+ *        http->errors: the form of errors that the engine answers itself
  */
 #ifndef SLUICE_PLUGIN_H
 #define SLUICE_PLUGIN_H
@@ -468,6 +469,10 @@ struct sluice_http {
 	size_t (*pending)(struct sluice_http_req *); /* bytes written and not yet taken by the client */
 	/* 1.1: answers as the host does where it decides itself: 401 or 403, with WWW-Authenticate. The request ends here. */
 	void (*refuse)(struct sluice_http_req *);
+	/* 1.4: how the engine words the errors that it answers itself below this plugin's mount (401, 404, 405, 413 ...); without it they are
+	 * text. fn writes at most `size` bytes (512) and says how many; it depends on nothing but its arguments. In start() only. */
+	int (*errors)(struct sluice_ctx *, const char *content_type,
+	              size_t (*fn)(int status, const char *sentence, char *body, size_t size));
 	/* append below this line only */
 };
 

@@ -3,6 +3,7 @@
  */
 #include "riverrun.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static const struct sluice_option riverrun_options[] = {
@@ -244,6 +245,21 @@ static const struct sluice_header riverrun_defaults[] = {
 	DEFAULT("x-content-type-options", "nosniff"),
 };
 
+/* Errors of the engine's own have the form of all others; its sentences have nothing to be escaped but quotes. */
+static size_t riverrun_error(int status, const char *sentence, char *body, size_t size)
+{
+	const char *code = status == 404 ? "not_found" : answer_code(status);
+	char text[256];
+	size_t n = 0;
+	int len;
+
+	for (; n < sizeof text - 1 && sentence[n]; n++)
+		text[n] = sentence[n] == '"' || sentence[n] == '\\' ? '\'' : sentence[n];
+	text[n] = '\0';
+	len = snprintf(body, size, "{\"error\":\"%s\",\"code\":\"%s\"}", text, code);
+	return len > 0 && (size_t)len < size ? (size_t)len : 0;
+}
+
 #define SNAPSHOTS "/:bucket/:stream/snapshot/:offset"
 
 static int riverrun_start(void *self)
@@ -297,6 +313,8 @@ static int riverrun_start(void *self)
 
 	if (err == 0)
 		err = streams_route(p, routes, sizeof routes / sizeof *routes);
+	if (err == 0)
+		err = p->http->errors(p->ctx, "application/json", riverrun_error);
 	return err < 0 ? err
 	               : p->http->defaults(p->ctx, riverrun_defaults,
 	                                   sizeof riverrun_defaults / sizeof *riverrun_defaults);

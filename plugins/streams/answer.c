@@ -112,8 +112,8 @@ static const struct {
 	int status;
 	const char *code;
 } answer_codes[] = {
-	{400, "bad_request"},   {403, "forbidden"},   {404, "stream_not_found"}, {405, "method_not_allowed"},
-	{409, "stream_exists"}, {410, "offset_gone"}, {413, "too_large"},        {415, "bad_request"},
+	{400, "bad_request"},   {401, "unauthorized"}, {403, "forbidden"},   {404, "stream_not_found"}, {405, "method_not_allowed"},
+	{408, "request_timeout"}, {429, "too_many_requests"}, {409, "stream_exists"}, {410, "offset_gone"}, {413, "too_large"},        {415, "bad_request"},
 	{501, "not_supported"}, {503, "unavailable"}, {504, "outcome_unknown"},  {507, "disk_full"},
 };
 

@@ -500,6 +500,7 @@ static void print_server(void)
 	M(sluice_server, listener);
 	M(sluice_server, ping);
 	M(sluice_host, server);
+	M(sluice_http, errors);
 }
 
 static void print_all(FILE *file)

@@ -105,6 +105,16 @@ describe('riverrun', () => {
 					assert.equal(answer.json().code, code, `${method} ${target}`);
 					assert.equal(answer.headers['access-control-allow-origin'], '*');
 				}
+				for (const [method, target, headers, status, code] of [
+					['PATCH', path, {}, 405, 'method_not_allowed'],
+					...(via === 'h2c' ? [] : [['PUT', path, { 'content-length': String(64 << 20) }, 413, 'too_large']]),
+					['GET', '', {}, 404, 'not_found'],
+				]) {
+					const answer = await request(method, target, headers);
+					assert.equal(answer.status, status, `${method} ${target}`);
+					assert.equal(answer.headers['content-type'], 'application/json', `${method} ${target}`);
+					assert.equal(answer.json().code, code, `${method} ${target}`);
+				}
 				const other = await request('POST', path, JSON_TYPE, '1');
 				assert.equal(other.status, 409);
 				assert.equal(other.json().code, 'content_type_mismatch');

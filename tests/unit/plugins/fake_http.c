@@ -58,6 +58,13 @@ static int http_defaults(fake *f, const struct sluice_header *h, size_t n)
 	return 0;
 }
 
+static int http_errors(fake *f, const char *type, size_t (*fn)(int, const char *, char *, size_t))
+{
+	(void)type;
+	(void)fn;
+	return fake_fails(f) ? SLUICE_ENOMEM : 0;
+}
+
 static bool http_method_in(const char *methods, const char *method)
 {
 	size_t n = strlen(method);
@@ -384,6 +391,7 @@ const struct sluice_http fake_http_table = {
 	.size = sizeof fake_http_table,
 	.route = http_route,
 	.defaults = http_defaults,
+	.errors = http_errors,
 	.method = http_method,
 	.path = http_path,
 	.target = http_target,

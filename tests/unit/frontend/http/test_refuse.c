@@ -241,8 +241,32 @@ static void test_expect(void)
 	fx_free(f);
 }
 
+/* A plugin words the errors below its mount, the engine those elsewhere. */
+static size_t worded(int status, const char *sentence, char *body, size_t size)
+{
+	return (size_t)snprintf(body, size, "<%d %s>", status, sentence);
+}
+
+static void test_worded(void)
+{
+	struct fx *f = fx_new();
+	const char *a;
+
+	is_int(http_table.errors(&f->ctx, "bad\ntype", worded), SLUICE_EINVAL, "a type that is none");
+	is_int(http_table.errors(&f->ctx, "text/x-worded", worded), 0, "a plugin words errors");
+	a = fx_once(f, "GET /t/nowhere HTTP/1.1\r\n" HOST "\r\n");
+	ok(status_of(a) == 404 && has(a, "content-type: text/x-worded\r\n"), "below its mount, with its type");
+	ok(has(body_of(a), "<404 "), "and its body");
+	a = fx_once(f, "DELETE /t/hello HTTP/1.1\r\n" HOST "\r\n");
+	ok(status_of(a) == 405 && has(a, "allow: GET, HEAD\r\n") && has(a, "<405 "), "with the headers of the error");
+	a = fx_once(f, "GET /elsewhere HTTP/1.1\r\n" HOST "\r\n");
+	ok(status_of(a) == 404 && has(a, "content-type: text/plain"), "elsewhere they are text");
+	fx_free(f);
+}
+
 int main(void)
 {
+	test_worded();
 	test_cases();
 	test_sizes();
 	test_linger();
