@@ -217,7 +217,7 @@ struct sluice_chan_sub {
 
 struct member {
 	bool wanted; /* some frontend mounts presence */
-	bool up, linked;
+	bool linked;
 	struct sl_ipc ipc;
 	struct event *ev_read, *ev_write;
 	struct sl_buf pieces;

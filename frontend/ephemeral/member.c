@@ -24,7 +24,7 @@ struct sluice_chan_req *member_req(struct worker *w, struct sluice_ctx *ctx, enu
 	struct member *m = &w->member;
 	struct sluice_chan_req *r;
 
-	*rc = !m->wanted ? SLUICE_ENOTSUP : !m->up ? SLUICE_EBUSY : 0;
+	*rc = !m->wanted ? SLUICE_ENOTSUP : !m->linked ? SLUICE_EBUSY : 0;
 	if (*rc == 0 && (m->bytes + bytes > MEMBER_BYTES_MAX || (ctx && ctx->n_handles >= HANDLES_MAX)))
 		*rc = SLUICE_EAGAIN;
 	if (*rc)
@@ -212,7 +212,7 @@ static void table_disown(struct sluice_ctx *ctx, uint64_t owner)
 
 	host_ctx_check(ctx);
 	/* A value that outlives its owner for want of memory would be a ghost: then the connection ends, and all values go. */
-	if (m->up && sl_put_presence_disown(&m->ipc, &(struct sl_presence_disown){.owner = owner}))
+	if (m->linked && sl_put_presence_disown(&m->ipc, &(struct sl_presence_disown){.owner = owner}))
 		worker_fail(ctx->worker, "out of memory");
 }
 
@@ -300,11 +300,9 @@ static struct sluice_chan_req *req_of(struct worker *w, uint64_t number)
 
 static int on_welcome(void *arg, const struct sl_presence_welcome *m)
 {
-	struct worker *w = arg;
-
+	(void)arg;
 	if (m->protocol != SL_PRESENCE_PROTOCOL || !sl_slice_is(m->build, SL_BUILD))
 		return SLUICE_EDENIED;
-	w->member.up = true;
 	sl_log(SLUICE_LOG_DEBUG, "presence_up");
 	return 0;
 }
@@ -496,7 +494,7 @@ static void member_close(struct worker *w)
 	m->ev_read = m->ev_write = NULL;
 	sl_ipc_fini(&m->ipc);
 	sl_ipc_init(&m->ipc, -1);
-	m->up = m->linked = false;
+	m->linked = false;
 	sl_buf_fini(&m->pieces);
 	m->n_kept = 0;
 	sl_buf_drain(&m->kept_text, SIZE_MAX);
@@ -549,6 +547,7 @@ static void member_writable(evutil_socket_t fd, short what, void *arg)
 	(void)arg; /* worker_turn() flushes */
 }
 
+/* Requests go behind the hello at once: who is ready can be asked, and an owner that does not welcome us ends them. */
 int member_link(struct worker *w, int fd)
 {
 	struct member *m = &w->member;

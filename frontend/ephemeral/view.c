@@ -169,7 +169,7 @@ int view_subscribe(struct sluice_ctx *ctx, const struct sluice_channel *c, sluic
 	int rc;
 
 	host_ctx_check(ctx);
-	rc = !m->wanted ? SLUICE_ENOTSUP : !m->up ? SLUICE_EBUSY : member_channel(w, c, &id);
+	rc = !m->wanted ? SLUICE_ENOTSUP : !m->linked ? SLUICE_EBUSY : member_channel(w, c, &id);
 	if (rc == 0 && ctx->n_handles >= HANDLES_MAX)
 		rc = SLUICE_EAGAIN;
 	if (rc)
