@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include "lib/segment.h"
 #include "lib/store_check.h"
@@ -323,8 +324,8 @@ static void test_cannot(void)
 
 /* ---- damage ---- */
 
-#define OF(name) "(SELECT id FROM stream WHERE name = '" name "')"
-#define ROW(name, start) " WHERE stream = " OF(name) " AND start = " #start
+#define ID_OF(name) "(SELECT id FROM stream WHERE name = '" name "')"
+#define ROW(name, start) " WHERE stream = " ID_OF(name) " AND start = " #start
 
 static const struct damage {
 	const char *sql, *says; /* what a line of findings begins with */
@@ -392,7 +393,7 @@ static const struct damage {
          "fork grandchild@-1 - the stream with the number 7000"},
 	{"UPDATE stream SET state = 2, reap_ms = 1 WHERE name = 'soft'", "fork holds@-1 - the stream with the number"},
 	{"DELETE FROM chunk" ROW("soft", 0), "gap soft@0 - records are missing from here to 21"},
-	{"DELETE FROM chunk WHERE stream = " OF("soft"), "fork holds@21 - the records before its beginning"},
+	{"DELETE FROM chunk WHERE stream = " ID_OF("soft"), "fork holds@21 - the records before its beginning"},
 	{"DELETE FROM chunk" ROW("trimmed", 0), "gap trimmed@0 - records are missing from here to 15"},
 	{"UPDATE stream SET earliest_pos = 9 WHERE name = 'child'",
          "position child@15 - its earliest offset is at position 9"},
@@ -514,6 +515,108 @@ static void test_pages(void)
 	ok(said.rc == 0 && names("database @-1 volume0.db the header cannot be read"), "no header");
 }
 
+/* ---- bytes that change by themselves ---- */
+
+static uint32_t dice_state;
+
+static uint64_t dice(uint64_t below)
+{
+	dice_state = dice_state * 1664525u + 1013904223u;
+	return (uint64_t)(dice_state >> 8) % below;
+}
+
+/* What readers go by, of all rows; 0: they cannot be read. */
+static uint32_t rows_sum(void)
+{
+	char path[160];
+	sqlite3 *db = NULL;
+	sqlite3_stmt *q = NULL;
+	uint32_t sum = 1;
+	int rc;
+
+	snprintf(path, sizeof path, "file:%s/%s?immutable=1", copy, SL_VOLUME_FILE);
+	rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, NULL);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_prepare_v2(
+			db,
+			"SELECT stream, start, stop, bytes, records, messages, segment, seg_off, pos, marks, data"
+			" FROM chunk INDEXED BY chunk_place ORDER BY stream, start",
+			-1, &q, NULL);
+	while (rc == SQLITE_OK && (rc = sqlite3_step(q)) == SQLITE_ROW) {
+		for (int i = 0; i < sqlite3_column_count(q); i++) {
+			const void *bytes = sqlite3_column_blob(q, i);
+
+			sum = (uint32_t)crc32_z(sum, bytes, (size_t)sqlite3_column_bytes(q, i));
+			sum = (uint32_t)crc32_z(sum, (const uint8_t *)"|", 1);
+		}
+		rc = SQLITE_OK;
+	}
+	sqlite3_finalize(q);
+	sqlite3_close(db);
+	return rc == SQLITE_DONE ? sum : 0;
+}
+
+static uint64_t size_of(const char *name)
+{
+	char path[160];
+	struct stat st;
+
+	snprintf(path, sizeof path, "%s/%s", copy, name);
+	return stat(path, &st) == 0 ? (uint64_t)st.st_size : 1;
+}
+
+/* Wherever a byte of the volume changes: what readers would take for good is found, and nothing crashes. In a segment all bytes but the
+ * head's are somebody's. SLUICE_CHECK_SEED repeats it. */
+static void test_noise(void)
+{
+	const char *seed = getenv("SLUICE_CHECK_SEED");
+	char name[SL_SEGMENT_NAME_MAX], path[96], byte;
+	unsigned unseen = 0, changed = 0, found = 0;
+	uint32_t sum;
+
+	dice_state = seed ? (uint32_t)strtoul(seed, NULL, 10) : (uint32_t)getpid();
+	printf("# SLUICE_CHECK_SEED=%u\n", dice_state);
+	copy_all();
+	sum = rows_sum();
+	ok(sum != 0, "rows to compare with");
+	for (int i = 0; i < 150; i++) {
+		uint32_t now;
+
+		copy_file(f.dir, SL_VOLUME_FILE);
+		byte = (char)dice(256);
+		poke(SL_VOLUME_FILE, dice(size_of(SL_VOLUME_FILE)), &byte, 1);
+		now = rows_sum();
+		check(copy, 0);
+		found += said.rc != 0 || said.result.damaged;
+		changed += now != sum;
+		unseen += now != sum && said.rc == 0 && said.result.damaged == 0;
+	}
+	printf("# %u changed what readers see, %u were found\n", changed, found);
+	is_int(unseen, 0, "no change of what readers see is called sound");
+	copy_file(f.dir, SL_VOLUME_FILE);
+	sl_segment_name(segment, name);
+	snprintf(path, sizeof path, "%s/%s", SL_SEGMENT_DIR, name);
+	found = 0;
+	for (int i = 0; i < 30; i++) {
+		uint64_t at = dice(size_of(path));
+		char full[192], was = 0;
+		int fd;
+
+		snprintf(full, sizeof full, "%s/%s", copy, path);
+		fd = open(full, O_RDONLY | O_CLOEXEC);
+		ok(pread(fd, &was, 1, (off_t)at) == 1, "a byte");
+		close(fd);
+		byte = (char)(was ^ (1 << dice(8)));
+		poke(path, at, &byte, 1);
+		check(copy, 0);
+		found += said.result.damaged > 0;
+		poke(path, at, &was, 1);
+	}
+	is_int(found, 30, "each change of a segment is found");
+	check(copy, 0);
+	is_str(said.text, "", "and none when it is as it was");
+}
+
 int main(void)
 {
 	for (size_t i = 0; i < sizeof big; i++)
@@ -540,6 +643,7 @@ int main(void)
 	test_damage();
 	test_files();
 	test_pages();
+	test_noise();
 	fixture_remove(copy);
 	fixture_remove(f.dir);
 	return tap_done();
