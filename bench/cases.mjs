@@ -27,5 +27,7 @@ export const cases = [
 	{ name: '10,000 idle long-polls', kind: 'idle', load: 'idle connections=10000', wake: 25, idle: 4096 },
 	{ name: '100,000 streams', kind: 'many', load: 'many streams=100000', small: 'many streams=4000', cold: 400, ready: 100 },
 	{ name: 'presence, 1,000 subscribers, 200 updates/s', kind: 'presence', only: ['sluice'], load: 'presence subscribers=1000 rate=200 connections=4' },
+	{ name: 'SDS, 200 clients on one store, 4 write', kind: 'sds', server: 'sds', load: 'sds clients=200 writers=4', only: ['sluice'] },
+	{ name: 'SDS, 2,000 idle clients', kind: 'sds', server: 'sds', load: 'sds idle=2000', only: ['sluice'], idle: 16384 },
 	{ name: 'HTTP/2 appends by h2load', kind: 'h2', only: ['sluice'], h2: 2 },
 ];

@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 
 import { cases } from './cases.mjs';
+import { sds } from './sds.mjs';
 import { directory, diskBytes, remove, servers as serversOf, usage } from './servers.mjs';
 
 const { values } = parseArgs({
@@ -106,13 +107,13 @@ async function h2(server) {
 	return { per_second: two, http1: one, h2_ratio: two / one, p50_us: NaN, p99_us: NaN };
 }
 
-const kinds = { idle, many, h2, presence: plain };
+const kinds = { idle, many, h2, presence: plain, sds: (server, text) => sds(server, text, seconds) };
 const median = (list) => list.sort((a, b) => a - b)[Math.floor(list.length / 2)] ?? NaN;
 const results = new Map();
 
 async function measure(c, kind, round) {
 	const dir = directory();
-	const server = await servers[kind](dir, c.kind);
+	const server = await servers[(kind === 'sluice' && c.server) || kind](dir, c.kind);
 	try {
 		const text = kind !== 'sluice' && c.small ? c.small : c.load;
 		const result = await (kinds[c.kind] ?? plain)(server, text, kind);

@@ -50,6 +50,16 @@ export const servers = (build) => ({
 		);
 		return start(join(build, 'sluiced'), ['-c', file], dir);
 	},
+	sds(dir) {
+		const file = join(dir, 'sluice.yaml');
+		writeFileSync(
+			file,
+			`data_dir: ${dir}/data\nfrontends:\n  - name: sync\n    listen: ["127.0.0.1:0"]\n    workers: 2\n` +
+				'    plugins: [{ plugin: sds, secrets: ["0123456789abcdef0123456789abcdef"] }]\n' +
+				'  - { name: presence, listen: ["127.0.0.1:0"], plugins: [{ plugin: presence }] }\n',
+		);
+		return start(join(build, 'sluiced'), ['-c', file], dir);
+	},
 	file: (dir) => start(process.execPath, [join(tests, 'lib', 'reference-server.mjs'), join(dir, 'data')], dir),
 	memory: (dir) => start(process.execPath, [join(tests, 'lib', 'reference-server.mjs')], dir),
 });

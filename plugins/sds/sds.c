@@ -10,7 +10,7 @@
 enum { SECRET_MIN = 32, SECRET_MAX = 1024, SECRETS_MAX = 64 };
 
 static const struct sluice_option secret_option[] = {
-	{.name = "secret",
+	{.name = "",
          .type = SLUICE_T_STRING,
          .doc = "At least 32 characters, taken as they are.",
          .flags = SLUICE_OPT_SECRET},
@@ -110,9 +110,12 @@ static bool sds_waits(const struct sds *s)
 	return !TAILQ_EMPTY(&s->asking) || !TAILQ_EMPTY(&s->due) || !TAILQ_EMPTY(&s->retry) || !TAILQ_EMPTY(&s->casts);
 }
 
+/* Not put off by whoever asks for it in between. */
 void sds_tick_soon(struct sds *s)
 {
-	s->host->timer_set(s->timer, TICK_MS);
+	if (!s->soon)
+		s->host->timer_set(s->timer, TICK_MS);
+	s->soon = true;
 }
 
 static void room_sweep(struct room *r, uint64_t now)
@@ -146,7 +149,8 @@ static void sds_tick(void *arg)
 		s->swept_ms = now;
 		sds_sweep(s);
 	}
-	s->host->timer_set(s->timer, sds_waits(s) ? TICK_MS : 1000);
+	s->soon = sds_waits(s);
+	s->host->timer_set(s->timer, s->soon ? TICK_MS : 1000);
 }
 
 /* ---- configuration ---- */

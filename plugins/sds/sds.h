@@ -161,7 +161,7 @@ struct value_out { /* a value on its way to a client that has asked for it */
 	uint8_t hash[HASH_LEN];
 	uint64_t len;
 	uint32_t index, total;
-	uint8_t *frame; /* owned; room for a chunk */
+	uint8_t *frame; /* owned; room for a chunk; NULL: it is not its turn yet */
 	size_t n;       /* bytes of the content in it */
 	size_t n_stream;
 	char stream[BELOW_MAX];
@@ -396,6 +396,7 @@ struct sds {
 	TAILQ_HEAD(changes, change) changes;
 	TAILQ_HEAD(wires, wire) wires;
 	struct sluice_timer *timer;
+	bool soon; /* it is set to the next tick already */
 	uint64_t swept_ms;
 	bool room_asked; /* on_room is to call */
 	bool draining, drained;

@@ -204,11 +204,6 @@ static struct value_out *value_out_new(struct wire *w, const struct sluice_read_
 
 	if (!v)
 		return NULL;
-	v->frame = malloc(1 + CHUNK_HEAD + CHUNK_UNIT);
-	if (!v->frame) {
-		free(v);
-		return NULL;
-	}
 	v->peer = w->peer;
 	v->peer->n_values_out++;
 	memcpy(v->hash, w->hash, HASH_LEN);
@@ -280,6 +275,10 @@ int value_out_pump(struct value_out *v)
 
 	if (v->req)
 		return SLUICE_EAGAIN;
+	if (!v->frame)
+		v->frame = malloc(1 + CHUNK_HEAD + CHUNK_UNIT);
+	if (!v->frame)
+		rc = SLUICE_ENOMEM;
 	while (rc == 0 && value_out_full(v)) {
 		rc = value_out_send(v);
 		if (rc)
