@@ -54,14 +54,14 @@ async function judge({ home, trace, dice, states, enough = 1 }) {
 	const disk = new Disk(home);
 	const kinds = Object.keys(FATES);
 	const result = { states: 0, wrong: [], syncs: events.filter(({ type }) => type === EVENT.SYNC_END).length };
-	let played = 0,
-		due = 0;
-	for (const cut of cuts) {
+	let played = 0;
+	for (const [at, cut] of cuts.entries()) {
 		for (; played < cut; played++) {
 			if (events[played].type === EVENT.MARK) promises.take(JSON.parse(events[played].data));
 			else disk.play(events[played]);
 		}
-		for (due += states / cuts.length; due >= 1 && result.wrong.length < enough; due--) {
+		const due = Math.round((states * (at + 1)) / cuts.length);
+		while (result.states < due && result.wrong.length < enough) {
 			const kind = kinds[result.states++ % kinds.length];
 			const wrong = await one({ disk, promises, opener, fate: FATES[kind](dice) });
 			if (wrong.length) result.wrong.push(`cut ${cut} of ${events.length}, ${kind}: ${wrong.join('; ')}`);
