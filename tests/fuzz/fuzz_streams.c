@@ -1,5 +1,5 @@
 /*
- * fuzz_streams.c - fuzz target: requests to the streams plugin, as the engine would hand them over. Tests only.
+ * fuzz_streams.c - fuzz targets: requests to the plugins streams and riverrun, as the engine would hand them over. Tests only.
  *
  * An input is a text of requests with a NUL between them: a line with method and target (below the mount), lines "name: value",
  * a blank line, the body; `+N` in place of a request lets N tenths of a second pass. They share one host and its few streams; what waits is left
@@ -158,6 +158,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		at += len + 1;
 	}
 	fake_advance(f, 2000); /* longer than any of them may take */
+	fake_channels_end(f, false); /* whose subscribers stay as long as they do */
+	fake_turn(f);
 	for (size_t i = 0; i < REQUESTS_MAX; i++)
 		if (made[i])
 			check(made[i]);

@@ -434,6 +434,7 @@ fake *fake_new(const struct sluice_plugin *plugin, const char *const *settings)
 	TAILQ_INIT(&f->https);
 	TAILQ_INIT(&f->reqs);
 	TAILQ_INIT(&f->subs);
+	TAILQ_INIT(&f->chan_subs);
 	TAILQ_INIT(&f->timers);
 	TAILQ_INIT(&f->defers);
 	for (size_t i = 0; settings && settings[i]; i++)

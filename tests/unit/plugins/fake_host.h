@@ -56,6 +56,12 @@ struct fake_stream {
 	size_t n_record;
 	struct fake_producer *producers;
 	char *closer; /* "id epoch seq" of the tuple that closed it */
+	struct { /* id 0: none */
+		uint64_t id, at, pos;
+		char *type;
+		struct fake_bytes data;
+		uint8_t digest[32];
+	} snapshot;
 };
 
 struct fake_metric {
@@ -109,7 +115,7 @@ struct sluice_ctx {
 	const char *mount, *deny; /* deny: names with this prefix may not be read */
 	/* store */
 	struct fake_stream *streams;
-	uint64_t next_incarnation;
+	uint64_t next_incarnation, next_snapshot;
 	TAILQ_HEAD(, sluice_req) reqs;
 	TAILQ_HEAD(, sluice_sub) subs;
 	size_t step;       /* bytes of one read step */
@@ -135,6 +141,7 @@ struct sluice_ctx {
 	int conf_errors;
 	/* accounting: all must be 0 at the end */
 	size_t n_bufs, n_payloads, n_reqs, n_subs, n_timers;
+	TAILQ_HEAD(, sluice_chan_sub) chan_subs;
 	/* failure */
 	unsigned calls, fail_at;
 	uint64_t cells[64];
@@ -177,7 +184,8 @@ extern const struct sluice_host fake_host_table;
 extern const struct sluice_store fake_store_table;
 extern const struct sluice_http fake_http_table;
 extern const struct sluice_server fake_server_table;
-extern const struct sluice_ephemeral fake_ephemeral_table; /* list and cancel only */
+extern const struct sluice_ephemeral fake_ephemeral_table; /* what the stock plugins use of it */
+void fake_channels_end(fake *, bool lost); /* TERMINATE to every subscription */
 extern uint64_t fake_expires; /* of every request's token; 0: never */
 void fake_store_turn(fake *, bool *busy);
 void fake_http_turn(fake *, bool *busy);

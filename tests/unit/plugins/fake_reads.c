@@ -77,7 +77,7 @@ static void step_run(const fake *f, const struct fake_stream *s, uint64_t from, 
 }
 
 /* The payload bytes before an offset. */
-static uint64_t stream_position(const struct fake_stream *s, uint64_t offset)
+uint64_t stream_position(const struct fake_stream *s, uint64_t offset)
 {
 	uint64_t pos = 0;
 
@@ -150,9 +150,68 @@ static void read_facts(const fake *f, const struct fake_stream *s, struct sluice
 	res->tail = s->tail;
 	res->earliest = s->earliest;
 	res->tail_pos = stream_position(s, s->tail);
-	res->earliest_pos = stream_position(s, s->earliest);
+	res->earliest_pos = s->snapshot.id ? s->snapshot.pos : stream_position(s, s->earliest);
 	res->ttl_s = s->ttl_s;
 	res->expires_ms = s->expires_ms;
+}
+
+static void read_snapshot_facts(const struct fake_stream *s, struct sluice_read_result *res)
+{
+	if (!s || !s->snapshot.id)
+		return;
+	res->flags |= SLUICE_R_SNAPSHOT;
+	res->snapshot = s->snapshot.at;
+	res->snapshot_pos = s->snapshot.pos;
+	res->snapshot_len = s->snapshot.data.len;
+	res->snapshot_id = s->snapshot.id;
+	res->snapshot_type = slice_of(s->snapshot.type);
+	res->snapshot_digest = (slice){.data = s->snapshot.digest, .len = sizeof s->snapshot.digest};
+}
+
+/* What lies behind the earliest position: where it begins, how far a budget goes. */
+static void read_rest(const struct fake_stream *s, const struct sluice_read *rd, struct sluice_read_result *res)
+{
+	struct sluice_read from = *rd;
+
+	from.from = res->earliest_pos;
+	read_place(s, &from, res);
+	read_plan(s, &from, res);
+	res->payload_bytes -= res->payload_bytes ? res->skip_from : 0;
+	res->messages = 0;
+	res->flags |= res->end == s->tail ? SLUICE_R_UP_TO_DATE : 0;
+}
+
+/* A step of the snapshot that bears the number, wherever it is. */
+static void read_snapshot_step(const fake *f, const struct sluice_read *rd, struct sluice_read_result *res)
+{
+	const struct fake_stream *s = f->streams;
+	size_t n = (size_t)(rd->until - rd->from) < f->step ? (size_t)(rd->until - rd->from) : f->step;
+
+	while (s && s->snapshot.id != rd->incarnation)
+		s = s->next;
+	res->status = s ? SLUICE_OK : SLUICE_EGONE;
+	if (s)
+		res->data = (slice){.data = s->snapshot.data.data + rd->from, .len = n};
+	res->next = rd->from + n;
+	res->end = rd->until;
+}
+
+static void read_snapshot(const fake *f, const struct fake_stream *s, struct sluice_req *r, struct sluice_read_result *res)
+{
+	if (r->rd.flags & SLUICE_RD_CONTINUE) {
+		read_snapshot_step(f, &r->rd, res);
+		return;
+	}
+	if (res->status != SLUICE_OK)
+		return;
+	read_snapshot_facts(s, res);
+	res->from = res->end = res->next = s->earliest;
+	if (r->rd.budget)
+		read_rest(s, &r->rd, res);
+	else if (s->earliest == s->tail)
+		res->flags |= SLUICE_R_UP_TO_DATE;
+	res->next = res->from;
+	res->skip = res->skip_from;
 }
 
 void read_run(struct sluice_req *r)
@@ -167,6 +226,11 @@ void read_run(struct sluice_req *r)
 	read_facts(f, s, &res);
 	if (f->read_status) {
 		res.status = f->read_status;
+	} else if (r->rd.flags & SLUICE_RD_SNAPSHOT) {
+		read_snapshot(f, s, r, &res);
+		req_free(r);
+		fn(arg, &res);
+		return;
 	} else if (r->rd.flags & SLUICE_RD_CONTINUE) {
 		if (!s || s->incarnation != r->rd.incarnation)
 			res.status = SLUICE_EGONE;
@@ -175,9 +239,16 @@ void read_run(struct sluice_req *r)
 		if (res.status == SLUICE_OK)
 			step_run(f, s, r->rd.from, r->rd.skip, r->rd.until, &step);
 	} else if (res.status == SLUICE_OK) {
-		if (r->rd.flags & SLUICE_RD_POS)
+		if ((r->rd.flags & SLUICE_RD_POS) && r->rd.from > res.tail_pos)
+			res.status = SLUICE_ETOOBIG;
+		else if ((r->rd.flags & SLUICE_RD_POS) && r->rd.from < res.earliest_pos)
+			res.reason = (res.status = SLUICE_EGONE) ? SLUICE_WHY_TRIMMED : 0;
+		if (res.status == SLUICE_OK && (r->rd.flags & SLUICE_RD_POS))
 			read_place(s, &r->rd, &res);
-		read_plan(s, &r->rd, &res);
+		if (res.status == SLUICE_OK)
+			read_plan(s, &r->rd, &res);
+		if (res.reason == SLUICE_WHY_TRIMMED)
+			read_snapshot_facts(s, &res);
 		if (res.status == SLUICE_OK) {
 			step_run(f, s, res.from, r->rd.flags & SLUICE_RD_POS ? r->rd.skip : 0, res.end, &step);
 			res.flags |= res.end == s->tail ? SLUICE_R_UP_TO_DATE : 0;

@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int server_about(fake *f, struct sluice_about *out)
 {
@@ -94,16 +95,109 @@ static void ephemeral_cancel(struct sluice_chan_req *r)
 	req_free((struct sluice_req *)(void *)r);
 }
 
+/* ---- channels: what is written goes to those who have subscribed ---- */
+
+static uint64_t serial;
+
+static int ephemeral_apply(fake *f, const struct sluice_channel *c, uint64_t tag, slice update, sluice_channel_done_fn *fn, void *arg,
+                           struct sluice_chan_req **out)
+{
+	struct sluice_req *r;
+
+	(void)tag;
+	if (fake_fails(f))
+		return SLUICE_ENOMEM;
+	if (f->channels < 0)
+		return SLUICE_ENOTSUP;
+	if (update.len == 0 || *(const char *)update.data == 'x')
+		return SLUICE_EINVAL;
+	r = req_new(f, REQ_APPLY, arg, (struct sluice_req **)(void *)out);
+	r->fn.applied = fn;
+	r->name = dup_slice(c->name);
+	fake_bytes_add(&r->data, update.data, update.len);
+	return 0;
+}
+
+static int ephemeral_subscribe(fake *f, const struct sluice_channel *c, sluice_channel_state_fn *state, sluice_channel_event_fn *event,
+                               void *arg, struct sluice_chan_sub **out)
+{
+	struct sluice_chan_sub *sub;
+
+	if (fake_fails(f))
+		return SLUICE_ENOMEM;
+	if (f->channels < 0)
+		return SLUICE_ENOTSUP;
+	sub = fake_calloc(1, sizeof *sub);
+	*sub = (struct sluice_chan_sub){.f = f, .name = dup_slice(c->name), .state = state, .event = event, .arg = arg};
+	TAILQ_INSERT_TAIL(&f->chan_subs, sub, link);
+	f->n_subs++;
+	*out = sub;
+	return 0;
+}
+
+static void ephemeral_unsubscribe(struct sluice_chan_sub *sub)
+{
+	if (!sub)
+		return;
+	TAILQ_REMOVE(&sub->f->chan_subs, sub, link);
+	sub->f->n_subs--;
+	free(sub->name);
+	free(sub);
+}
+
+static void channels_tell(fake *f, const char *name, const struct sluice_channel_event *event)
+{
+	struct sluice_chan_sub *sub, *next;
+
+	for (sub = TAILQ_FIRST(&f->chan_subs); sub; sub = next) {
+		next = TAILQ_NEXT(sub, link);
+		if (!sub->told || sub->over || (name && strcmp(sub->name, name) != 0))
+			continue;
+		sub->over = event->kind == SLUICE_CHANNEL_TERMINATE;
+		sub->event(sub->arg, event);
+	}
+}
+
+bool channels_run(fake *f)
+{
+	const struct sluice_channel_state state = {.size = sizeof state};
+	struct sluice_chan_sub *sub;
+
+	for (sub = TAILQ_FIRST(&f->chan_subs); sub; sub = TAILQ_NEXT(sub, link)) {
+		if (sub->told)
+			continue;
+		sub->told = true;
+		sub->state(sub->arg, &state);
+		return true;
+	}
+	return false;
+}
+
+void fake_channels_end(fake *f, bool lost)
+{
+	const struct sluice_channel_event event = {
+		.size = sizeof event, .kind = SLUICE_CHANNEL_TERMINATE, .flags = lost ? SLUICE_CHANNEL_LOST : 0};
+
+	channels_tell(f, NULL, &event);
+}
+
 void server_run(struct sluice_req *r)
 {
 	struct sluice_channel_entry entry = {.name = slice_of("presence:<b>"), .entries = 1, .subscribers = 2, .bytes = 3};
 	enum fake_req_kind kind = r->kind;
 	sluice_ping_fn *ping = kind == REQ_PING ? r->fn.ping : NULL;
 	sluice_channel_list_fn *channels = kind == REQ_CHANNELS ? r->fn.channels : NULL;
+	sluice_channel_done_fn *applied = kind == REQ_APPLY ? r->fn.applied : NULL;
+	struct sluice_channel_event event = {.size = sizeof event, .kind = SLUICE_CHANNEL_DATA, .serial = ++serial};
 	void *arg = r->arg;
 	fake *f = r->f;
 
+	event.data = (slice){.data = r->data.data, .len = r->data.len};
+	if (applied)
+		channels_tell(f, r->name, &event);
 	req_free(r);
+	if (applied)
+		applied(arg, SLUICE_OK);
 	if (ping)
 		ping(arg, f->ping_status);
 	if (channels)
@@ -120,6 +214,9 @@ const struct sluice_server fake_server_table = {
 };
 const struct sluice_ephemeral fake_ephemeral_table = {
 	.size = sizeof fake_ephemeral_table,
+	.apply = ephemeral_apply,
+	.subscribe = ephemeral_subscribe,
+	.unsubscribe = ephemeral_unsubscribe,
 	.list = ephemeral_list,
 	.cancel = ephemeral_cancel,
 };

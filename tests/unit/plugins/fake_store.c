@@ -27,10 +27,8 @@ struct fake_stream *fake_stream(fake *f, const char *name)
 	return s;
 }
 
-void req_free(struct sluice_req *r)
+static void req_clear(struct sluice_req *r)
 {
-	TAILQ_REMOVE(&r->f->reqs, r, link);
-	r->f->n_reqs--;
 	free(r->name);
 	free(r->type);
 	free(r->producer);
@@ -41,6 +39,15 @@ void req_free(struct sluice_req *r)
 	free(r->data.data);
 	free(r->lens);
 	free(r);
+}
+
+void req_free(struct sluice_req *r)
+{
+	TAILQ_REMOVE(&r->f->reqs, r, link);
+	r->f->n_reqs--;
+	if (r->more)
+		req_clear(r->more);
+	req_clear(r);
 }
 
 struct sluice_req *req_new(fake *f, enum fake_req_kind kind, void *arg, struct sluice_req **out)
@@ -68,9 +75,16 @@ static int store_submit(fake *f, const struct sluice_op *op, size_t n, sluice_do
 		return SLUICE_ENOMEM;
 	if (f->full)
 		return SLUICE_EAGAIN;
-	assert(n == 1 && op->size == sizeof *op);
+	assert((n == 1 || n == 2) && op->size == sizeof *op);
 	r = req_new(f, REQ_SUBMIT, arg, out);
 	r->fn.done = done;
+	if (n == 2) {
+		r->more = fake_calloc(1, sizeof *r);
+		r->more->f = f;
+		r->more->op = op[1];
+		r->more->name = dup_slice(op[1].stream);
+		r->more->type = dup_slice(op[1].content_type);
+	}
 	r->op = *op;
 	r->name = dup_slice(op->stream);
 	r->type = dup_slice(op->content_type);
@@ -137,6 +151,8 @@ static void stream_free(struct fake_stream *s)
 		free(p);
 	}
 	free(s->record);
+	free(s->snapshot.type);
+	free(s->snapshot.data.data);
 	free(s->name);
 	free(s->type);
 	free(s->seq);
@@ -357,6 +373,9 @@ static int op_append(fake *f, struct sluice_req *r, struct sluice_result *res)
 	}
 	if (!close_only && !type_equal(s->type, r->type))
 		return refuse(res, SLUICE_ECONFLICT, SLUICE_WHY_TYPE);
+	if ((r->op.flags & SLUICE_A_EXPECT_TAIL) &&
+	    r->op.expect_tail != (r->op.flags & SLUICE_A_EXPECT_POS ? stream_position(s, s->tail) : s->tail))
+		return refuse(res, SLUICE_ECONFLICT, SLUICE_WHY_TAIL);
 	err = produced ? producer_check(s, r, res, &duplicate) : 0;
 	if (err)
 		return err;
@@ -398,25 +417,115 @@ static int op_remove(fake *f, struct sluice_req *r, struct sluice_result *res)
 	return 0;
 }
 
+static void snapshot_result(const struct fake_stream *s, struct sluice_result *res)
+{
+	if (!s->snapshot.id)
+		return;
+	res->flags |= SLUICE_R_SNAPSHOT;
+	res->snapshot = s->snapshot.at;
+	res->snapshot_pos = s->snapshot.pos;
+	res->snapshot_digest = (slice){.data = s->snapshot.digest, .len = sizeof s->snapshot.digest};
+}
+
+/* The offset of the record that a position is in; false: it is inside a message. */
+static bool snapshot_place(const struct fake_stream *s, uint64_t pos, uint64_t *offset)
+{
+	*offset = s->tail;
+	for (size_t i = 0; i < s->n_record; i++) {
+		const struct fake_record *rec = &s->record[i];
+		uint64_t at = 0;
+
+		if (pos >= rec->data.len) {
+			pos -= rec->data.len;
+			continue;
+		}
+		*offset = rec->end - rec->data.len - SLUICE_RECORD_OVERHEAD;
+		for (size_t k = 0; k < rec->n_message && at < pos; k++)
+			at += rec->message[k];
+		return at == pos;
+	}
+	return true;
+}
+
+static int op_snapshot(fake *f, struct sluice_req *r, struct sluice_result *res)
+{
+	struct fake_stream *s = fake_stream(f, r->name);
+	uint64_t pos = r->op.trim_to, at;
+	uint8_t digest[32] = {0};
+
+	if (!s || s->soft)
+		return s ? refuse(res, SLUICE_EGONE, SLUICE_WHY_SOFT_DELETED) : SLUICE_ENOENT;
+	assert(r->op.flags & SLUICE_A_AT_POS);
+	snapshot_result(s, res);
+	if (pos > res->tail_pos)
+		return refuse(res, SLUICE_ECONFLICT, SLUICE_WHY_BEYOND);
+	if (pos < res->earliest_pos)
+		return refuse(res, SLUICE_EGONE, SLUICE_WHY_TRIMMED);
+	if (!snapshot_place(s, pos, &at))
+		return refuse(res, SLUICE_EINVAL, SLUICE_WHY_BOUNDARY);
+	/* Good enough to tell one from another. */
+	for (size_t i = 0; i < r->data.len; i++)
+		digest[i % 31] = (uint8_t)(digest[i % 31] * 31 + r->data.data[i]);
+	digest[31] = (uint8_t)(strlen(r->type) + r->data.len);
+	if ((r->op.flags & SLUICE_A_EXPECT_SNAPSHOT) &&
+	    (r->op.expect_snapshot.len != 32 || memcmp(r->op.expect_snapshot.data, s->snapshot.digest, 32) != 0))
+		return refuse(res, SLUICE_ECONFLICT, SLUICE_WHY_SNAPSHOT);
+	if (s->snapshot.id && s->snapshot.pos == pos && memcmp(digest, s->snapshot.digest, 32) != 0)
+		return refuse(res, SLUICE_ECONFLICT, SLUICE_WHY_SNAPSHOT);
+	free(s->snapshot.type);
+	s->snapshot.type = fake_dup(r->type, strlen(r->type));
+	s->snapshot.id = ++f->next_snapshot;
+	s->snapshot.at = s->earliest = at;
+	s->snapshot.pos = pos;
+	s->snapshot.data.len = 0;
+	fake_bytes_add(&s->snapshot.data, r->data.data, r->data.len);
+	memcpy(s->snapshot.digest, digest, sizeof digest);
+	res->earliest = at;
+	res->earliest_pos = pos;
+	snapshot_result(s, res);
+	return SLUICE_OK;
+}
+
+static void result_positions(const fake *f, const char *name, struct sluice_result *res)
+{
+	struct fake_stream *s = fake_stream((fake *)(uintptr_t)f, name);
+
+	if (!s)
+		return;
+	res->earliest = s->earliest;
+	res->tail_pos = stream_position(s, s->tail);
+	res->earliest_pos = s->snapshot.id ? s->snapshot.pos : stream_position(s, s->earliest);
+}
+
 static void submit_run(struct sluice_req *r)
 {
-	struct sluice_result res = {.size = sizeof res, .message = ""};
+	struct sluice_result all[2] = {{.size = sizeof *all, .message = ""}, {.size = sizeof *all, .message = ""}};
+	struct sluice_result *res = all;
+	size_t n = r->more ? 2 : 1;
 	sluice_done_fn *done = r->fn.done;
 	void *arg = r->arg;
 	fake *f = r->f;
 
 	if (f->submit_status || f->submit_reason) {
-		res.status = f->submit_status;
-		res.reason = f->submit_reason;
+		res->status = f->submit_status;
+		res->reason = f->submit_reason;
 	} else if (r->op.kind == SLUICE_OP_CREATE) {
-		res.status = op_create(f, r, &res);
+		res->status = op_create(f, r, res);
 	} else if (r->op.kind == SLUICE_OP_REMOVE) {
-		res.status = op_remove(f, r, &res);
+		res->status = op_remove(f, r, res);
+	} else if (r->op.kind == SLUICE_OP_SNAPSHOT) {
+		result_positions(f, r->name, res);
+		res->status = op_snapshot(f, r, res);
 	} else {
-		res.status = op_append(f, r, &res);
+		res->status = op_append(f, r, res);
 	}
+	if (r->op.kind != SLUICE_OP_SNAPSHOT)
+		result_positions(f, r->name, res);
+	/* The companion of a create is one that cannot be refused. */
+	if (r->more && res->status == SLUICE_OK)
+		all[1].status = op_create(f, r->more, &all[1]);
 	req_free(r);
-	done(arg, &res, 1);
+	done(arg, all, n);
 }
 
 /* ---- subscriptions ---- */
@@ -519,7 +628,7 @@ void fake_store_turn(fake *f, bool *busy)
 			submit_run(r);
 		else if (r->kind == REQ_READ)
 			read_run(r);
-		else if (r->kind == REQ_PING || r->kind == REQ_CHANNELS)
+		else if (r->kind == REQ_PING || r->kind == REQ_CHANNELS || r->kind == REQ_APPLY)
 			server_run(r);
 		else
 			list_run(r);
@@ -530,6 +639,7 @@ void fake_store_turn(fake *f, bool *busy)
 			*busy = true;
 			return;
 		}
+	*busy |= channels_run(f);
 }
 
 void fake_store_fini(fake *f)
