@@ -3,9 +3,9 @@
  */
 #include "sds.h"
 
-#include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 
 enum { SECRET_MIN = 32, SECRET_MAX = 1024, SECRETS_MAX = 64 };
 
@@ -99,8 +99,8 @@ uint64_t sds_random(void)
 {
 	uint64_t v = 0;
 
-	/* Without random numbers nobody could be told from anybody else. */
-	if (RAND_bytes((unsigned char *)&v, sizeof v) != 1)
+	/* So few bytes are never short and never interrupted (getrandom(2)); without them nobody could be told from anybody else. */
+	if (getrandom(&v, sizeof v, 0) != sizeof v)
 		abort();
 	return v;
 }
