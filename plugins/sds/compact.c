@@ -39,7 +39,7 @@ static void compact_done(void *arg, const struct sluice_result *r, size_t n)
 	} else {
 		++*s->count.compactions;
 		call_free(c);
-		s->http->reply(http, 204, NULL, 0, SLICE(NULL, 0));
+		http_reply(s, http, 204, NULL, 0, SLICE(NULL, 0));
 	}
 }
 

@@ -20,7 +20,7 @@ void answer_error(struct sds *s, struct sluice_http_req *http, int status, const
 	/* The texts are ours: nothing in them needs escaping. */
 	int n = snprintf(body, sizeof body, "{\"error\":\"%s\"}\n", text);
 
-	s->http->reply(http, status, json_header, status == 503 ? 3 : 2, SLICE(body, n > 0 ? (size_t)n : 0));
+	http_reply(s, http, status, json_header, status == 503 ? 3 : 2, SLICE(body, n > 0 ? (size_t)n : 0));
 }
 
 static const struct trouble {
@@ -54,7 +54,7 @@ void answer_json(struct sds *s, struct sluice_http_req *http, json_t *v)
 
 	json_decref(v);
 	if (text)
-		s->http->reply(http, 200, json_header, 2, SLICE(text, strlen(text)));
+		http_reply(s, http, 200, json_header, 2, SLICE(text, strlen(text)));
 	else
 		answer_trouble(s, http, SLUICE_ENOMEM);
 	free(text);

@@ -78,11 +78,11 @@ static void log_begin(struct call *c, uint64_t head)
 
 	if (c->left == 0 || c->cursor.until == 0 || c->since >= head) {
 		call_free(c);
-		s->http->reply(http, 200, header, 3, STR(""));
+		http_reply(s, http, 200, header, 3, STR(""));
 		return;
 	}
 	c->started = true;
-	if (s->http->respond(http, 200, header, 3, -1))
+	if (http_respond(s, http, 200, header, 3, -1))
 		log_cut(c);
 	else
 		s->http->wake(http);

@@ -88,7 +88,7 @@ static void call_reply(struct call *c, int status, slice name, int64_t value)
 	const struct sluice_header header[] = {no_store, {name, SLICE(text, n > 0 ? (size_t)n : 0)}};
 
 	call_free(c);
-	s->http->reply(http, status, header, name.data ? 2 : 1, STR(""));
+	http_reply(s, http, status, header, name.data ? 2 : 1, STR(""));
 }
 
 static void call_trouble(struct call *c, int status)
@@ -162,11 +162,11 @@ static void blob_begin(struct call *c, uint64_t len, slice name, int64_t value)
 
 	if (len == 0) {
 		call_free(c);
-		s->http->reply(http, 200, header, n_header, STR(""));
+		http_reply(s, http, 200, header, n_header, STR(""));
 		return;
 	}
 	c->started = true;
-	if (s->http->respond(http, 200, header, n_header, (int64_t)len))
+	if (http_respond(s, http, 200, header, n_header, (int64_t)len))
 		call_trouble(c, SLUICE_ENOMEM);
 	else
 		s->http->wake(http);
@@ -297,7 +297,7 @@ static void patch_compared(void *arg, const struct sluice_read_result *r)
 	}
 	*s->count.conflicts += !same;
 	call_free(c);
-	s->http->reply(http, 200, conflict, same ? 1 : 2, STR(""));
+	http_reply(s, http, 200, conflict, same ? 1 : 2, STR(""));
 }
 
 static void patch_made(void *arg, const struct sluice_result *r, size_t n)
@@ -430,7 +430,7 @@ static void patches_listed(void *arg, int status, const struct sluice_list_entry
 			c->n_clocks++;
 	if (c->n_clocks)
 		c->since = (uint64_t)c->clocks[c->n_clocks - 1];
-	if (!c->started && s->http->respond(c->http, 200, header, 2, -1)) {
+	if (!c->started && http_respond(s, c->http, 200, header, 2, -1)) {
 		call_trouble(c, SLUICE_ENOMEM);
 		return;
 	}

@@ -17,6 +17,11 @@ static const struct sluice_option secret_option[] = {
 	{.name = NULL},
 };
 
+static const struct sluice_option origin_option[] = {
+	{.name = "", .type = SLUICE_T_STRING, .doc = "As a browser sends it: https://example.org; or * for any."},
+	{.name = NULL},
+};
+
 static const struct sluice_option sds_options[] = {
 	{.name = "secrets",
          .type = SLUICE_T_LIST,
@@ -28,6 +33,11 @@ static const struct sluice_option sds_options[] = {
          .type = SLUICE_T_STRING,
          .def = "",
          .doc = "What has to be in a token's iss, and is put into new ones; empty: it does not matter."},
+	{.name = "origins",
+         .type = SLUICE_T_LIST,
+         .def = "",
+         .sub = origin_option,
+         .doc = "Origins of pages in browsers that may use the requests; sockets are not bound to them."},
 	{.name = "storage",
          .type = SLUICE_T_BOOL,
          .def = "true",
@@ -178,6 +188,21 @@ static int configure_secrets(struct sds *s, const struct sluice_conf *conf)
 	return rc;
 }
 
+static int configure_origins(struct sds *s, const struct sluice_conf *conf)
+{
+	size_t n = s->host->conf_len(conf, "origins");
+
+	s->origins = calloc(n + 1, sizeof *s->origins);
+	if (!s->origins)
+		return SLUICE_ENOMEM;
+	for (s->n_origins = 0; s->n_origins < n; s->n_origins++) {
+		const char *text = s->host->conf_str(s->host->conf_at(conf, "origins", s->n_origins), "");
+
+		s->origins[s->n_origins] = SLICE(text, strlen(text));
+	}
+	return 0;
+}
+
 static void configure_counters(struct sds *s)
 {
 	static const char *const scopes[] = {"connections_read", "connections_write", "connections_admin"};
@@ -231,6 +256,7 @@ static bool counters_there(const struct sds *s)
 static void sds_free(struct sds *s)
 {
 	free(s->secrets);
+	free(s->origins);
 	s->magic = 0;
 	free(s);
 }
@@ -270,6 +296,8 @@ static int sds_configure(struct sluice_ctx *ctx, const struct sluice_host *host,
 	s->store_connections = (uint64_t)host->conf_int(conf, "store_connections");
 	s->seed = sds_random();
 	rc = configure_secrets(s, conf);
+	if (rc == 0)
+		rc = configure_origins(s, conf);
 	if (rc == 0)
 		configure_counters(s);
 	if (rc == 0 && !counters_there(s))
@@ -319,6 +347,26 @@ static int sds_start(void *self)
 	         .request = provider_request,
 	         .pull = provider_pull,
 	         .gone = call_gone},
+		{.methods = "OPTIONS",
+	         .pattern = "/api/token",
+	         .action = "read",
+	         .flags = SLUICE_RT_OWN_AUTH,
+	         .request = options_request},
+		{.methods = "OPTIONS",
+	         .pattern = "/api/presence/*",
+	         .action = "read",
+	         .flags = SLUICE_RT_OWN_AUTH,
+	         .request = options_request},
+		{.methods = "OPTIONS",
+	         .pattern = "/api/log/*",
+	         .action = "read",
+	         .flags = SLUICE_RT_OWN_AUTH,
+	         .request = options_request},
+		{.methods = "OPTIONS",
+	         .pattern = "/api/persistence/*",
+	         .action = "read",
+	         .flags = SLUICE_RT_OWN_AUTH,
+	         .request = options_request},
 		{.methods = "GET",
 	         .pattern = "/healthz", /* the console's is the same question */
 	         .action = "read",

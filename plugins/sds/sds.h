@@ -379,6 +379,8 @@ struct sds {
 	const struct sluice_ephemeral *eph;
 	slice *secrets; /* owned; their bytes are the configuration's */
 	size_t n_secrets;
+	slice *origins; /* the same of pages in browsers */
+	size_t n_origins;
 	const char *issuer;
 	bool storage;
 	uint64_t keep_ms; /* what a compaction replaced; 0: not at all */
@@ -588,6 +590,11 @@ void answer_trouble(struct sds *, struct sluice_http_req *, int status); /* of t
 void answer_json(struct sds *, struct sluice_http_req *, json_t *);      /* takes the reference */
 /* The token of the request, compared with the store. False: answered. */
 bool http_admit(struct sds *, struct sluice_http_req *, slice id, enum scope least);
+
+/* origin.c: as the host's, with what a page in a browser needs */
+void http_reply(struct sds *, struct sluice_http_req *, int status, const struct sluice_header *, size_t n, slice body);
+int http_respond(struct sds *, struct sluice_http_req *, int status, const struct sluice_header *, size_t n, int64_t length);
+void options_request(void *self, struct sluice_http_req *);
 
 /* log.c */
 void log_request(void *self, struct sluice_http_req *);

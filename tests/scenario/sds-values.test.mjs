@@ -297,6 +297,29 @@ for (const workers of [1, 2])
 		});
 	});
 
+describe('SDS and pages in browsers', () => {
+	it('origins that are named may read answers, errors too; others may not, nor may any by default', async () => {
+		const page = 'https://app.example';
+		for (const [origins, origin, allowed] of [[[page], page, page], [['*'], 'http://x', 'http://x'], [[page], 'https://app.example.org', null], [undefined, page, null]]) {
+			const daemon = await startSds({ options: origins ? { origins } : {} });
+			const id = store(), url = `${daemon.url}/api/persistence/${id}/snapshot`;
+			const call = async (method, bearer) => {
+				const answer = await ask(url, { method, body: method === 'PUT' ? 'x' : undefined, headers: { origin, ...(bearer ? { authorization: `Bearer ${bearer}` } : {}) } });
+				await answer.arrayBuffer();
+				assert.equal(answer.headers.get('access-control-allow-origin'), allowed, `${method} ${answer.status}`);
+				return answer;
+			};
+			const asked = await call('OPTIONS');
+			assert.equal(asked.status, 204);
+			assert.equal(asked.headers.get('access-control-allow-headers'), allowed && 'authorization, content-type, sds-request-id');
+			assert.equal((await call('PUT', token(id))).status, 204);
+			assert.equal((await call('GET', token(id))).status, 200);
+			assert.equal((await call('GET')).status, 401);
+			await daemon.stop();
+		}
+	});
+});
+
 describe('SDS over TLS', () => {
 	it('sockets and provider are served by a listener with a certificate', async () => {
 		const files = newCertificate();
