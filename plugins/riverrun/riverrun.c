@@ -204,7 +204,6 @@ static const struct dialect riverrun_dialect = {
 	.typeless = true,
 	.trimmed = "offset is outside the readable retained range",
 	.sse_cache = "no-store",
-	.extensions = "snapshot, bootstrap, ephemeral, append-cas",
 	.absent = bucket_absent_stream,
 	.companion = bucket_companion,
 	.release = riverrun_release,
@@ -260,6 +259,23 @@ static size_t riverrun_error(int status, const char *sentence, char *body, size_
 	return len > 0 && (size_t)len < size ? (size_t)len : 0;
 }
 
+static void riverrun_listed(void *arg, int status, const struct sluice_channel_entry *e, size_t n, int more)
+{
+	(void)arg, (void)status, (void)e, (void)n, (void)more; /* nobody waits for it */
+}
+
+/* Only what is on is named: whether channels are, any question about them tells. */
+static void riverrun_extensions(struct streams *p)
+{
+	const struct sluice_ephemeral *eph = ((struct riverrun *)p->own)->ephemeral;
+	struct sluice_chan_req *req = NULL;
+	int err = eph->list(p->ctx, STR(""), STR(""), 1, riverrun_listed, p, &req);
+
+	if (err == 0)
+		eph->cancel(req);
+	p->extensions = err == SLUICE_ENOTSUP ? "snapshot, bootstrap, append-cas" : "snapshot, bootstrap, ephemeral, append-cas";
+}
+
 #define SNAPSHOTS "/:bucket/:stream/snapshot/:offset"
 
 static int riverrun_start(void *self)
@@ -311,6 +327,7 @@ static int riverrun_start(void *self)
 	};
 	int err = streams_run(p);
 
+	riverrun_extensions(p);
 	if (err == 0)
 		err = streams_route(p, routes, sizeof routes / sizeof *routes);
 	if (err == 0)

@@ -64,7 +64,7 @@ void answer_earliest(const struct call *c, struct answer *a, uint64_t pos)
 
 void answer_extensions(const struct call *c, struct answer *a)
 {
-	const char *list = c->p->dialect->extensions;
+	const char *list = c->p->extensions;
 
 	if (list)
 		PUT(a, "stream-extensions", SLICE(list, strlen(list)));

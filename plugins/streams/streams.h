@@ -207,7 +207,6 @@ struct dialect {            /* what distinguishes one door from the other */
 	void (*due)(struct call *, uint64_t now);
 	const char *trimmed;    /* the text of a 410 */
 	const char *sse_cache;  /* Cache-Control of event streams */
-	const char *extensions; /* Stream-Extensions of creates and HEAD; NULL: none */
 };
 struct spot { /* a place in a stream, counted both ways */
 	uint64_t offset, pos;
@@ -322,6 +321,7 @@ struct streams {
 	const struct sluice_store *store;
 	const struct dialect *dialect;
 	void *own; /* the door's */
+	const char *extensions; /* Stream-Extensions of creates and HEAD; NULL: none */
 	/* options */
 	uint64_t long_poll_ms, sse_ms, max_body, read_chunk;
 	bool compression;

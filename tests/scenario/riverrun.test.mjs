@@ -244,6 +244,20 @@ describe('riverrun', () => {
 			});
 		});
 
+	it('names only what is on', async () => {
+		const plain = await startSluice({ config: (settings) => settings.frontends[0].plugins.push({ plugin: 'riverrun' }) });
+		const client = connect('HTTP/1.1', plain.url);
+		const made = await client.request('PUT', '/ds/team/a');
+		assert.equal(made.headers['stream-extensions'], 'snapshot, bootstrap, append-cas');
+		assert.equal((await client.request('HEAD', '/ds/team/a')).headers['stream-extensions'], 'snapshot, bootstrap, append-cas');
+		const update = Buffer.from('AQFrAQNUgKCr/vli', 'base64');
+		const refused = await client.request('POST', '/ds/team/a?ephemeral=c', { body: update });
+		assert.equal(refused.status, 503);
+		assert.match(refused.json().error, /presence/);
+		client.close();
+		await plain.stop();
+	});
+
 	it('exchanges updates of a channel between clients of different workers', async () => {
 		const groups = new Map(daemon.workers().map((pid) => [pid, null]));
 		const probes = [];
