@@ -125,7 +125,7 @@ static void cursor_anew(struct cursor *c)
 
 /* What was to be read is gone, but not the stream: what stands for it is read, or it goes on behind. A later step only says that something
  * is gone; asking anew tells what. */
-static bool cursor_passes(struct cursor *c, const struct sluice_read_result *r)
+static bool cursor_passes(struct cursor *c, const struct sluice_read_result *r, bool *wait)
 {
 	if (c->next.flags & SLUICE_RD_CONTINUE) {
 		cursor_anew(c);
@@ -134,7 +134,9 @@ static bool cursor_passes(struct cursor *c, const struct sluice_read_result *r)
 	if (r->reason != SLUICE_WHY_TRIMMED || r->earliest <= c->at)
 		return false;
 	c->jump_seq = seq_of(r->earliest, r->earliest_pos);
+	*wait = false;
 	if ((r->flags & SLUICE_R_SNAPSHOT) && r->snapshot == r->earliest && r->snapshot_len > 0) {
+		*wait = r->snapshot_len > READ_BUDGET && c->large && !c->large(c->arg);
 		part_drop(c);
 		c->jump = r->earliest;
 		c->next = (struct sluice_read){.size = sizeof c->next,
@@ -180,12 +182,21 @@ static void cursor_read(void *arg, const struct sluice_read_result *r)
 {
 	struct cursor *c = arg;
 	uint64_t at = c->at;
+	bool wait = false;
 	int rc = r->status;
 
 	assert(c->magic == CURSOR_MAGIC);
 	c->req = NULL;
-	if (rc == SLUICE_EGONE && cursor_passes(c, r)) {
-		cursor_ask(c);
+	if (rc == SLUICE_EGONE && cursor_passes(c, r, &wait)) {
+		if (!wait)
+			cursor_ask(c);
+		else
+			cursor_rest(c, 0);
+		return;
+	}
+	/* One that is longer than the budget comes alone. */
+	if (rc == 0 && !(c->next.flags & SLUICE_RD_CONTINUE) && r->payload_bytes > READ_BUDGET && c->large && !c->large(c->arg)) {
+		cursor_rest(c, 0);
 		return;
 	}
 	if (rc == 0 && c->jump) {

@@ -185,6 +185,7 @@ void peer_replay(struct peer *p, uint64_t from)
 	++*p->s->count.replays;
 	p->replayed_ms = sds_now(p->s);
 	cursor_stop(&p->cursor);
+	large_leave(p);
 	p->cursor.at = from;
 	peer_place(p, p->room->known);
 	peer_pump(p);
@@ -215,6 +216,91 @@ void peer_forward(struct peer *p, struct sluice_buf *buf, size_t len, uint64_t s
 	}
 }
 
+/* ---- large records: read once, however many newcomers there are ---- */
+
+bool replay_large(void *arg)
+{
+	struct peer *p = arg;
+	struct room *r = p->room;
+
+	if (r->large.by == NULL || r->large.by == p) {
+		r->large.by = p;
+		return true;
+	}
+	if (!p->parked)
+		TAILQ_INSERT_TAIL(&p->s->parked, p, park);
+	p->parked = true;
+	sds_tick_soon(p->s);
+	return false;
+}
+
+void large_leave(struct peer *p)
+{
+	if (p->room->large.by == p)
+		p->room->large.by = NULL;
+	if (p->parked)
+		TAILQ_REMOVE(&p->s->parked, p, park);
+	p->parked = false;
+}
+
+void large_drop(struct room *r)
+{
+	r->s->host->buf_unref(r->large.buf);
+	r->large.buf = NULL;
+}
+
+void large_expire(struct room *r)
+{
+	if (r->large.buf && sds_now(r->s) - r->large.used_ms >= LARGE_MS)
+		large_drop(r);
+}
+
+static void large_keep(struct peer *p, struct sluice_buf *buf, size_t len, uint64_t start, uint64_t end)
+{
+	struct room *r = p->room;
+
+	large_drop(r);
+	r->large.buf = p->s->host->buf_ref(buf);
+	r->large.len = len;
+	r->large.used_ms = sds_now(p->s);
+	r->large.jump = p->cursor.jump != 0;
+	r->large.start = r->large.jump ? 0 : start;
+	r->large.end = end;
+	large_leave(p);
+}
+
+void parked_tick(struct sds *s)
+{
+	struct peer *p, *next;
+
+	for (p = TAILQ_FIRST(&s->parked); p; p = next) {
+		next = TAILQ_NEXT(p, park);
+		if (p->room->large.by)
+			continue;
+		TAILQ_REMOVE(&s->parked, p, park);
+		p->parked = false;
+		peer_pump(p);
+	}
+}
+
+/* The next record, if somebody has just read it. 1: there is none; otherwise as send_buf. */
+static int large_send(struct peer *p)
+{
+	struct room *r = p->room;
+	int rc;
+
+	if (!r->large.buf || p->cursor.at < r->large.start || p->cursor.at >= r->large.end)
+		return 1;
+	rc = !r->large.jump && own_passes(p, r->large.end) ? 0 : p->s->ws->send_buf(p->ws, r->large.buf, 1);
+	if (rc)
+		return rc;
+	p->cursor.at = r->large.end;
+	r->large.used_ms = sds_now(p->s);
+	peer_told(p, FRAME_PATCH, r->large.len);
+	*p->s->count.replayed_bytes += r->large.len;
+	return 0;
+}
+
 int replay_record(void *arg, uint64_t start, uint64_t end, slice payload)
 {
 	struct peer *p = arg;
@@ -224,7 +310,6 @@ int replay_record(void *arg, uint64_t start, uint64_t end, slice payload)
 	uint8_t *frame;
 	int rc;
 
-	(void)start;
 	/* What stands for many records is nobody's own. */
 	if (!p->cursor.jump && own_passes(p, end))
 		return 0;
@@ -236,6 +321,8 @@ int replay_record(void *arg, uint64_t start, uint64_t end, slice payload)
 	buf = s->host->buf_new(s->ctx, SLICE(frame, payload.len + 1));
 	free(frame);
 	rc = buf ? s->ws->send_buf(p->ws, buf, 1) : SLUICE_ENOMEM;
+	if (buf && payload.len > READ_BUDGET)
+		large_keep(p, buf, payload.len + 1, start, end);
 	s->host->buf_unref(buf);
 	if (rc == 0) {
 		peer_told(p, FRAME_PATCH, payload.len + 1);
@@ -251,10 +338,12 @@ void replay_rest(void *arg, int status)
 {
 	struct peer *p = arg;
 
+	if (p->room->large.by == p) /* it was not delivered */
+		p->room->large.by = NULL;
 	if (status)
 		peer_close(p, status == SLUICE_EAGAIN || status == SLUICE_EBUSY || status == SLUICE_ENOMEM ? 1013 : 1011,
 		           "the log cannot be read");
-	else if (!p->full) /* otherwise the host says when there is room */
+	else if (!p->full && !p->parked) /* otherwise the host says when there is room, or the clock */
 		peer_pump(p);
 }
 
@@ -262,7 +351,7 @@ void peer_pump(struct peer *p)
 {
 	struct sds *s = p->s;
 
-	while (p->ws && !p->closing && p->out.n > 0 && !p->cursor.req) {
+	while (p->ws && !p->closing && !p->parked && p->out.n > 0 && !p->cursor.req) {
 		struct out_item *item = queue_at(&p->out, 0);
 		int rc;
 
@@ -273,6 +362,15 @@ void peer_pump(struct peer *p)
 			continue;
 		}
 		if (!item->buf) {
+			rc = p->cursor.at < item->upto ? large_send(p) : 1;
+			if (rc == SLUICE_EAGAIN)
+				return;
+			if (rc < 0) {
+				peer_close(p, 1013, "out of memory");
+				return;
+			}
+			if (rc == 0)
+				continue;
 			if (p->cursor.at < item->upto) {
 				p->cursor.until = item->upto;
 				cursor_run(&p->cursor, SLICE(p->room->stream, p->room->n_stream));

@@ -93,6 +93,7 @@ static struct peer *peer_new(struct sds *s, struct sluice_ws *ws, enum room_kind
 	cursor_init(&p->cursor, s, room, p);
 	p->cursor.record = replay_record;
 	p->cursor.rest = replay_rest;
+	p->cursor.large = replay_large;
 	acks_init(p);
 	*s->ws->slot(ws) = p;
 	return p;
@@ -296,6 +297,7 @@ void peer_closed(void *self, struct sluice_ws *ws, int code)
 	peer_undue(p);
 	p->join = JOIN_DONE;
 	cursor_stop(&p->cursor);
+	large_leave(p);
 	out_clear(p);
 	while (!STAILQ_EMPTY(&p->inbox))
 		inbox_pop(p);

@@ -97,6 +97,7 @@ void room_unref(struct room *r)
 	room_log_close(r);
 	channel_close(r);
 	presence_clear(r);
+	large_drop(r);
 	cursor_fini(&r->cursor);
 	r->magic = 0;
 	free(r);

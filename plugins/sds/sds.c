@@ -117,7 +117,7 @@ uint64_t sds_random(void)
 
 static bool sds_waits(const struct sds *s)
 {
-	return !TAILQ_EMPTY(&s->asking) || !TAILQ_EMPTY(&s->due) || !TAILQ_EMPTY(&s->retry) || !TAILQ_EMPTY(&s->casts);
+	return !TAILQ_EMPTY(&s->asking) || !TAILQ_EMPTY(&s->parked) || !TAILQ_EMPTY(&s->due) || !TAILQ_EMPTY(&s->retry) || !TAILQ_EMPTY(&s->casts);
 }
 
 /* Not put off by whoever asks for it in between. */
@@ -133,6 +133,7 @@ static void room_sweep(struct room *r, uint64_t now)
 	struct peer *p;
 
 	presence_expire(r);
+	large_expire(r);
 	TAILQ_FOREACH(p, &r->peers, link)
 		sets_expire(&p->sets, now);
 }
@@ -152,6 +153,7 @@ static void sds_tick(void *arg)
 	uint64_t now = sds_now(s);
 
 	peers_tick(s);
+	parked_tick(s);
 	rooms_tick(s);
 	casts_tick(s);
 	calls_tick(s);
@@ -277,6 +279,7 @@ static int sds_configure(struct sluice_ctx *ctx, const struct sluice_host *host,
 	s->eph = host->ephemeral;
 	TAILQ_INIT(&s->asking);
 	TAILQ_INIT(&s->due);
+	TAILQ_INIT(&s->parked);
 	TAILQ_INIT(&s->retry);
 	TAILQ_INIT(&s->news);
 	TAILQ_INIT(&s->casts);

@@ -52,12 +52,13 @@ enum {
 	STATE_PARSE_MAX = 1 << 20, /* of one that is relayed */
 	PEER_ID_MAX = 512,        /* bytes of the PeerId of one that is kept */
 	STATES_MAX = 16,          /* of a connection */
-	READ_BUDGET = 512 << 10,
+	READ_BUDGET = 512 << 10, /* a record that is longer is large: one peer reads it, the others get what he made of it */
 	TICK_MS = 50,
 	ASK_MIN_MS = 50, /* an answer to the server's question comes so long after it at the earliest ... */
 	ASK_MS = 600,    /* ... and this is when nobody waits for one any more */
 	REPLAY_EVERY_MS = 5000,
 	RETRY_MS = 250,
+	LARGE_MS = 5000, /* so long a large record is kept for the next newcomer */
 	PIECES_MS = 1000, /* a frame of another worker whose next piece takes longer than this is given up */
 	HEALTH_MS = 2000
 };
@@ -91,6 +92,8 @@ struct cursor {
 	size_t n_part, cap_part;
 	/* The record that ends at `end`. 0, or SLUICE_EAGAIN: no more for now; it comes again. */
 	int (*record)(void *arg, uint64_t start, uint64_t end, slice payload);
+	/* A large record is next; false: not now, and rest() follows. May be NULL. */
+	bool (*large)(void *arg);
 	/* Nothing is under way any more: 0 (until is reached, or EAGAIN stopped it), or what is wrong. */
 	void (*rest)(void *arg, int status);
 	void *arg;
@@ -209,8 +212,10 @@ struct peer {
 	uint64_t id;          /* random: who it is in other workers */
 	enum scope scope;
 	bool ack, closing, paused, greeted, synced;
-	bool full; /* its replay waits for the socket */
+	bool full;   /* its replay waits for the socket */
+	bool parked; /* its replay waits for a large record that another peer reads */
 	TAILQ_ENTRY(peer) link;   /* room->peers */
+	TAILQ_ENTRY(peer) park;   /* sds->parked, while parked */
 	TAILQ_ENTRY(peer) asking; /* sds->asking while JOIN_ASKED; sds->due while replay_due */
 	enum join join;
 	uint64_t asked_ms, replayed_ms;
@@ -290,6 +295,14 @@ struct room {
 	struct sluice_sub *sub;
 	uint64_t known; /* the tail as the writer told it: everything below is durable, and we know which of it is whose */
 	struct cursor cursor; /* at: what those peers were told that are up to date */
+	struct {                       /* the last large record, as a frame */
+		struct peer *by;       /* who reads one right now */
+		struct sluice_buf *buf; /* one reference; NULL: none */
+		uint64_t start, end;   /* for who is at or behind start, but before end */
+		size_t len;
+		uint64_t used_ms;
+		bool jump; /* it stands for many */
+	} large;
 	/* other workers */
 	enum channel_state channel;
 	struct sluice_chan_sub *chan;
@@ -388,6 +401,7 @@ struct sds {
 	struct set_limits set_limits;
 	struct room *bucket[ROOM_BUCKETS];
 	uint64_t seed;
+	TAILQ_HEAD(parked, peer) parked;
 	TAILQ_HEAD(askers, peer) asking, due; /* in the order in which they were asked, in which they asked */
 	TAILQ_HEAD(rooms, room) retry;
 	TAILQ_HEAD(news, room) news; /* whose logs have grown: looked at when the turn ends */
@@ -504,6 +518,11 @@ void out_clear(struct peer *);
 void peer_push_value(struct peer *, struct value_out *); /* takes it over */
 int replay_record(void *arg, uint64_t start, uint64_t end, slice payload); /* of a peer's cursor */
 void replay_rest(void *arg, int status);
+bool replay_large(void *arg);
+void large_leave(struct peer *); /* it reads none any more */
+void large_drop(struct room *);
+void large_expire(struct room *);
+void parked_tick(struct sds *);
 
 /* peer.c */
 int sync_open(void *self, struct sluice_ws *);

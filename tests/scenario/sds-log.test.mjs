@@ -124,6 +124,30 @@ describe('SDS log', { concurrency: 8 }, () => {
 		await Promise.all([a.close(), late.close()]);
 	});
 
+	it('many newcomers of a log with large rows cost one of them, not one each', async () => {
+		const id = store();
+		const a = await fill(id, ['1', '2', '3']);
+		const large = bytes(8 << 20), next = bytes(4 << 20, 2);
+		assert.equal(await compact(id, 2, large), 204);
+		a.send(FRAME.PATCH, next);
+		await a.expect(FRAME.PATCH_ACK);
+		const memory = () => daemon.workers().reduce((sum, pid) => sum + daemon.memory(pid), 0);
+		const before = memory();
+		const crowd = await Promise.all(Array.from({ length: 40 }, async () => {
+			const peer = await Peer.open(daemon, id, { scope: 'read' });
+			peer.ws._socket.pause();
+			return peer;
+		}));
+		const quick = [await Peer.open(daemon, id, { scope: 'read' }), await Peer.open(daemon, id, { scope: 'read' })];
+		for (const peer of quick) for (const patch of [large, '3', next]) assert.ok((await peer.expect(FRAME.PATCH)).equals(Buffer.from(patch)));
+		assert.ok(memory() - before < 160 << 20, `${(memory() - before) >> 20} MiB for 42 newcomers of 12 MiB`);
+		for (const peer of crowd) {
+			peer.ws._socket.resume();
+			for (const patch of [large, '3', next]) assert.ok((await peer.expect(FRAME.PATCH)).equals(Buffer.from(patch)));
+		}
+		await Promise.all([a, ...crowd, ...quick].map((peer) => peer.close()));
+	});
+
 	it('the compactor merges patches of Loro, and can put back what a wrong compaction lost', async () => {
 		const id = store();
 		const patches = Array.from({ length: 40 }, (_, i) => loroOf(i + 1, `k${i}`, i));
