@@ -14,8 +14,16 @@ import { Log } from './faults.mjs';
 
 const NOISE = [/accept|child|link|store|peer|spawn|descriptor|limit|writer/];
 
+// The lowest number that no descriptor of the process has; the next one would get it.
+function unused(pid) {
+	const taken = new Set(readdirSync(`/proc/${pid}/fd`).map(Number));
+	let n = 0;
+	while (taken.has(n)) n++;
+	return n;
+}
+
 // The process may open no descriptor more than it has, or none from a number on; lift() takes that back.
-function exhaust(pid, at = Math.max(...readdirSync(`/proc/${pid}/fd`).map(Number)) + 1) {
+function exhaust(pid, at = unused(pid)) {
 	const limit = (n) => execFileSync('prlimit', ['--pid', String(pid), `--nofile=${n}:`]);
 	limit(at);
 	return { lift: () => limit(4096) };

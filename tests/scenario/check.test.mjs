@@ -15,11 +15,13 @@ import { JSON_TYPE, Stream, forkOf, producer } from '../lib/streams.mjs';
 import { toYaml } from '../lib/yaml.mjs';
 
 const LARGE = Buffer.alloc(300_000, 'large ');
+// So long that each record has a row of its own: 3000 bytes, which are 3005 of an offset.
+const wide = (text) => text.padEnd(3000, '.');
 
 async function fill(client) {
 	const make = (name, options) => new Stream(client, name).create(options);
-	const log = await make('logs/app', { body: 'first' });
-	for (let seq = 0; seq < 4; seq++) await log.append(`record ${seq}`, { headers: producer('p', 0, seq) });
+	const log = await make('logs/app', { body: wide('first') });
+	for (let seq = 0; seq < 4; seq++) await log.append(wide(`record ${seq}`), { headers: producer('p', 0, seq) });
 	await make('things', { type: JSON_TYPE, body: '[{"a":1},{"b":2}]' });
 	const files = await make('files', { body: 'small' });
 	await files.append(LARGE);
@@ -86,15 +88,15 @@ describe('sluicectl check', () => {
 
 	it('records that are missing are named with stream and offset', async () => {
 		const { code, findings, counts, err } = await damaged(
-			"DELETE FROM chunk WHERE stream = (SELECT id FROM stream WHERE name = 'logs/app') AND start = 10",
+			"DELETE FROM chunk WHERE stream = (SELECT id FROM stream WHERE name = 'logs/app') AND start = 3005",
 		);
 		assert.equal(code, 1);
 		assert.equal(counts.clean, false);
 		assert.equal(counts.damaged, findings.length);
 		const gap = findings.find(({ finding }) => finding === 'gap');
 		assert.equal(gap.stream, 'logs/app');
-		assert.equal(gap.offset, 10);
-		assert.match(gap.text, /records are missing from here to 23/);
+		assert.equal(gap.offset, 3005);
+		assert.match(gap.text, /records are missing from here to 6010/);
 		assert.equal(err, '', 'in JSON all is in the output');
 	});
 
@@ -119,11 +121,11 @@ describe('sluicectl check', () => {
 		['a segment that is gone', (dir) => truncateSync(join(dir, segment()), 10), { finding: 'segment', file: true }],
 		['a fork without its source', "UPDATE stream SET fork_of = 900 WHERE name = 'fork'", { finding: 'fork', stream: 'fork' }],
 		['a wrong count of forks', "UPDATE stream SET forks = 7 WHERE name = 'logs/app'", { finding: 'fork', stream: 'logs/app' }],
-		['a wrong position', "UPDATE chunk SET pos = pos + 1 WHERE start = 23", { finding: 'position', stream: 'logs/app', offset: 23 }],
-		['a row with other lengths', "UPDATE chunk SET marks = x'0701' WHERE start = 10", { finding: 'records', offset: 10 }],
+		['a wrong position', "UPDATE chunk SET pos = pos + 1 WHERE start = 6010", { finding: 'position', stream: 'logs/app', offset: 6010 }],
+		['a row with other lengths', "UPDATE chunk SET marks = x'0701' WHERE start = 3005", { finding: 'records', offset: 3005 }],
 		[
 			'another byte in a small record',
-			"UPDATE chunk SET data = CAST('fisst' AS BLOB) WHERE data = CAST('first' AS BLOB)",
+			"UPDATE chunk SET data = CAST(replace(data, 'first', 'fisst') AS BLOB) WHERE instr(data, CAST('first' AS BLOB)) = 1",
 			{ finding: 'payload', stream: 'logs/app', offset: 0 },
 		],
 		['producers of nothing', 'UPDATE producer SET stream = 900', { finding: 'producer' }],
