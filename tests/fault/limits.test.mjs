@@ -22,10 +22,18 @@ function unused(pid) {
 	return n;
 }
 
-// The process may open no descriptor more than it has, or none from a number on; lift() takes that back.
-function exhaust(pid, at = unused(pid)) {
+// The process may open no descriptor more than it has, once they have stopped changing, or none from a number on; lift() takes that back.
+async function exhaust(pid, at = 0) {
+	let before = '';
+	const rests = () => {
+		const now = readdirSync(`/proc/${pid}/fd`).join();
+		const same = now === before;
+		before = now;
+		return same;
+	};
+	await until('the descriptors to rest', rests, { step: 50 });
 	const limit = (n) => execFileSync('prlimit', ['--pid', String(pid), `--nofile=${n}:`]);
-	limit(at);
+	limit(at || unused(pid));
 	return { lift: () => limit(4096) };
 }
 
@@ -36,7 +44,7 @@ describe('descriptors', { concurrency: 2 }, () => {
 		const daemon = await startSluice({ config: (c) => (c.frontends[0].workers = 1), allow: NOISE });
 		const log = await new Log(daemon.url).begin();
 		await log.insist();
-		const limit = exhaust(daemon.workers()[0]);
+		const limit = await exhaust(daemon.workers()[0]);
 		const mark = daemon.mark();
 		const others = Array.from({ length: 20 }, () => connect('HTTP/1.1', daemon.url));
 		const answers = others.map((client) =>
@@ -63,7 +71,7 @@ describe('descriptors', { concurrency: 2 }, () => {
 		const [log, large] = [await new Log(daemon.url).begin(), await new Log(daemon.url).begin()];
 		await log.insist();
 		const writer = daemon.writer();
-		const limit = exhaust(writer);
+		const limit = await exhaust(writer);
 		const mark = daemon.mark();
 		const waiting = large.insist(300_000);
 		await daemon.waitLine(/writer_down/, { from: mark });
@@ -83,7 +91,7 @@ describe('descriptors', { concurrency: 2 }, () => {
 		const daemon = await startSluice({ allow: NOISE });
 		const log = await new Log(daemon.url).begin();
 		await log.insist();
-		const limit = exhaust(daemon.pid, 8); // those of the dead worker will be free
+		const limit = await exhaust(daemon.pid, 8); // those of the dead worker will be free
 		const mark = daemon.mark();
 		process.kill(daemon.workers()[0], 'SIGKILL');
 		await daemon.waitLine(/child_spawn/, { from: mark });
