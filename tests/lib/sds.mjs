@@ -97,6 +97,15 @@ export class Peer {
 		return frame.payload;
 	}
 
+	// The next frame of a type, behind any patches: one's own join may not be over, and then what a compaction made comes in between.
+	async seek(type, payload) {
+		let frame = await this.next(`a frame of type ${type}`);
+		while (frame.type === FRAME.PATCH && type !== FRAME.PATCH) frame = await this.next(`a frame of type ${type}`);
+		assert.equal(frame.type, type);
+		if (payload !== undefined) assert.deepEqual(frame.payload, Buffer.from(payload));
+		return frame.payload;
+	}
+
 	// Everything that was sent before by the others has arrived here when this has: the next frame is theirs, or the mark.
 	static fence = 0;
 	async fence(others) {

@@ -45,7 +45,7 @@ for (const workers of [1, 2])
 			const [a, b] = await settled(id, '&ack=1');
 			const content = bytes(5000), hash = sha256(content);
 			a.send(FRAME.VALUE, hash, content);
-			await a.expect(FRAME.VALUE_ACK, hash);
+			await a.seek(FRAME.VALUE_ACK, hash);
 			await b.expect(FRAME.VALUE, Buffer.concat([hash, content]));
 			const reader = await Peer.open(daemon, id, { scope: 'read' });
 			await until('the log', () => reader.inbox.length >= 2);
@@ -69,14 +69,14 @@ for (const workers of [1, 2])
 			for (const size of [0, MIB]) {
 				const content = bytes(size, 3), hash = sha256(content);
 				a.send(FRAME.VALUE, hash, content);
-				await a.expect(FRAME.VALUE_ACK, hash);
+				await a.seek(FRAME.VALUE_ACK, hash);
 				await b.expect(FRAME.VALUE);
 				b.send(FRAME.REQ_VALUE, hash);
 				assert.ok((await b.expect(FRAME.VALUE)).equals(Buffer.concat([hash, content])));
 			}
 			const content = bytes(2 * MIB + 12345, 5), hash = sha256(content), parts = chunks(hash, content);
 			for (const i of [2, 0, 2, 1]) a.send(FRAME.CHUNK, parts[i]);
-			await a.expect(FRAME.VALUE_ACK, hash);
+			await a.seek(FRAME.VALUE_ACK, hash);
 			for (const i of [2, 0, 2, 1]) assert.ok((await b.expect(FRAME.CHUNK)).equals(parts[i]));
 			b.send(FRAME.REQ_VALUE, hash);
 			for (const part of parts) assert.ok((await b.expect(FRAME.CHUNK)).equals(part));
@@ -258,7 +258,7 @@ for (const workers of [1, 2])
 			const a = await Peer.open(daemon, id, { query: '&ack=1' });
 			const content = bytes(2000), hash = sha256(content), hex = hash.toString('hex');
 			a.send(FRAME.VALUE, hash, content);
-			await a.expect(FRAME.VALUE_ACK, hash);
+			await a.seek(FRAME.VALUE_ACK, hash);
 			await provider(id).saveValue(hex, content);
 			await provider(id).releaseValue(hex);
 			await provider(id).releaseValue(hex);
@@ -339,9 +339,9 @@ describe('SDS over TLS', () => {
 		const a = await Peer.open(daemon, id, { ca: files.ca, query: '&ack=1' });
 		const content = bytes(3 * MIB + 1), hash = sha256(content);
 		a.send(FRAME.PATCH, bytes(200_000));
-		await a.expect(FRAME.PATCH_ACK);
+		await a.seek(FRAME.PATCH_ACK);
 		for (const part of chunks(hash, content)) a.send(FRAME.CHUNK, part);
-		await a.expect(FRAME.VALUE_ACK, hash);
+		await a.seek(FRAME.VALUE_ACK, hash);
 		const b = await Peer.open(daemon, id, { ca: files.ca, scope: 'read' });
 		assert.ok((await b.expect(FRAME.PATCH)).equals(bytes(200_000)));
 		const provider = new SDS_RemotePersistenceProvider(daemon.url.replace('https', 'wss'), id, { Token: token(id), fetch: secure });
