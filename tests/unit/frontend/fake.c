@@ -228,7 +228,7 @@ int sl_reader_snapshot_step(struct sl_reader *r, uint64_t id, uint64_t from, uin
 	*data = SL_STR("");
 	if (id != FAKE_SNAPSHOT)
 		return SLUICE_EGONE;
-	*data = SL_SLICE(FAKE_SNAPSHOT_BYTES + from, until - from < fake_step_max ? until - from : fake_step_max);
+	*data = SL_SLICE(&FAKE_SNAPSHOT_BYTES[from], until - from < fake_step_max ? until - from : fake_step_max);
 	return 0;
 }
 
