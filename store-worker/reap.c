@@ -170,6 +170,8 @@ int redo_reap(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, sl
 		/* The last row may be among them; records that this batch has yet to file need another then. */
 		if (rc == SE_OK)
 			rc = volume_by_id(v, e.stream, &s);
+		if (rc == SE_OK && s)
+			volume_touch(v, s); /* it is read again when the batch does not come to its end */
 		if (rc == SE_OK)
 			rc = s ? volume_last_row(v, s) : SE_CORRUPT;
 	}

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/board.h"
 #include "lib/build.h"
 #include "lib/log.h"
 #include "supervisor/supervisor.h"
@@ -313,6 +314,16 @@ void child_free(struct child *c)
 }
 
 /* A process that is gone, or could not be made: when is the next one due? */
+/* The others must not leave connections to a worker that is gone. */
+static void child_leaves_board(const struct child *c)
+{
+	struct sl_board *board = c->board_fd >= 0 ? sl_board_map(c->board_fd) : NULL;
+
+	if (board)
+		sl_board_leave(board, c->slot);
+	sl_board_unmap(board);
+}
+
 static void child_died(struct child *c, bool expected)
 {
 	int64_t lived = c->ready_at < 0 ? -1 : super_now() - c->ready_at;
@@ -320,6 +331,7 @@ static void child_died(struct child *c, bool expected)
 	uint32_t wait;
 
 	c->ready_at = -1;
+	child_leaves_board(c);
 	if (!c->wanted)
 		return;
 	if (!expected)

@@ -35,7 +35,7 @@ void accept_on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (e->spare_fd < 0)
 		e->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	e->accept_next = true;
+	e->accept_until = clock_ms() + 1;
 	listeners_enable(e, true);
 }
 
@@ -52,6 +52,12 @@ void accept_show(struct http_engine *e)
 		sl_board_set(e->board, e->slot, e->load);
 }
 
+/* Whoever has fewer connections had his moment for those that wait now. */
+static bool accept_may(const struct http_engine *e)
+{
+	return e->now <= e->accept_until;
+}
+
 /* True: another worker has fewer connections and is given a moment to take the next. */
 static bool accept_leave(struct http_engine *e)
 {
@@ -60,10 +66,12 @@ static bool accept_leave(struct http_engine *e)
 	if (!e->board)
 		return false;
 	accept_show(e);
-	if (e->accept_next || !sl_board_fuller(e->board, e->slot, e->load))
+	if (accept_may(e) || !sl_board_fuller(e->board, e->slot, e->load))
+		return false;
+	/* Without the timer nobody would listen again. */
+	if (event_add(&e->accept_event, &moment))
 		return false;
 	listeners_enable(e, false);
-	event_add(&e->accept_event, &moment);
 	return true;
 }
 
@@ -88,8 +96,11 @@ static void accept_exhausted(struct http_engine *e, int fd)
 		sl_log_errno(SLUICE_LOG_WARN, "accept connections=%u action=\"raise the limit of open files\"",
 		             e->n_conns);
 	}
-	listeners_enable(e, false);
-	event_add(&e->accept_event, &pause);
+	/* The others must not wait for one that cannot. */
+	if (e->board)
+		sl_board_leave(e->board, e->slot);
+	if (event_add(&e->accept_event, &pause) == 0)
+		listeners_enable(e, false);
 }
 
 static struct http_conn *accept_transport(const struct listener *l, int fd)
@@ -153,13 +164,12 @@ static void engine_on_accept(evutil_socket_t fd, short what, void *arg)
 
 	(void)what;
 	e->now = clock_ms();
-	for (int i = 0; i < ACCEPT_MAX && !accept_leave(e); i++) {
+	for (int i = 0; i < (accept_may(e) ? ACCEPT_FEW : ACCEPT_MAX) && !accept_leave(e); i++) {
 		struct sockaddr_storage from = {0};
 		socklen_t len = sizeof from;
 		int s = accept4(fd, (struct sockaddr *)&from, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (s >= 0) {
-			e->accept_next = false;
 			accept_one(l, s, (struct sockaddr *)&from);
 			continue;
 		}

@@ -468,7 +468,7 @@ static void test_board(void)
 	struct fx *f = fx_new();
 	struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof addr;
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), memory = sl_board_new(), c[3];
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), memory = sl_board_new(), c[4];
 	struct sl_board *board = sl_board_map(memory);
 
 	if (!board || bind(fd, (struct sockaddr *)&addr, sizeof addr) || listen(fd, 8) ||
@@ -489,6 +489,16 @@ static void test_board(void)
 	while (f->engine->n_conns == 2)
 		event_base_loop(f->base, EVLOOP_ONCE);
 	is_int(f->engine->n_conns, 3, "the other does not come: accepted all the same");
+	fx_clock = clock_ms() + 1000; /* its moment was for those, and not for later ones */
+	c[3] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (connect(c[3], (struct sockaddr *)&addr, sizeof addr))
+		abort();
+	event_base_loop(f->base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+	is_int(f->engine->n_conns, 3, "the next is left to the other again");
+	fx_clock = 0;
+	while (f->engine->n_conns == 3)
+		event_base_loop(f->base, EVLOOP_ONCE);
+	close(c[3]);
 	close(c[0]);
 	close(c[1]);
 	fx_run(f);
