@@ -378,6 +378,8 @@ void child_start(struct child *c)
 	child_move(c, CHILD_STARTING, c->deaths ? "restart" : "start");
 	child_arm(c, c->kind == CHILD_STORE ? START_STORE_MS : START_WORKER_MS);
 	if (setup_send(c)) {
+		free(c->why);
+		c->why = strdup("no memory for its setup"); /* or its end would look like its own doing */
 		child_kill(c, SIGKILL, "no memory for its setup");
 		return;
 	}
