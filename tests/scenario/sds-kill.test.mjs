@@ -51,14 +51,17 @@ class Engine {
 
 describe('SDS, when processes are killed', { concurrency: 2 }, () => {
 	for (const victim of ['writer', 'worker', 'presence', 'everything'])
-		it(`${victim}: nothing that was told or typed is lost`, async () => {
+		it(`${victim}: nothing that was told or typed is lost`, async (t) => {
 			const daemon = await startSds({ workers: 2, allow: [/child_exit name=.* signal=9/] });
 			const id = store();
 			const engines = [1, 2].map((number) => new Engine(daemon, id, number));
+			t.after(() => engines.forEach((engine) => engine.end())); // or they come back for ever after a failure
 			await until('both connected', () => engines.every((engine) => engine.peer.questions > 0));
 			const kill = async () => {
 				const ready = (name) => Number([...daemon.text().matchAll(new RegExp(`name=${name}#\\d pid=(\\d+) from=starting to=ready`, 'g'))].at(-1)[1]);
 				const presence = ready('presence'), sync = daemon.workers().filter((pid) => pid !== presence);
+				// It may still be on its way back from the death before.
+				await until('the first to be connected', () => engines[0].peer.ws.readyState === 1 && engines[0].peer.ws._socket?.localPort);
 				const worker = () => daemon.workerOf(engines[0].peer.ws._socket) ?? sync[0];
 				const pids = { writer: () => [daemon.writer()], worker: () => [worker()], presence: () => [presence], everything: () => [daemon.writer(), ...sync] }[victim]();
 				for (const pid of pids) await daemon.killChild(pid);
@@ -74,6 +77,7 @@ describe('SDS, when processes are killed', { concurrency: 2 }, () => {
 			await until('the two agree', () => engines.every((engine) => engine.size() === 130));
 			for (const engine of engines) engine.end();
 			const late = new Engine(daemon, id, 3);
+			engines.push(late);
 			await until('the newcomer has everything', () => late.size() === 130);
 			late.end();
 			const { rows } = await readLog(daemon, id);
