@@ -108,17 +108,19 @@ describe('descriptors', { concurrency: 2 }, () => {
 	});
 });
 
-// Connections until each worker has taken an append over one.
+// Connections until each worker has taken an append over one. They stay open: the worker with the fewest gets the next.
 async function everyWorkerWrites(daemon) {
 	const served = new Set();
+	const clients = [];
 	await until('every worker to write', async () => {
 		const client = connect('HTTP/1.1', daemon.url);
+		clients.push(client);
 		const s = new Stream(client, freshName());
 		const live = await client.open('PUT', s.path, { headers: { 'content-type': 'text/plain' } }).catch(() => null);
 		if (live?.status === 201) served.add(daemon.workerOf(live.socket));
-		client.close();
 		return daemon.workers().every((pid) => served.has(pid));
 	});
+	for (const client of clients) client.close();
 }
 
 describe('queues', () => {
