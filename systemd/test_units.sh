@@ -40,10 +40,10 @@ printf 'NoNewPrivileges=no\nProtectSystem=no\nSystemCallFilter=\nCapabilityBound
 result 'and more for one without the hardening' "$(systemd-analyze security --no-pager --offline=true --threshold=15 \
 	"$dir/broken/sluiced.service" >/dev/null 2>&1 && echo 'it passed as well')"
 
-mkdir -p "$dir/root/etc" "$dir/root/var/lib/sluice"
-findings=$({ systemd-sysusers --root="$dir/root" "$src/sluice.sysusers" && systemd-tmpfiles --root="$dir/root" --create "$src/sluice.tmpfiles"; } 2>&1) &&
-	[ "$(sed -n 's/^sluice:x:\([0-9]*\):[0-9]*:[^:]*:\/var\/lib\/sluice:.*nologin$/\1/p' "$dir/root/etc/passwd")" = \
-		"$(stat -c %u "$dir/root/var/lib/sluice")" ] && [ "$(stat -c %a "$dir/root/var/lib/sluice")" = 700 ] && findings=
+mkdir -p "$dir/tree/etc" "$dir/tree/var/lib/sluice"
+findings=$({ systemd-sysusers --root="$dir/tree" "$src/sluice.sysusers" && systemd-tmpfiles --root="$dir/tree" --create "$src/sluice.tmpfiles"; } 2>&1) &&
+	[ "$(sed -n 's/^sluice:x:\([0-9]*\):[0-9]*:[^:]*:\/var\/lib\/sluice:.*nologin$/\1/p' "$dir/tree/etc/passwd")" = \
+		"$(stat -c %u "$dir/tree/var/lib/sluice")" ] && [ "$(stat -c %a "$dir/tree/var/lib/sluice")" = 700 ] && findings=
 [ "$(id -u)" = 0 ] || findings= # only root gives a directory away
 result 'the user is made, and the data is its own' "$findings"
 result 'the user is that of the unit' "$(grep -qx 'User=sluice' "$unit" && grep -q '^u sluice ' "$src/sluice.sysusers" || echo 'they differ')"

@@ -63,16 +63,16 @@ say 'two packages, contents as listed, no error of lintian'
 # ---- the installed programs ----
 
 dpkg -x "$dir/sluice_${version}_$arch.deb" "$dir/installed"
-mkdir "$dir/root" "$dir/work"
+mkdir "$dir/root" "$dir/layers"
 cat >"$dir/try" <<'SCRIPT'
 set -eu
 # On a file system of its own, because layers must not lie in each other.
-mount -t tmpfs none "$1/work"
-mkdir "$1/work/upper" "$1/work/work"
-cp -a "$1/installed" "$1/work/installed"
+mount -t tmpfs none "$1/layers"
+mkdir "$1/layers/upper" "$1/layers/work"
+cp -a "$1/installed" "$1/layers/installed"
 # dpkg would follow the link.
-[ ! -L /lib ] || { cp -a "$1/work/installed/lib/." "$1/work/installed/usr/lib" && rm -r "$1/work/installed/lib"; }
-mount -t overlay none -o "lowerdir=$1/work/installed:/,upperdir=$1/work/upper,workdir=$1/work/work" "$1/root"
+[ ! -L /lib ] || { cp -a "$1/layers/installed/lib/." "$1/layers/installed/usr/lib" && rm -r "$1/layers/installed/lib"; }
+mount -t overlay none -o "lowerdir=$1/layers/installed:/,upperdir=$1/layers/upper,workdir=$1/layers/work" "$1/root"
 mount --bind /dev "$1/root/dev"
 mount -t proc none "$1/root/proc" 2>/dev/null || mount --rbind /proc "$1/root/proc"
 exec chroot "$1/root" sh -c '
