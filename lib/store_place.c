@@ -2,7 +2,7 @@
  * store_place.c - from a position, which counts payload bytes, to the record and the message it is in. Workers, sluicectl.
  *
  * Rows know their position, but only offsets are indexed. Both grow together, so the row is found by halving the range of offsets it
- * may begin at: a look at a row for each bit of the stream's length at most.
+ * may begin at: a look at a row for each bit of the stream's length at most, whatever the rows of a damaged volume say.
  */
 #include "lib/marks.h"
 #include "lib/schema.h"
@@ -37,12 +37,16 @@ static int place_row(struct sl_reader *r, uint64_t stream, uint64_t offset, stru
 static int place_search(struct sl_reader *r, uint64_t stream, uint64_t low, uint64_t high, uint64_t pos,
                         struct place_row *row)
 {
+	if (high > INT64_MAX) /* more than a column can hold */
+		return SLUICE_EINTERNAL;
 	while (low <= high) {
 		uint64_t middle = low + (high - low) / 2;
 		int rc = place_row(r, stream, middle, row);
 
 		if (rc < 0)
 			return rc;
+		if (rc == 1 && row->start > middle)
+			return SLUICE_EINTERNAL;
 		if (rc == 0) {
 			low = middle + 1;
 		} else if (row->pos > pos) {

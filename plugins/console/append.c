@@ -48,7 +48,7 @@ static slice blanks_cut(slice s)
 		from++;
 	while (end > from && memchr(" \t\r\n", p[end - 1], 4))
 		end--;
-	return SLICE(p + from, end - from);
+	return end > from ? SLICE(p + from, end - from) : SLICE("", 0);
 }
 
 static void append_done(void *arg, const struct sluice_result *r, size_t n)

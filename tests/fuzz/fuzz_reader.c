@@ -1,9 +1,10 @@
 /*
  * fuzz_reader.c - fuzz target: rows of a damaged volume, through the reader that every worker has. Tests only.
  *
- * The input fills rows of the tables `stream` and `chunk` of a real volume (see rows() for the layout), then a stream is read to
- * its end. Whatever is in the rows: what a step hands out lies inside its bytes, in order, and each step gets on or says what
- * is wrong, because its callers go on until the end.
+ * The input fills rows of the tables `stream`, `chunk` and `snapshot` of a real volume (see rows() and snapshots() for the
+ * layout), then each stream is read to its end, and its snapshot with what lies behind it. Whatever is in the rows: what a step
+ * hands out lies inside its bytes, in order, and each step gets on or says what is wrong, because its callers go on until the
+ * end.
  *
  * The same bytes also go through the functions for marks: what is accepted adds up, and is encoded to the same bytes again.
  */
@@ -22,11 +23,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *, size_t);
 
-enum { STREAMS = 3, CHUNKS = 6, STEPS_MAX = 4096, SEGMENT_BYTES = 600000 };
+enum { STREAMS = 3, CHUNKS = 6, SNAPSHOTS = 2, STEPS_MAX = 4096, SEGMENT_BYTES = 600000 };
 
 static char dir[64];
 static sqlite3 *db;
-static sqlite3_stmt *begin, *commit, *clear_streams, *clear_chunks, *put_stream, *put_chunk;
+static sqlite3_stmt *begin, *commit, *clear_streams, *clear_chunks, *clear_snapshots, *put_stream, *put_chunk,
+	*put_snapshot, *set_stream, *set_chunk;
 static struct sl_reader *reader;
 static volatile uint64_t seen;
 
@@ -93,6 +95,7 @@ static void set_up(void)
 	commit = prepare("COMMIT");
 	clear_streams = prepare("DELETE FROM stream");
 	clear_chunks = prepare("DELETE FROM chunk");
+	clear_snapshots = prepare("DELETE FROM snapshot");
 	put_stream = prepare(
 		"INSERT OR REPLACE INTO stream (id, name, state, content_type, closed, base, earliest, created_ms,"
 		" accessed_ms, own_expiry, fork_of, fork_at, fork_sub, forks)"
@@ -100,6 +103,11 @@ static void set_up(void)
 	put_chunk = prepare(
 		"INSERT OR REPLACE INTO chunk (stream, start, stop, bytes, records, messages, time_ms, segment, seg_off,"
 		" marks, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8, ?9, ?10)");
+	set_stream = prepare("UPDATE stream SET base_pos = ?2, earliest_pos = ?3, snapshot = ?4 WHERE id = ?1");
+	set_chunk = prepare("UPDATE chunk SET pos = ?2 WHERE id = ?1");
+	put_snapshot = prepare(
+		"INSERT INTO snapshot (id, at, pos, bytes, segment, seg_off, time_ms, refs, content_type, digest, data)"
+		" VALUES (?1, ?2, ?3, ?4, nullif(?5, 0), ?6, 1, 1, ?7, ?8, ?9)");
 	must(sl_reader_open(dir, SL_SCHEMA, 0, &reader, &why) == 0);
 }
 
@@ -146,6 +154,7 @@ static void rows(struct sl_cur *c)
 	step(begin);
 	step(clear_streams);
 	step(clear_chunks);
+	step(clear_snapshots);
 	for (int i = 1; i <= 1 + n % STREAMS; i++) {
 		name[1] = (char)('0' + i);
 		bind(put_stream, 1, (uint64_t)i);
@@ -161,19 +170,50 @@ static void rows(struct sl_cur *c)
 		bind_blob(put_chunk, 10, c);
 		step(put_chunk);
 	}
-	step(commit);
+}
+
+/* How many snapshots and their columns, then positions and the snapshot of each stream, the position of each chunk. */
+static void snapshots(struct sl_cur *c)
+{
+	int n = sl_cur_u8(c) % (SNAPSHOTS + 1);
+
+	for (int i = 1; i <= n; i++) {
+		bind(put_snapshot, 1, (uint64_t)i);
+		for (int column = 2; column <= 6; column++)
+			bind(put_snapshot, column, number(c));
+		for (int column = 7; column <= 9; column++)
+			bind_blob(put_snapshot, column, c);
+		step(put_snapshot);
+	}
+	for (int i = 1; n && i <= STREAMS; i++) {
+		bind(set_stream, 1, (uint64_t)i);
+		for (int column = 2; column <= 4; column++)
+			bind(set_stream, column, number(c));
+		step(set_stream);
+	}
+	for (int i = 1; n && i <= CHUNKS; i++) {
+		bind(set_chunk, 1, (uint64_t)i);
+		bind(set_chunk, 2, number(c));
+		step(set_chunk);
+	}
 }
 
 /* ---- reading ---- */
 
+static void touch(sl_slice s)
+{
+	const uint8_t *p = s.data;
+
+	for (size_t i = 0; i < s.len; i++)
+		seen += p[i]; /* it is readable */
+}
+
 static void check_step(const struct sl_step *s)
 {
-	const uint8_t *p = s->data.data;
 	uint32_t last = 0;
 
 	must(s->data.len <= SL_READ_STEP);
-	for (size_t i = 0; i < s->data.len; i++)
-		seen += p[i]; /* it is readable */
+	touch(s->data);
 	for (size_t i = 0; i < s->n_message_end; last = s->message_end[i++])
 		must(s->message_end[i] >= last && s->message_end[i] <= s->data.len);
 	last = 0;
@@ -195,6 +235,30 @@ static void read_steps(uint64_t incarnation, uint64_t from, uint64_t skip, uint6
 	}
 }
 
+/* What a newcomer gets: the snapshot, and what lies behind it. */
+static void read_snapshot(const struct sl_facts *facts, uint64_t budget)
+{
+	struct sl_snapshot snapshot;
+	struct sl_place at;
+	struct sl_plan plan;
+	sl_slice data;
+
+	if (facts->snapshot && sl_reader_snapshot(reader, facts->snapshot, &snapshot) == 0) {
+		must(snapshot.digest.len == SL_DIGEST);
+		touch(snapshot.digest);
+		touch(snapshot.content_type);
+		for (uint64_t from = 0, i = 0; from < snapshot.bytes && i < STEPS_MAX; from += data.len, i++) {
+			if (sl_reader_snapshot_step(reader, facts->snapshot, from, snapshot.bytes, &data))
+				break;
+			must(data.len > 0 && data.len <= SL_READ_STEP && data.len <= snapshot.bytes - from);
+			touch(data);
+		}
+		(void)sl_reader_place(reader, facts, snapshot.pos, &at);
+	}
+	if (sl_reader_rest(reader, facts, budget, &plan, &at) == 0)
+		read_steps(facts->incarnation, plan.from, at.skip, plan.end);
+}
+
 static int list_entry(void *arg, const struct sluice_list_item *item)
 {
 	const struct sluice_list_entry *e = &item->entry;
@@ -202,9 +266,12 @@ static int list_entry(void *arg, const struct sluice_list_item *item)
 	return ++*(int *)arg > 100;
 }
 
-static void read_all(struct sl_cur *c)
+struct wish {
+	uint64_t from, budget, skip, until;
+};
+
+static void read_all(const struct wish *w)
 {
-	uint64_t from = number(c), budget = number(c), skip = number(c), until = number(c);
 	struct sl_facts facts;
 	struct sl_plan plan;
 	bool more;
@@ -214,11 +281,12 @@ static void read_all(struct sl_cur *c)
 	for (const char *const *name = (const char *const[]){"s1", "s2", "s3", NULL}; *name; name++) {
 		if (sl_reader_facts(reader, sl_slice_str(*name), 1, &facts) || facts.status)
 			continue;
-		if (sl_reader_plan(reader, &facts, from, budget, &plan, NULL) == 0)
+		if (sl_reader_plan(reader, &facts, w->from, w->budget, &plan, NULL) == 0)
 			read_steps(facts.incarnation, plan.from, 0, plan.end);
 		if (sl_reader_plan(reader, &facts, facts.earliest, UINT64_MAX, &plan, NULL) == 0)
 			read_steps(facts.incarnation, plan.from, 0, plan.end);
-		read_steps(facts.incarnation, from, skip, until);
+		read_steps(facts.incarnation, w->from, w->skip, w->until);
+		read_snapshot(&facts, w->budget);
 	}
 	sl_reader_list(reader, SL_STR("s"), SL_STR(""), 2, 1, list_entry, &n, &more);
 	must(n <= 2);
@@ -257,6 +325,7 @@ static void check_marks(sl_slice s, uint64_t total)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	struct sl_cur c = sl_cur_of(SL_SLICE(data, n));
+	struct wish wish;
 
 	if (n < 2 || n > 8192)
 		return 0;
@@ -264,6 +333,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		set_up();
 	check_marks(SL_SLICE(data + 1, n - 1), data[0]);
 	rows(&c);
-	read_all(&c);
+	wish = (struct wish){.from = number(&c)};
+	wish.budget = number(&c);
+	wish.skip = number(&c);
+	wish.until = number(&c);
+	snapshots(&c);
+	step(commit);
+	read_all(&wish);
 	return 0;
 }
