@@ -1,12 +1,13 @@
 // The load whose trace is judged: every request is announced in the trace before it is sent and acknowledged there when its
 // answer has come, so a cut at any place of the trace knows what was promised by then.
 //
-// Names and payloads are made for open_state.c: a payload is "ID " and then one letter all along; streams of producers are
-// producer-N, their producer is "p", and their records are numbered from 0 on.
+// Names and payloads are made for open_state.c: a payload, or a snapshot, is "ID " and then one letter all along; streams of
+// producers are producer-N, their producer is "p", and their records are numbered from 0 on.
 
 import assert from 'node:assert/strict';
 import { appendFileSync } from 'node:fs';
 import { connect } from '../lib/http.mjs';
+import { at } from '../lib/riverrun.mjs';
 import { startSluice } from '../lib/sluice.mjs';
 import { CLOSE, Stream, forkOf, producer } from '../lib/streams.mjs';
 import { markBytes } from './disk.mjs';
@@ -102,6 +103,46 @@ class LifeLane extends Lane {
 	}
 }
 
+// Snapshots of a stream of the Loro surface: each makes what lies before it unreadable, and every third is for a segment file.
+class SnapshotLane extends Lane {
+	positions = [0]; // before each record, and the tail
+	placed = 0;
+	published = 0;
+
+	async work() {
+		const s = `power/snapshot-${this.n}`;
+		const seq = this.positions.length - 1;
+		if (seq === 0) await this.begin(s);
+		const length = 32 + this.dice.below(2000);
+		await this.append(s, `r${this.n}`, seq, length);
+		this.positions.push(this.positions.at(-1) + length);
+		if (this.dice.below(2)) await this.publish(s, seq + 1 - this.dice.below(2));
+	}
+
+	// The first one makes the bucket as well, which has a stream of its own.
+	async begin(s) {
+		const bucket = { do: 'create', s: '__riverrun/power' };
+		this.run.bucket ??= this.step(bucket, () => this.request('PUT', 'power'));
+		await this.run.bucket;
+		await this.step({ do: 'create', s }, () => this.request('PUT', s));
+	}
+
+	// What stands for the first `count` records.
+	async publish(s, count) {
+		if (count <= this.placed) return;
+		const length = this.published++ % 3 === 2 ? 200_000 + this.dice.below(100_000) : 32 + this.dice.below(3000);
+		const id = `s${this.n}-${count}`;
+		const body = payload(id, length);
+		const mark = { do: 'snapshot', s, count, record: `${id}:${length}:${body.at(-1)}` };
+		await this.step(mark, () => this.request('PUT', `${s}/snapshot/${at(this.positions[count])}`, { body }));
+		this.placed = count;
+	}
+
+	request(method, path, options) {
+		return this.stream('').client.request(method, `/ds/${path}`, options);
+	}
+}
+
 // Runs daemons on one data directory one after the other: each begins, takes its share of the load, and ends in order or by
 // SIGKILL. home: where the disk begins; the data directory below it is made by the daemon.
 export async function record({ home, dice, steps, ends, shim, lie, store }) {
@@ -114,6 +155,8 @@ export async function record({ home, dice, steps, ends, shim, lie, store }) {
 	lane(PlainLane, 'h2c', 1);
 	lane(LifeLane, 'HTTP/1.1', 0);
 	lane(LifeLane, 'h2c', 1);
+	lane(SnapshotLane, 'HTTP/1.1', 0);
+	lane(SnapshotLane, 'h2c', 1);
 	for (const end of ends) {
 		const daemon = await startSluice({
 			dataDir: `${home}/deep/data`,
@@ -125,6 +168,7 @@ export async function record({ home, dice, steps, ends, shim, lie, store }) {
 			},
 			config: (config) => {
 				config.store = { checkpoint_bytes: '64K', segment_bytes: '1M', ...store };
+				config.frontends[0].plugins.push({ plugin: 'riverrun' });
 			},
 		});
 		run.url = daemon.url;

@@ -3,7 +3,8 @@
  * there. Tests only.
  *
  * One directory a line on standard input; for each, lines that begin with
- *   stream NAME CLOSED RECORD...   a record is ID:LENGTH:FILL; a payload is "ID " and then one letter all along
+ *   stream NAME CLOSED SNAPSHOT RECORD...   a record is ID:LENGTH:FILL; a payload is "ID " and then one letter all along; so is
+ *                                  a snapshot, or "-" when there is none
  *   refused WHY                    the writer does not open it
  *   damaged WHY                    "sluicectl check" finds damage, before or after
  *   wrong WHY                      it opens, but does not go on as it should
@@ -71,6 +72,29 @@ static void record_show(struct state *s, struct seen *seen)
 	printf(" %s:%zu:%c", seen->last, s->record.len, p[id + 1]);
 }
 
+static int snapshot_read(struct state *s, struct sl_reader *r, uint64_t id, struct seen *seen)
+{
+	struct sl_snapshot snapshot;
+	int rc = id ? sl_reader_snapshot(r, id, &snapshot) : 0;
+
+	if (id == 0) {
+		printf(" -");
+		return 0;
+	}
+	sl_buf_drain(&s->record, SIZE_MAX);
+	for (uint64_t from = 0; rc == 0 && from < snapshot.bytes;) {
+		sl_slice data;
+
+		rc = sl_reader_snapshot_step(r, id, from, snapshot.bytes, &data);
+		if (rc == 0)
+			rc = sl_buf_add(&s->record, data.data, data.len);
+		from += data.len;
+	}
+	if (rc == 0)
+		record_show(s, seen);
+	return rc;
+}
+
 static int stream_read(struct state *s, struct sl_reader *r, struct seen *seen, uint64_t now)
 {
 	struct sl_facts facts;
@@ -82,7 +106,9 @@ static int stream_read(struct state *s, struct sl_reader *r, struct seen *seen, 
 	seen->closed = facts.flags & SLUICE_R_CLOSED;
 	seen->tail = facts.tail;
 	printf("stream %s %d", seen->name, seen->closed);
-	rc = sl_reader_plan(r, &facts, facts.earliest, UINT64_MAX, &plan, NULL);
+	rc = snapshot_read(s, r, facts.snapshot, seen);
+	if (rc == 0)
+		rc = sl_reader_plan(r, &facts, facts.earliest, UINT64_MAX, &plan, NULL);
 	if (rc == 0 && plan.end != facts.tail)
 		rc = SLUICE_EINTERNAL;
 	sl_buf_drain(&s->record, SIZE_MAX);
