@@ -68,7 +68,9 @@ void help_usage(FILE *, const struct ctl_command *);
 int completion_print(const char *shell); /* CTL_USAGE: not known */
 
 /* ---- locate.c: where the control socket is, and the data; the caller's, NULL: said why ---- */
-char *locate_socket(const struct ctl *);
+/* mistakes: what else is wrong in the configuration that says it, for locate_tell() in case that nobody answers there. */
+char *locate_socket(const struct ctl *, struct sl_buf *mistakes);
+void locate_tell(const struct sl_buf *mistakes);
 char *locate_data(const struct ctl *); /* the directory, as the server says or the configuration */
 
 /* ---- link.c: the control connection ---- */

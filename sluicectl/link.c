@@ -144,27 +144,38 @@ static int link_greet(struct link *l)
 	return CTL_FAILED;
 }
 
+static int link_connect(const char *path)
+{
+	int fd = sl_unix_connect(path);
+
+	if (fd >= 0)
+		fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	else if (errno == ENOENT || errno == ECONNREFUSED)
+		ctl_error("no server answers at %s: is sluiced running? (--socket or --config say where)", path);
+	else
+		ctl_error("%s: %s%s", path, strerror(errno),
+		          errno == EACCES ? "; only root and the user that sluiced runs as may use it" : "");
+	return fd;
+}
+
 int link_open(const struct ctl *ctl, struct link *l)
 {
+	struct sl_buf mistakes;
 	int fd, rc;
 
-	*l = (struct link){.store_fd = -1, .path = locate_socket(ctl)};
+	sl_buf_init(&mistakes);
+	*l = (struct link){.store_fd = -1, .path = locate_socket(ctl, &mistakes)};
 	sl_ipc_init(&l->ipc, -1);
 	sl_buf_init(&l->text);
-	if (!l->path)
-		return CTL_AWAY;
-	fd = sl_unix_connect(l->path);
+	fd = l->path ? link_connect(l->path) : -1;
+	/* The server runs on what the file was before, and says itself what is wrong with it; without one, this may be why. */
+	if (l->path && fd < 0)
+		locate_tell(&mistakes);
+	sl_buf_fini(&mistakes);
 	if (fd < 0) {
-		if (errno == ENOENT || errno == ECONNREFUSED)
-			ctl_error("no server answers at %s: is sluiced running? (--socket or --config say where)",
-			          l->path);
-		else
-			ctl_error("%s: %s%s", l->path, strerror(errno),
-			          errno == EACCES ? "; only root and the user that sluiced runs as may use it" : "");
 		link_close(l);
 		return CTL_AWAY;
 	}
-	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 	sl_ipc_init(&l->ipc, fd);
 	rc = link_greet(l);
 	if (rc)

@@ -92,7 +92,14 @@ static char *locate_in(const char *file, const struct sluice_conf *root, const c
 	return path;
 }
 
-static char *locate_config(const char *file, const char *base, enum what what)
+void locate_tell(const struct sl_buf *mistakes)
+{
+	if (mistakes->len)
+		fwrite(sl_buf_slice(mistakes).data, 1, mistakes->len, stderr);
+}
+
+/* mistakes: lines about what else is wrong in the file. They are told here when nothing is found. */
+static char *locate_config(const char *file, const char *base, enum what what, struct sl_buf *mistakes)
 {
 	struct sl_conf_errors errors = {0};
 	struct sluice_conf *root = NULL;
@@ -107,7 +114,8 @@ static char *locate_config(const char *file, const char *base, enum what what)
 	} else {
 		root = sl_options_load(sl_buf_slice(&text), &errors);
 		for (size_t i = 0; i < errors.n; i++)
-			fprintf(stderr, "%s:%u:%u: %s\n", file, errors.v[i].line, errors.v[i].column, errors.v[i].text);
+			(void)sl_buf_addf(mistakes, "%s:%u:%u: %s\n", file, errors.v[i].line, errors.v[i].column,
+			                  errors.v[i].text);
 		/* A mistake elsewhere does not hide the server, which may run on what the file was before. */
 		if (root && *sl_conf_str(root, "control_socket") && *sl_conf_str(root, "data_dir"))
 			path = locate_in(file, root, base, what);
@@ -116,6 +124,8 @@ static char *locate_config(const char *file, const char *base, enum what what)
 		else
 			ctl_error("%s does not say where the control socket is; give it with --socket PATH", file);
 	}
+	if (!path)
+		locate_tell(mistakes);
 	sl_conf_free(root);
 	sl_conf_errors_fini(&errors);
 	sl_buf_fini(&text);
@@ -123,36 +133,39 @@ static char *locate_config(const char *file, const char *base, enum what what)
 }
 
 /* Where neither the command line nor the environment says it. */
-static char *locate_default(enum what what)
+static char *locate_default(enum what what, struct sl_buf *mistakes)
 {
 	char file[PATH_MAX], base[PATH_MAX] = ".";
 
 	if (locate_tree(file, base) == 0)
-		return locate_config(file, base, what);
-	return locate_config(SL_SYSCONFDIR "/sluice/sluice.yaml", base, what);
+		return locate_config(file, base, what, mistakes);
+	return locate_config(SL_SYSCONFDIR "/sluice/sluice.yaml", base, what, mistakes);
 }
 
-char *locate_socket(const struct ctl *ctl)
+char *locate_socket(const struct ctl *ctl, struct sl_buf *mistakes)
 {
 	const char *env = getenv("SLUICE_SOCKET");
 
 	if (ctl->socket)
 		return strdup(ctl->socket);
 	if (ctl->config)
-		return locate_config(ctl->config, ".", SOCKET);
-	return env && *env ? strdup(env) : locate_default(SOCKET);
+		return locate_config(ctl->config, ".", SOCKET, mistakes);
+	return env && *env ? strdup(env) : locate_default(SOCKET, mistakes);
 }
 
 char *locate_data(const struct ctl *ctl)
 {
 	const char *env = getenv("SLUICE_SOCKET");
+	struct sl_buf mistakes;
 	json_t *root;
 	char *dir;
 
-	if (!ctl->socket && ctl->config)
-		return locate_config(ctl->config, ".", DATA);
-	if (!ctl->socket && !(env && *env))
-		return locate_default(DATA);
+	if (!ctl->socket && (ctl->config || !(env && *env))) {
+		sl_buf_init(&mistakes);
+		dir = ctl->config ? locate_config(ctl->config, ".", DATA, &mistakes) : locate_default(DATA, &mistakes);
+		sl_buf_fini(&mistakes);
+		return dir;
+	}
 	if (status_ask(ctl, &root))
 		return NULL;
 	dir = strdup(json_text(root, "data_dir"));

@@ -164,7 +164,7 @@ describe('sluicectl and the server', () => {
 	});
 
 	it('reload says that the new configuration is in force, or what is wrong in which line', async () => {
-		const own = await startSluice({ allow: [/config_error|reload_failed/] });
+		const own = await startSluice({ dataDir: temporary(), allow: [/config_error|reload_failed/] });
 		const control = ctlFor(own);
 		own.settings.frontends[0].workers = 1;
 		writeFileSync(own.file, toYaml(own.settings));
@@ -174,6 +174,21 @@ describe('sluicectl and the server', () => {
 		await control.fails(1, /sluice\.yaml:\d+:\d+: .*limitz.*\n.*the old configuration stays/s, 'reload');
 		writeFileSync(own.file, toYaml({ ...own.settings, control_socket: 'elsewhere.sock' }));
 		await control.fails(1, /control_socket: a reload cannot move the control socket/, 'reload');
+		// Whoever finds the server by that very file reads it, too, and leaves it to the server to say what is wrong.
+		writeFileSync(own.file, toYaml({ ...own.settings, limitz: { body: 'much' }, log: { level: 'loud' } }));
+		const found = (...args) => runCtl(['-c', own.file, ...args]);
+		const lines = (end) => end.err.split('\n').filter(Boolean);
+		const refused = await found('reload');
+		assert.equal(refused.code, 1);
+		assert.equal(refused.text, '');
+		const mistakes = lines(refused).slice(0, -1);
+		assert.equal(mistakes.length, 2, refused.err);
+		assert.match(mistakes.join('\n'), /limitz.*\n.*log\.level|log\.level.*\n.*limitz/);
+		assert.match(lines(refused).at(-1), /^sluicectl: the old configuration stays in force$/);
+		const refusedJson = await found('--json', 'reload');
+		assert.deepEqual([refusedJson.code, refusedJson.text, refusedJson.err], [1, '', refused.err]);
+		const status = await found('status');
+		assert.deepEqual([status.code, status.err], [0, ''], 'what is wrong with the file is no news to other commands');
 		writeFileSync(own.file, toYaml(own.settings));
 		const both = await Promise.all([control.run(['reload']), control.run(['reload'])]);
 		assert.deepEqual(
@@ -206,6 +221,11 @@ describe('sluicectl and the server', () => {
 		const lost = await runCtl(['-c', file, 'ls']);
 		assert.equal(lost.code, 3);
 		assert.match(lost.err, /data_dir: temporary.*--socket/);
+		// The server that is not there may be somewhere else, as a mistake in the file may be why.
+		writeFileSync(file, toYaml({ ...own.settings, data_dir: temporary(), control_sockt: 'x.sock' }));
+		const elsewhere = await runCtl(['-c', file, 'ls']);
+		assert.equal(elsewhere.code, 3);
+		assert.match(elsewhere.err, /^sluicectl: no server answers at .*\n.*sluice\.yaml:\d+:\d+: .*control_sockt.*\n$/);
 		const none = await runCtl(['-c', '/nonexistent/sluice.yaml', 'ls']);
 		assert.equal(none.code, 3);
 		assert.match(none.err, /No such file.*--config FILE or --socket PATH/);
