@@ -269,6 +269,7 @@ static int append_lines(struct append *a)
 {
 	struct lines *l = calloc(1, sizeof *l);
 	int rc = l ? CTL_OK : CTL_FAILED;
+	char records[64];
 
 	if (l)
 		l->line = 1;
@@ -286,7 +287,8 @@ static int append_lines(struct append *a)
 		}
 	}
 	if (rc && a->records)
-		ctl_error("%llu records before it were appended", (unsigned long long)a->records);
+		ctl_error("%s before it %s appended", out_count(a->records, "record", records),
+		          a->records == 1 ? "was" : "were");
 	if (l)
 		sl_buf_fini(&l->buf);
 	free(l);

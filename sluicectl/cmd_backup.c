@@ -157,7 +157,7 @@ static int backup_finish(struct backup *b)
 
 static int backup_tell(const struct backup *b)
 {
-	char bytes[32];
+	char sum[VERIFY_SUM];
 	json_t *j;
 
 	if (b->ctl->json) {
@@ -166,10 +166,8 @@ static int backup_tell(const struct backup *b)
 			json_object_set_new(j, "backup", out_text(sl_slice_str(b->target)));
 		return out_json(j);
 	}
-	fprintf(strcmp(b->target, "-") == 0 ? stderr : stdout,
-	        "%s: %llu streams, %llu records, %s, as of position %llu; checked\n", b->target,
-	        (unsigned long long)b->check.streams, (unsigned long long)b->check.records,
-	        out_bytes(b->check.bytes, bytes), (unsigned long long)b->check.position);
+	fprintf(strcmp(b->target, "-") == 0 ? stderr : stdout, "%s: %s; checked\n", b->target,
+	        verify_sum(&b->check, sum));
 	return CTL_OK;
 }
 

@@ -249,12 +249,15 @@ static int import_table(struct import *im, const struct source *t)
 
 static int import_report(const struct import *im)
 {
+	char snapshots[64], values[64];
+
 	if (im->ctl->json)
 		return out_json(json_pack("{s:I, s:I, s:I, s:I}", "snapshots", (json_int_t)im->snapshots, "patches",
 		                          (json_int_t)im->patches, "values", (json_int_t)im->values, "there",
 		                          (json_int_t)im->there));
-	printf("%" PRIu64 " snapshots, %" PRIu64 " patches, %" PRIu64 " values; %" PRIu64 " were there already\n", im->snapshots,
-	       im->patches, im->values, im->there);
+	printf("%s, %" PRIu64 " patch%s, %s; %" PRIu64 " %s there already\n", out_count(im->snapshots, "snapshot", snapshots),
+	       im->patches, im->patches == 1 ? "" : "es", out_count(im->values, "value", values), im->there,
+	       im->there == 1 ? "was" : "were");
 	return CTL_OK;
 }
 

@@ -474,7 +474,7 @@ static int restore_put(struct restore *r)
 
 static int restore_tell(const struct restore *r)
 {
-	char bytes[32];
+	char sum[VERIFY_SUM];
 	json_t *j;
 
 	if (r->ctl->json) {
@@ -488,9 +488,7 @@ static int restore_tell(const struct restore *r)
 	if (r->older)
 		printf("%s: restored\n", r->target);
 	else
-		printf("%s: restored, %llu streams, %llu records, %s, as of position %llu\n", r->target,
-		       (unsigned long long)r->check.streams, (unsigned long long)r->check.records,
-		       out_bytes(r->check.bytes, bytes), (unsigned long long)r->check.position);
+		printf("%s: restored, %s\n", r->target, verify_sum(&r->check, sum));
 	if (r->old)
 		printf("What was there before is in %s\n", r->old);
 	return CTL_OK;

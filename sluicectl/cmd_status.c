@@ -46,7 +46,7 @@ static void status_print(const json_t *root)
 	       json_is_true(json_object_get(root, "reloading")) ? ", reloading" : "");
 	printf("configuration  %s, log level %s\n", json_text(root, "config"), json_text(root, "log_level"));
 	printf("data           %s, volume %s, log %s\n", json_text(root, "data_dir"),
-	       out_bytes(json_number(store, "volume_bytes"), a), out_bytes(json_number(store, "wal_bytes"), b));
+	       out_size(json_number(store, "volume_bytes"), a), out_size(json_number(store, "wal_bytes"), b));
 	json_array_foreach(json_object_get(root, "listeners"), i, l)
 		printf("%-13s  %s (%s)\n", i ? "" : "listening", json_text(l, "address"), json_text(l, "frontend"));
 	putchar('\n');

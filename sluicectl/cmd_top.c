@@ -174,7 +174,7 @@ static void top_text(const struct top *t, FILE *f)
 	fprintf(f, "sluiced %s  %s, pid %ju, up %s, generation %ju  volume %s, log %s\n%s\n",
 	        json_text(t->now, "version"), json_text(t->now, "phase"), (uintmax_t)json_number(t->now, "pid"),
 	        out_duration(json_number(t->now, "uptime_ms"), up), (uintmax_t)json_number(t->now, "generation"),
-	        out_bytes(json_number(store, "volume_bytes"), volume), out_bytes(json_number(store, "wal_bytes"), log),
+	        out_size(json_number(store, "volume_bytes"), volume), out_size(json_number(store, "wal_bytes"), log),
 	        t->terminal ? "q quits" : "");
 	top_table(t, f);
 }

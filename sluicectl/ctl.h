@@ -164,6 +164,8 @@ bool stop_asked(void);
 int verify_run(const struct ctl *, const char *dir, bool (*stopped)(void), struct sl_check *,
                char why[SL_CHECK_WHY]); /* its status */
 void verify_table(const struct sl_check *);
+enum { VERIFY_SUM = 256 };
+const char *verify_sum(const struct sl_check *, char buf[VERIFY_SUM]); /* "1 stream, 2 records, 5 bytes, as of position 7" */
 json_t *verify_counts(const struct sl_check *);
 
 /* ---- status.c ---- */
@@ -176,7 +178,9 @@ int out_json(json_t *);     /* a line; takes the object over; exit code */
 json_t *out_text(sl_slice); /* a string; what is not UTF-8 comes as {"base64": ...} */
 char *out_name(sl_slice);   /* with control characters escaped; the caller's */
 const char *out_duration(uint64_t ms, char buf[32]);
-const char *out_bytes(uint64_t n, char buf[32]);
+const char *out_bytes(uint64_t n, char buf[32]); /* in a column, or with a unit behind it: "5", "1.2M" */
+const char *out_size(uint64_t n, char buf[32]);  /* in a sentence: "1 byte", "1.2M" */
+const char *out_count(uint64_t n, const char *noun, char buf[64]); /* "1 record", "2 records" */
 int out_flush(void); /* exit code: output that went nowhere is a failure */
 
 enum { TABLE_COLUMNS = 16 };

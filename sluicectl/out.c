@@ -101,11 +101,26 @@ const char *out_bytes(uint64_t n, char buf[32])
 		snprintf(buf, 32, "%llu", (unsigned long long)n);
 		return buf;
 	}
-	while (v >= 1024 && units[u + 1]) {
+	/* What would be shown as 1024 of a unit is 1.0 of the next one. */
+	while (v >= 1023.5 && units[u + 1]) {
 		v /= 1024;
 		u++;
 	}
-	snprintf(buf, 32, v < 10 ? "%.1f%c" : "%.0f%c", v, units[u < 0 ? 0 : u]);
+	snprintf(buf, 32, v < 9.95 ? "%.1f%c" : "%.0f%c", v, units[u < 0 ? 0 : u]);
+	return buf;
+}
+
+const char *out_size(uint64_t n, char buf[32])
+{
+	if (n >= 1024)
+		return out_bytes(n, buf);
+	snprintf(buf, 32, "%llu byte%s", (unsigned long long)n, n == 1 ? "" : "s");
+	return buf;
+}
+
+const char *out_count(uint64_t n, const char *noun, char buf[64])
+{
+	snprintf(buf, 64, "%llu %s%s", (unsigned long long)n, noun, n == 1 ? "" : "s");
 	return buf;
 }
 

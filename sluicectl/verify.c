@@ -99,6 +99,15 @@ json_t *verify_counts(const struct sl_check *r)
 	                 (json_int_t)r->segments, "payloads", (json_int_t)r->payloads);
 }
 
+const char *verify_sum(const struct sl_check *r, char buf[VERIFY_SUM])
+{
+	char streams[64], records[64], bytes[32];
+
+	snprintf(buf, VERIFY_SUM, "%s, %s, %s, as of position %llu", out_count(r->streams, "stream", streams),
+	         out_count(r->records, "record", records), out_size(r->bytes, bytes), (unsigned long long)r->position);
+	return buf;
+}
+
 void verify_table(const struct sl_check *r)
 {
 	static const char *const head[] = {"STREAMS",  "RECORDS",  "BYTES",   "PRODUCERS", "SEGMENTS",

@@ -80,6 +80,19 @@ describe('sluicectl restore', { concurrency: 3 }, () => {
 		assert.equal(await sql(backup, 'SELECT hex(generation) FROM meta'), generation);
 	});
 
+	it('what it was is said in words, one of a thing being one, and in numbers with --json', async () => {
+		const dir = temporary();
+		const [data, copy] = [join(dir, 'data'), join(dir, 'copy')];
+		await session(data, async (client, daemon) => {
+			await new Stream(client, 'one').create({ body: 'hello' });
+			const { text } = await runCtl(['backup', copy], { socket: daemon.control });
+			assert.match(text, /copy: 1 stream, 1 record, 5 bytes, as of position \d+; checked\n$/);
+		});
+		assert.match(await restore(copy, join(dir, 'a')), /a: restored, 1 stream, 1 record, 5 bytes, as of position \d+\n$/);
+		const { streams, records, bytes } = JSON.parse(await restore('--json', copy, join(dir, 'b')));
+		assert.deepEqual([streams, records, bytes], [1, 1, 5]);
+	});
+
 	it('an archive comes from standard input, or compressed', async () => {
 		const place = temporary();
 		const end = await runCtl(['restore', '-', join(place, 'a')], { input: readFileSync(archive) });
