@@ -50,8 +50,7 @@ struct sluice_buf *shared_alloc(size_t len, uint8_t **data); /* to be filled in 
 struct sluice_buf *shared_ref(struct sluice_buf *);
 void shared_unref(struct sluice_buf *);             /* NULL is fine */
 
-/* ---- frontend/payload.c: a collected body, in memory up to PAYLOAD_INLINE, then in a memfd ---- */
-enum { PAYLOAD_INLINE = 128 * 1024 };
+/* ---- frontend/payload.c: a collected body, in memory up to SL_PAYLOAD_INLINE, then in a memfd ---- */
 struct payload_budget { /* limits.body_memory of this worker */
 	uint64_t used, max;
 };

@@ -1,11 +1,13 @@
 /*
- * payload.c - a collected body: in memory up to PAYLOAD_INLINE, then in a memfd (or an unlinked temporary file) whose
+ * payload.c - a collected body: in memory up to SL_PAYLOAD_INLINE, then in a memfd (or an unlinked temporary file) whose
  * descriptor can go on to the writer. Worker process.
  *
  * Every byte counts against the worker's budget from the moment it is added until payload_free(), wherever it lies:
  * pages of a memfd are memory too. Memory grows by doubling, so at most twice what was counted is allocated.
  */
 #include "frontend/frontend.h"
+
+#include "lib/store_client.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -112,7 +114,7 @@ int payload_add(struct sluice_payload *p, sl_slice s)
 	if (p->budget && s.len > p->budget->max - (p->budget->used < p->budget->max ? p->budget->used : p->budget->max))
 		return SLUICE_EBUSY;
 	payload_unmap(p);
-	if (p->fd < 0 && p->len + s.len > PAYLOAD_INLINE)
+	if (p->fd < 0 && p->len + s.len > SL_PAYLOAD_INLINE)
 		e = payload_spill(p);
 	if (!e && p->fd >= 0)
 		e = payload_write(p->fd, s.data, s.len, p->len);

@@ -15,7 +15,7 @@ enum {
 	OPS_MAX = SL_CLIENT_OPS,
 	OPS_FEW = 4, /* without an allocation */
 	NAME_BYTES_MAX = 4096,
-	INLINE_MAX = 192 * 1024 /* bytes of one operation that travel inside the frame; more goes into a memfd */
+	INLINE_MAX = SL_PAYLOAD_INLINE + 64 * 1024 /* payload and marks of one operation inside the frame; more goes into a memfd */
 };
 
 /* First segments that belong to one plugin; any other may read there, but not write. */
@@ -107,7 +107,7 @@ static int submit_data(struct submission *sub, const struct sluice_op *op, struc
 	/* The offset in place of the address: the buffer may still move. submit_marks() puts it right. */
 	wire->marks = SL_SLICE(at < sub->store->marks.len ? sub->store->marks.data : NULL, sub->store->marks.len - at);
 	marks = SL_SLICE(sub->store->marks.data + sub->store->marks.off + at, wire->marks.len);
-	if (fd < 0 && len + marks.len <= INLINE_MAX)
+	if (fd < 0 && len <= SL_PAYLOAD_INLINE && len + marks.len <= INLINE_MAX)
 		return 0;
 	if (sub->n_fd == SL_IPC_FD_MAX)
 		return SLUICE_ETOOBIG;

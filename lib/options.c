@@ -39,9 +39,9 @@ static const struct sluice_option store_options[] = {
             "How much of the database a worker maps into its memory for reading."),
 	OPT("max_payload", SIZE, "512M", "1M", "4G",
             "Largest payload of one append, whatever the limits of the protocols are."),
-	OPT("large_payload", SIZE, "128K", "4K", "512K",
-            "Payloads from this size on go to segment files instead of the database."),
-	OPT("segment_bytes", SIZE, "256M", "1M", "16G", "Size from which on a segment file is not added to any more."),
+	OPT("segment_bytes", SIZE, "256M", "1M", "16G",
+            "Size from which on a segment file is not added to any more. Payloads of more than 128K go to such files instead of the "
+            "database."),
 	OPT("max_batch_ops", INT, "1024", "1", "65536", "Most operations that one commit takes."),
 	OPT("max_batch_bytes", SIZE, "1M", "4K", "256M", "Most payload bytes that one commit takes."),
 	OPT("sweep_interval", DURATION, "1s", "10ms", "1h",
@@ -356,8 +356,6 @@ static void check_auth(const struct sluice_conf *root, struct sl_conf_errors *er
 static void check_across(const struct sluice_conf *root, struct sl_conf_errors *errors)
 {
 	check_auth(root, errors);
-	if (sl_conf_int(root, "store.large_payload") > sl_conf_int(root, "store.max_payload"))
-		sl_conf_error_at(root, "store.large_payload", errors, "must not be larger than store.max_payload");
 	if (sl_conf_int(root, "limits.body_memory") &&
 	    sl_conf_int(root, "limits.body") > sl_conf_int(root, "limits.body_memory"))
 		sl_conf_error_at(

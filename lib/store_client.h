@@ -19,6 +19,9 @@
 #define SL_CLIENT_OPS 4096u           /* of one request */
 #define SL_CLIENT_WAIT_MS 30000u      /* without a writer, then SLUICE_EBUSY */
 #define SL_CLIENT_OUT_MAX (16u << 20) /* queued bytes beyond which new watches are refused */
+/* Payload of one operation that goes inside the frame. More goes beside it as a descriptor, and the writer puts what comes as a descriptor
+ * into a segment file: this is the size from which on payloads are not in the database. */
+#define SL_PAYLOAD_INLINE (128u << 10)
 
 struct sl_client;
 struct sl_client_req;

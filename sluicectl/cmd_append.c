@@ -9,7 +9,7 @@
 
 #include "sluicectl/ctl.h"
 
-enum { INLINE_MAX = 192 * 1024, LINE_BYTES_MAX = 512 * 1024, LINES_OPS = 1000, PIECE = 64 * 1024 };
+enum { LINE_BYTES_MAX = 512 * 1024, LINES_OPS = 1000, PIECE = 64 * 1024 };
 #define INPUT_MAX (UINT64_C(4) << 30) /* no server takes more: store.max_payload */
 
 struct append {
@@ -162,7 +162,7 @@ static int append_mapped(struct append *a, int fd, sl_slice data)
 
 	if (rc)
 		return rc;
-	if (value.len <= INLINE_MAX)
+	if (value.len <= SL_PAYLOAD_INLINE)
 		return append_submit(a, &op, 1, -1);
 	/* The descriptor has the payload from its beginning. */
 	if (value.len != data.len && (pwrite(fd, value.data, value.len, 0) != (ssize_t)value.len)) {

@@ -13,7 +13,7 @@
 
 #include "sluicectl/ctl.h"
 
-enum { INLINE_MAX = 192 * 1024, ID_MAX = 256, VALUE_ID_MAX = 512 };
+enum { ID_MAX = 256, VALUE_ID_MAX = 512 };
 #define CLOCK_MAX ((INT64_C(1) << 53) - 1)
 
 struct import {
@@ -75,12 +75,12 @@ static bool id_good(const struct import *im, sl_slice id, const char *what, size
 /* One list; the payload of `large` is too much for the message and goes beside it. True in *there: it was there already. */
 static int import_submit(struct import *im, struct sl_store_op *ops, uint32_t n, struct sl_store_op *large, bool *there)
 {
-	FILE *copy = large->data.len > INLINE_MAX ? tmpfile() : NULL;
+	FILE *copy = large->data.len > SL_PAYLOAD_INLINE ? tmpfile() : NULL;
 	struct sluice_result r[2] = {{0}};
 	int rc = CTL_OK;
 
 	*there = false;
-	if (large->data.len > INLINE_MAX) {
+	if (large->data.len > SL_PAYLOAD_INLINE) {
 		if (!copy || fwrite(large->data.data, 1, large->data.len, copy) != large->data.len || fflush(copy)) {
 			ctl_error("no room for a copy");
 			rc = CTL_FAILED;

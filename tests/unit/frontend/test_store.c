@@ -224,11 +224,16 @@ static void test_bodies(void)
 	is_int(w->budget.used, 0, "then no more");
 
 	op = op_of(SLUICE_OP_APPEND, "s", NULL);
-	op.data = SL_SLICE(big, 300 * 1024);
-	ok(store->submit(ctx, &op, 1, on_done, NULL, NULL) == 0, "a large slice");
+	op.data = SL_SLICE(big, SL_PAYLOAD_INLINE);
+	ok(store->submit(ctx, &op, 1, on_done, NULL, NULL) == 0, "the largest slice that goes into the database");
 	fake_turn(w);
 	h = fake_last(SL_STORE_submit);
-	ok(h->op[0].fd >= 0 && h->op[0].data_len == 300 * 1024, "gets a descriptor of its own");
+	ok(h->op[0].fd < 0 && h->op[0].n_data == SL_PAYLOAD_INLINE, "travels inside the frame");
+	op.data.len++;
+	ok(store->submit(ctx, &op, 1, on_done, NULL, NULL) == 0, "a larger one");
+	fake_turn(w);
+	h = fake_last(SL_STORE_submit);
+	ok(h->op[0].fd >= 0 && h->op[0].data_len == SL_PAYLOAD_INLINE + 1, "gets a descriptor of its own");
 	close(h->op[0].fd);
 	h->op[0].fd = -1;
 	free(big);

@@ -84,8 +84,8 @@ static void test_across(void)
 	         "1:38: frontends[0].listen[0].tls.key: required, but missing\n"
 	         "1:62: frontends[0].listen[0].tls.min_version: expected one of 1.2, 1.3, got \"1.1\" (did you mean \"1.2\"?)\n"
 	         "1:69: frontends[0].listen[1]: expected an address such as \"127.0.0.1:4437\", got a list"},
-	        {"store: {large_payload: 512K, max_payload: 1M, max_batch_ops: 0}\n" ONE,
-	         "1:62: store.max_batch_ops: must be at least 1, got \"0\""},
+	        {"store: {max_batch_ops: 0}\n" ONE,
+	         "1:24: store.max_batch_ops: must be at least 1, got \"0\""},
 	};
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
