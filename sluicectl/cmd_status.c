@@ -37,7 +37,7 @@ static void status_print_processes(const json_t *processes)
 static void status_print(const json_t *root)
 {
 	const json_t *store = json_object_get(root, "store"), *l;
-	char a[32], b[32];
+	char a[32], b[32], latency[LATENCY_LINE];
 	size_t i;
 
 	printf("sluiced %s  %s, pid %ju, up %s, generation %ju%s\n", json_text(root, "version"),
@@ -47,6 +47,7 @@ static void status_print(const json_t *root)
 	printf("configuration  %s, log level %s\n", json_text(root, "config"), json_text(root, "log_level"));
 	printf("data           %s, volume %s, log %s\n", json_text(root, "data_dir"),
 	       out_size(json_number(store, "volume_bytes"), a), out_size(json_number(store, "wal_bytes"), b));
+	printf("latency        %s\n", latency_line(NULL, root, latency));
 	json_array_foreach(json_object_get(root, "listeners"), i, l)
 		printf("%-13s  %s (%s)\n", i ? "" : "listening", json_text(l, "address"), json_text(l, "frontend"));
 	putchar('\n');
@@ -71,7 +72,8 @@ const struct ctl_command cmd_status = {
 	.name = "status",
 	.args = "",
 	.summary = "Show the server, its processes and addresses",
-	.help = "CONNS are open connections, REQUESTS and 5XX count since the process started, QUEUED are requests that wait for\n"
-		"the store-writer. --json has every counter.",
+	.help = "Latency is that of appends, as workers see it, and of commits, since each process started: p50 is the median, and one in a\n"
+		"hundred takes longer than p99. CONNS are open connections, REQUESTS and 5XX count since the process started, QUEUED are\n"
+		"requests that wait for the store-writer. --json has every counter and histogram.",
 	.run = status_run,
 };

@@ -76,24 +76,10 @@ static int top_look(struct top *t)
 
 /* ---- rates ---- */
 
-static const json_t *top_same(const struct top *t, const json_t *process)
-{
-	size_t i;
-	const json_t *p;
-
-	json_array_foreach(json_object_get(t->before, "processes"), i, p)
-	{
-		if (json_number(p, "pid") == json_number(process, "pid") &&
-		    strcmp(json_text(p, "name"), json_text(process, "name")) == 0)
-			return p;
-	}
-	return NULL;
-}
-
 /* Of a value that only grows, a second; the member is the process's own or one of its metrics. */
 static double top_rate(const struct top *t, const json_t *process, const char *key, bool metric)
 {
-	const json_t *before = top_same(t, process);
+	const json_t *before = status_same(t->before, process);
 	double ms = (double)(t->now_ms - t->before_ms);
 	uint64_t a, b;
 
@@ -169,14 +155,30 @@ static void top_table(const struct top *t, FILE *f)
 static void top_text(const struct top *t, FILE *f)
 {
 	const json_t *store = json_object_get(t->now, "store");
-	char up[32], volume[32], log[32];
+	char up[32], volume[32], log[32], latency[LATENCY_LINE];
 
-	fprintf(f, "sluiced %s  %s, pid %ju, up %s, generation %ju  volume %s, log %s\n%s\n",
+	fprintf(f, "sluiced %s  %s, pid %ju, up %s, generation %ju  volume %s, log %s\n%s\n%s\n",
 	        json_text(t->now, "version"), json_text(t->now, "phase"), (uintmax_t)json_number(t->now, "pid"),
 	        out_duration(json_number(t->now, "uptime_ms"), up), (uintmax_t)json_number(t->now, "generation"),
 	        out_size(json_number(store, "volume_bytes"), volume), out_size(json_number(store, "wal_bytes"), log),
-	        t->terminal ? "q quits" : "");
+	        latency_line(t->before, t->now, latency), t->terminal ? "q quits" : "");
 	top_table(t, f);
+}
+
+static void top_latencies(const struct top *t, const json_t *process, json_t *one)
+{
+	const json_t *before = json_object_get(status_same(t->before, process), "histograms");
+	const json_t *now = json_object_get(process, "histograms");
+
+	for (const struct latency_kind *k = latency_kinds; k->text; k++) {
+		struct latency l = {0};
+
+		if (!json_object_get(now, k->name))
+			continue;
+		latency_add(&l, json_object_get(before, k->name), json_object_get(now, k->name));
+		json_object_set_new(one, k->p50, latency_number(&l, 0.5));
+		json_object_set_new(one, k->p99, latency_number(&l, 0.99));
+	}
 }
 
 static int top_json(const struct top *t)
@@ -197,6 +199,7 @@ static int top_json(const struct top *t)
 			if (metric)
 				json_object_set_new(one, top_rates[k].json, json_real(top_rate(t, p, metric, true)));
 		}
+		top_latencies(t, p, one);
 		json_array_append_new(all, one);
 	}
 	return out_json(all);
@@ -319,7 +322,7 @@ const struct ctl_command cmd_top = {
 	.args = "",
 	.summary = "Show what each process does at the moment",
 	.help = "Refreshed on a terminal until q is pressed; elsewhere, and with --json, printed once after the first interval. WRITES/S are\n"
-		"requests of a worker, operations of the store-writer.",
+		"requests of a worker, operations of the store-writer. Latencies are those of the interval, - when nothing was appended.",
 	.options = top_options,
 	.run = top_run,
 };

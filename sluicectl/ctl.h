@@ -165,13 +165,35 @@ int verify_run(const struct ctl *, const char *dir, bool (*stopped)(void), struc
                char why[SL_CHECK_WHY]); /* its status */
 void verify_table(const struct sl_check *);
 enum { VERIFY_SUM = 256 };
-const char *verify_sum(const struct sl_check *, char buf[VERIFY_SUM]); /* "1 stream, 2 records, 5 bytes, as of position 7" */
+const char *verify_sum(const struct sl_check *,
+                       char buf[VERIFY_SUM]); /* "1 stream, 2 records, 5 bytes, as of position 7" */
 json_t *verify_counts(const struct sl_check *);
 
 /* ---- status.c ---- */
 int status_ask(const struct ctl *, json_t **root);      /* exit code, told; root is the caller's */
 const char *json_text(const json_t *, const char *key); /* "" when absent */
 uint64_t json_number(const json_t *, const char *key);
+
+const json_t *status_same(const json_t *root,
+                          const json_t *process); /* the same process in another answer; NULL: not there */
+
+/* ---- latency.c ---- */
+enum { LATENCY_BUCKETS = 24, LATENCY_LINE = 256 };
+extern const struct latency_kind { /* ends with text NULL */
+	const char *text, *name;   /* of the histogram */
+	const char *p50, *p99;     /* what they are called in JSON */
+} latency_kinds[];
+struct latency { /* observations of one process or several, in seconds */
+	unsigned n;
+	double bound[LATENCY_BUCKETS];
+	uint64_t count[LATENCY_BUCKETS];
+};
+json_t *latency_json(const struct sl_admin_histogram *);                     /* NULL: no memory */
+void latency_add(struct latency *, const json_t *before, const json_t *now); /* what came between; before NULL: all */
+double latency_quantile(const struct latency *, double q);                   /* -1: nothing was observed */
+json_t *latency_number(const struct latency *, double q);                    /* null: nothing was observed */
+/* Of all processes of an answer to "status", since the one before, or (NULL) since each began. */
+const char *latency_line(const json_t *before, const json_t *now, char buf[LATENCY_LINE]);
 
 /* ---- out.c ---- */
 int out_json(json_t *);     /* a line; takes the object over; exit code */

@@ -45,11 +45,26 @@ static int status_on_process(void *arg, const struct sl_admin_process *m)
 			json_object_set_new(cells, name, json_integer((json_int_t)c.value));
 		free(name);
 	}
-	p = json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:o}", "name", out_text(m->name), "frontend",
+	p = json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:o, s:o}", "name", out_text(m->name), "frontend",
 	              out_text(m->frontend), "state", out_text(m->state), "pid", (json_int_t)m->pid, "uptime_ms",
 	              (json_int_t)m->uptime_ms, "restarts", (json_int_t)m->restarts, "generation",
-	              (json_int_t)m->generation, "metrics", cells);
+	              (json_int_t)m->generation, "metrics", cells, "histograms", json_object());
 	return s->processes && p && json_array_append_new(s->processes, p) == 0 ? 0 : SLUICE_ENOMEM;
+}
+
+static int status_on_histogram(void *arg, const struct sl_admin_histogram *m)
+{
+	struct status *s = ((struct link *)arg)->user;
+	size_t n = json_array_size(s->processes);
+	json_t *last = n ? json_array_get(s->processes, n - 1) : NULL;
+	char *name = sl_slice_dup(m->name);
+	int rc = SLUICE_ENOMEM;
+
+	if (name && last)
+		rc = json_object_set_new(json_object_get(last, "histograms"), name, latency_json(m)) ? SLUICE_ENOMEM
+		                                                                                     : 0;
+	free(name);
+	return rc;
 }
 
 static int status_on_listener(void *arg, const struct sl_admin_listener *m)
@@ -91,10 +106,26 @@ uint64_t json_number(const json_t *o, const char *key)
 	return (uint64_t)json_integer_value(json_object_get(o, key));
 }
 
+const json_t *status_same(const json_t *root, const json_t *process)
+{
+	size_t i;
+	const json_t *p;
+
+	json_array_foreach(json_object_get(root, "processes"), i, p)
+	{
+		if (json_number(p, "pid") == json_number(process, "pid") &&
+		    strcmp(json_text(p, "name"), json_text(process, "name")) == 0)
+			return p;
+	}
+	return NULL;
+}
+
 int status_ask(const struct ctl *ctl, json_t **root)
 {
-	static const struct sl_admin_handlers handlers = {
-		.server = status_on_server, .process = status_on_process, .listener = status_on_listener};
+	static const struct sl_admin_handlers handlers = {.server = status_on_server,
+	                                                  .process = status_on_process,
+	                                                  .histogram = status_on_histogram,
+	                                                  .listener = status_on_listener};
 	struct status s = {0};
 	struct link l;
 	int rc = link_open(ctl, &l);

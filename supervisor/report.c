@@ -23,7 +23,7 @@ static sl_slice report_name(const struct sl_metrics_cell *m, char text[2 * SL_ME
 	return sl_slice_str(text);
 }
 
-/* A child writes its cells as it likes; nothing is believed but that the memory is there. Histograms are for /metrics. */
+/* A child writes its cells as it likes; nothing is believed but that the memory is there. */
 static size_t report_cells(const struct child *c, struct sl_admin_cell cell[SL_METRICS_CELLS])
 {
 	static char text[SL_METRICS_CELLS][2 * SL_METRICS_NAME];
@@ -58,6 +58,35 @@ static int report_process(const struct child *c, struct sl_ipc *out)
 	/* Those of a process that is gone would be taken for the present ones. */
 	m.cells.n = c->pid > 0 ? (uint32_t)report_cells(c, cell) : 0;
 	return sl_put_admin_process(out, &m);
+}
+
+static int report_histogram(const struct child *c, size_t at, struct sl_ipc *out)
+{
+	const struct sl_metrics_cell *m = sl_metrics_at(c->metrics, at), *b;
+	struct sl_admin_bucket bucket[SL_METRICS_BUCKETS + 1];
+	char text[2 * SL_METRICS_NAME];
+	struct sl_admin_histogram h = {.name = report_name(m, text),
+	                               .scale = m->scale,
+	                               .sum = __atomic_load_n(&m->value, __ATOMIC_RELAXED),
+	                               .buckets = {.v = bucket}};
+
+	while (h.buckets.n <= SL_METRICS_BUCKETS && (b = sl_metrics_at(c->metrics, ++at)) &&
+	       b->kind == SL_METRICS_BUCKET)
+		bucket[h.buckets.n++] = (struct sl_admin_bucket){.bound = b->bound,
+		                                                 .count = __atomic_load_n(&b->value, __ATOMIC_RELAXED)};
+	return sl_put_admin_histogram(out, &h);
+}
+
+static int report_histograms(const struct child *c, struct sl_ipc *out)
+{
+	const struct sl_metrics_cell *m;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && c->pid > 0 && c->metrics && (m = sl_metrics_at(c->metrics, i)); i++) {
+		if (m->kind == SL_METRICS_HISTOGRAM)
+			rc = report_histogram(c, i, out);
+	}
+	return rc;
 }
 
 static int report_listeners(struct supervisor *s, struct sl_ipc *out)
@@ -104,6 +133,8 @@ int report_status(struct supervisor *s, struct sl_ipc *out)
 
 		if (c->kind != CHILD_CHECK)
 			rc = report_process(c, out);
+		if (rc == 0 && c->kind != CHILD_CHECK)
+			rc = report_histograms(c, out);
 	}
 	return rc ? rc : report_listeners(s, out);
 }

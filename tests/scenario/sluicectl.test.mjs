@@ -73,6 +73,36 @@ describe('sluicectl and the server', () => {
 		});
 	});
 
+	it('status and top know how long appends and commits take', async () => {
+		const client = connect('HTTP/1.1', daemon.url);
+		const stream = new Stream(client, freshName());
+		await stream.put();
+		for (let i = 0; i < 10; i++) await stream.post('x');
+		client.close();
+		const [{ processes }] = await ctl.json('status');
+		const all = (name) => processes.map((process) => process.histograms[name]).filter(Boolean);
+		const [commit] = all('writer.commit_seconds');
+		assert.ok(commit.count >= 11 && commit.sum > 0);
+		assert.ok(commit.p50 > 0 && commit.p99 >= commit.p50);
+		assert.equal(
+			commit.buckets.reduce((sum, bucket) => sum + bucket.count, 0),
+			commit.count,
+		);
+		assert.equal(commit.buckets.at(-1).up_to, null);
+		const appends = all('store.append_seconds');
+		assert.equal(appends.length, 2, 'one of each worker');
+		assert.ok(appends.reduce((sum, one) => sum + one.count, 0) >= 10);
+		const time = String.raw`p50 [\d.]+(us|ms|s) p99 [\d.]+(us|ms|s)`;
+		assert.match(await ctl('status'), new RegExp(`^latency +append ${time}, commit ${time}$`, 'm'));
+		const [rates] = await ctl.json('top');
+		assert.deepEqual(
+			[rates[0].commit_p50_seconds, rates[1].append_p99_seconds, rates[0].append_p50_seconds],
+			[null, null, undefined],
+			'nothing was appended meanwhile',
+		);
+		assert.match(await ctl('top'), /\nappend p50 - p99 -, commit p50 - p99 -\n/);
+	});
+
 	it('top shows rates of every process, once where there is no terminal', async () => {
 		const [first] = await ctl.json('top');
 		assert.deepEqual(
@@ -82,7 +112,7 @@ describe('sluicectl and the server', () => {
 		assert.ok(first.every((process) => process.resident_bytes > 0 && process.cpu_percent >= 0));
 		assert.equal(typeof first[0].commits_per_second, 'number');
 		assert.equal(typeof first[1].requests_per_second, 'number');
-		assert.match(await ctl('top'), /^sluiced .*\n\nPROCESS .*\n(store|streams#\d) /);
+		assert.match(await ctl('top'), /^sluiced .*\nappend .*\n\nPROCESS .*\n(store|streams#\d) /);
 		await ctl.fails(2, /-d takes seconds/, 'top', '-d', '0');
 	});
 
