@@ -210,8 +210,6 @@ static void worker_tls(struct worker *w)
 /* Reads the file's text and brings the plugins up to configure(). */
 static int worker_configure(struct worker *w, const char **why)
 {
-	bool files_broken;
-
 	w->conf = sl_options_load(sl_buf_slice(&w->config_text), &w->errors);
 	if (w->check && w->conf)
 		sl_conf_errors_fini(
@@ -227,12 +225,8 @@ static int worker_configure(struct worker *w, const char **why)
 	if (!w->auth && w->errors.n == 0)
 		return SLUICE_ENOMEM;
 	worker_tls(w);
-	files_broken = w->errors.n > 0;
 	if (instances_configure(w))
 		return SLUICE_ENOMEM;
-	/* Files of keys and certificates change without a reload. The one that is written at this moment may be good at the next start. */
-	if (files_broken && !w->check)
-		return SLUICE_EBUSY;
 	return w->errors.n ? SLUICE_EINVAL : 0;
 }
 
@@ -318,6 +312,10 @@ void worker_begin(struct worker *w)
 		return;
 	}
 	rc = worker_configure(w, &why);
+	/* The same text passed the supervisor's check. What is wrong now may be good at the next start: there is too little memory, or a file
+	 * of keys or certificates, which change without a reload, is being written. */
+	if (rc == SLUICE_EINVAL && w->errors.n > 0)
+		rc = SLUICE_EBUSY;
 	if (rc == 0)
 		rc = worker_engines(w);
 	if (rc == 0)

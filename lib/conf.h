@@ -16,7 +16,7 @@ struct sl_conf_error {
 
 struct sl_conf_errors {
 	struct sl_conf_error *v;
-	size_t n;
+	size_t n; /* not 0 once there was an error, however little memory there is */
 };
 
 void sl_conf_errors_fini(struct sl_conf_errors *);

@@ -10,18 +10,36 @@
 
 enum { ERRORS_MAX = 1000, WORD_MAX = 64, FULL_NAME_MAX = 512 };
 
+/* The entry of a list whose first error did not find any memory: one without an entry would say that all is well. */
+static char errors_lost_text[] = "out of memory";
+static struct sl_conf_error errors_lost = {.line = 1, .column = 1, .text = errors_lost_text};
+
 void sl_conf_errors_fini(struct sl_conf_errors *e)
 {
+	if (e->v == &errors_lost)
+		*e = (struct sl_conf_errors){0};
 	for (size_t i = 0; i < e->n; i++)
 		free(e->v[i].text);
 	free(e->v);
 	*e = (struct sl_conf_errors){0};
 }
 
+static int errors_lose(struct sl_conf_errors *e)
+{
+	if (e->n == 0) {
+		free(e->v);
+		e->v = &errors_lost;
+		e->n = 1;
+	}
+	return SLUICE_ENOMEM;
+}
+
 static int errors_add_text(struct sl_conf_errors *e, unsigned line, unsigned column, char *text)
 {
 	struct sl_conf_error *more;
 
+	if (e->v == &errors_lost)
+		*e = (struct sl_conf_errors){0};
 	if (e->n == ERRORS_MAX) {
 		free(text);
 		return 0;
@@ -30,7 +48,7 @@ static int errors_add_text(struct sl_conf_errors *e, unsigned line, unsigned col
 	if (!text || !more) {
 		free(text);
 		e->v = more ? more : e->v;
-		return SLUICE_ENOMEM;
+		return errors_lose(e);
 	}
 	e->v = more;
 	e->v[e->n++] = (struct sl_conf_error){.line = line, .column = column, .text = text};
@@ -43,7 +61,7 @@ static int errors_add_v(struct sl_conf_errors *e, unsigned line, unsigned column
 	char *text = NULL, *all = NULL;
 
 	if (vasprintf(&text, fmt, ap) < 0)
-		return SLUICE_ENOMEM;
+		return errors_lose(e);
 	if (asprintf(&all, "%s%s%s", prefix, *prefix ? ": " : "", text) < 0)
 		all = NULL;
 	free(text);

@@ -313,7 +313,6 @@ void child_free(struct child *c)
 	free(c);
 }
 
-/* A process that is gone, or could not be made: when is the next one due? */
 /* The others must not leave connections to a worker that is gone. */
 static void child_leaves_board(const struct child *c)
 {
@@ -324,6 +323,7 @@ static void child_leaves_board(const struct child *c)
 	sl_board_unmap(board);
 }
 
+/* A process that is gone, or could not be made: when is the next one due? */
 static void child_died(struct child *c, bool expected)
 {
 	int64_t lived = c->ready_at < 0 ? -1 : super_now() - c->ready_at;

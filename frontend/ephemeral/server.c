@@ -339,7 +339,7 @@ static int server_link_self(struct worker *w)
 	int pair[2], rc;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair))
-		return SLUICE_EINTERNAL;
+		return SLUICE_EBUSY; /* out of descriptors, or of memory */
 	rc = eph_server_peer(w, pair[0]);
 	if (rc) {
 		close(pair[1]);

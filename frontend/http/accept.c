@@ -200,7 +200,7 @@ int http_engine_listen(struct http_engine *e, int fd, struct ssl_ctx_st *tls, bo
 	if (event_assign(&l->event, e->base, fd, EV_READ | EV_PERSIST, engine_on_accept, l) != 0 ||
 	    event_add(&l->event, NULL) != 0) {
 		free(l);
-		return SLUICE_EINTERNAL;
+		return SLUICE_ENOMEM;
 	}
 	l->next = e->listeners;
 	e->listeners = l;

@@ -3,7 +3,7 @@
 // otherwise some. SLUICE_FAULT_SEED repeats a choice.
 
 import assert from 'node:assert/strict';
-import { randomInt } from 'node:crypto';
+import { createHash, randomInt } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { random } from '../crash/actors.mjs';
 import { connect } from '../lib/http.mjs';
@@ -115,7 +115,54 @@ describe('memory', { skip, concurrency: 2 }, () => {
 			await daemon.stop();
 			faults.close();
 		});
+	it(`is short while a worker comes back: that is no mistake in the configuration, which was good before; seed ${SEED}`, async () => {
+		const token = 'a-token-long-enough';
+		const auth = {
+			mode: 'jwt',
+			tokens: [{ name: 'log', hash: `sha256:${createHash('sha256').update(token).digest('hex')}` }],
+			jwt: { keys: [{ secret: 'at least thirty-two bytes, as many as these' }] },
+		};
+		const faults = new Faults();
+		const dice = random(SEED);
+		// Of a daemon of its own each time: who dies again and again is made to wait, for whatever reason.
+		const comesBack = async (n) => {
+			const daemon = await faults.start({ allow: NOISE, config: (c) => ((c.frontends[0].workers = 1), (c.auth = auth)) });
+			const [pid] = daemon.workers();
+			const from = daemon.mark();
+			process.kill(pid, 'SIGSTOP'); // what fails is to fail in the next one
+			if (n >= 0) faults.set('alloc', { program: 'frontend', skip: n, count: 3 });
+			else faults.write('allocations', 0);
+			process.kill(pid, 'SIGKILL');
+			await daemon.waitLine(/child_exit name=streams#1 .*signal=9/, { from });
+			await until(`an answer after allocation ${n}`, () => answers(daemon.url, token));
+			faults.clear();
+			assert.doesNotMatch(daemon.text(), /child_failed .*final=1|child_exit .*status=78/, `allocation ${n}`);
+			nobodyFell(daemon);
+			await daemon.stop();
+			return daemon.text();
+		};
+		faults.write('programs', 4);
+		await comesBack(-1);
+		const count = faults.read('allocations');
+		assert.ok(count > 50, `${count} allocations`);
+		const told = [];
+		for (const n of some(dice, count, 12)) told.push(await comesBack(n));
+		assert.match(told.join(''), /child_failed name=streams#1 .*final=0/);
+		faults.close();
+	});
 });
+
+// Whether the worker serves whoever has the token.
+async function answers(url, token) {
+	const client = connect('HTTP/1.1', url, { keepAlive: false });
+	try {
+		return (await client.request('HEAD', '/v1/stream/none', { headers: { authorization: `Bearer ${token}` } })).status === 404;
+	} catch {
+		return false;
+	} finally {
+		client.close();
+	}
+}
 
 // One of each: answers may be refusals, connections may end; what is acknowledged counts.
 async function everything(daemon, log, n) {

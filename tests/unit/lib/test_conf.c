@@ -287,6 +287,42 @@ static void test_bounds(void)
 	ok(sl_conf_duration("0", &v) == 0 && v == 0, "nought needs no unit");
 }
 
+/* ---- no memory ---- */
+
+void *__real_realloc(void *, size_t);
+void *__wrap_realloc(void *, size_t);
+static bool starving;
+
+void *__wrap_realloc(void *p, size_t n)
+{
+	return starving ? NULL : __real_realloc(p, n);
+}
+
+/* Whoever asks whether there was an error looks at their number. */
+static void test_no_memory(void)
+{
+	struct sl_conf_errors e = {0};
+
+	starving = true;
+	is_int(sl_conf_errors_add(&e, 7, 7, "wrong"), SLUICE_ENOMEM, "an error for which there is no memory");
+	is_str(errors_text(&e), "1:1: out of memory", "is one all the same");
+	is_int(sl_conf_errors_add(&e, 8, 8, "wrong"), SLUICE_ENOMEM, "so is a second one");
+	is_int((long)e.n, 1, "once for all");
+	starving = false;
+	is_int(sl_conf_errors_add(&e, 9, 9, "wrong"), 0, "with memory");
+	is_str(errors_text(&e), "9:9: wrong", "there is more to say");
+	starving = true;
+	is_int(sl_conf_errors_add(&e, 7, 7, "worse"), SLUICE_ENOMEM, "one that is lost behind it");
+	is_str(errors_text(&e), "9:9: wrong", "takes nothing away");
+	starving = false;
+	sl_conf_errors_fini(&e);
+	starving = true;
+	is_int(sl_conf_errors_add(&e, 1, 1, "wrong"), SLUICE_ENOMEM, "an empty list again");
+	starving = false;
+	sl_conf_errors_fini(&e);
+	is_int((long)e.n, 0, "can be emptied");
+}
+
 int main(void)
 {
 	test_defaults();
@@ -297,5 +333,6 @@ int main(void)
 	test_ignore_and_own_errors();
 	test_print();
 	test_bounds();
+	test_no_memory();
 	return tap_done();
 }
