@@ -41,10 +41,13 @@ void accept_on_timer(evutil_socket_t fd, short what, void *arg)
 
 void accept_show(struct http_engine *e)
 {
-	uint64_t n = e->n_conns + (e->hooks.upgraded ? *e->hooks.upgraded : 0);
+	uint64_t n = e->n_conns - e->n_relays;
 
+	if (e->hooks.connections)
+		*e->hooks.connections = n;
 	if (!e->board)
 		return;
+	n += e->hooks.upgraded ? *e->hooks.upgraded : 0;
 	e->load = n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
 	if (e->draining)
 		sl_board_leave(e->board, e->slot);
@@ -151,8 +154,7 @@ static void accept_one(struct listener *l, int fd, const struct sockaddr *from)
 		close(fd);
 		return;
 	}
-	if (e->hooks.connections)
-		*e->hooks.connections = e->n_conns;
+	accept_show(e);
 	if (!e->sweep_set && event_add(&e->sweep_event, &second) == 0)
 		e->sweep_set = true;
 }

@@ -320,8 +320,6 @@ void engine_conn_gone(struct http_engine *e)
 {
 	assert(e->n_conns > 0);
 	e->n_conns--;
-	if (e->hooks.connections)
-		*e->hooks.connections = e->n_conns;
 	accept_show(e);
 	engine_schedule(e);
 }

@@ -485,7 +485,7 @@ struct http_engine {
 	struct http_route **routes; /* sorted by http_engine_ready() */
 	size_t n_routes;
 	TAILQ_HEAD(conn_list, http_conn) conns, dirty, dead_conns;
-	uint32_t n_conns;
+	uint32_t n_conns, n_relays; /* n_relays: of n_conns, those that only carry a WebSocket, which is counted as one */
 	struct req_list work, waiting, expiring;
 	const struct sluice_http_req *wait_first; /* to be compared only */
 	const struct sluice_http_req *overdraft;  /* its body may exceed the budget; to be compared only */

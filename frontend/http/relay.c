@@ -142,6 +142,7 @@ static void relay_timeout(struct http_conn *c, enum timer_class cls)
 
 static void relay_fini(struct http_conn *c)
 {
+	c->engine->n_relays--;
 	event_del(&c->relay->read_event);
 	event_del(&c->relay->write_event);
 	close(c->relay->fd);
@@ -175,6 +176,8 @@ void relay_begin(struct http_conn *c, int fd)
 	r->fd = fd;
 	c->relay = r;
 	c->proto = &relay_proto;
+	c->engine->n_relays++;
+	accept_show(c->engine);
 	event_assign(&r->read_event, c->engine->base, fd, EV_READ | EV_PERSIST, relay_on_read, c);
 	event_assign(&r->write_event, c->engine->base, fd, EV_WRITE | EV_PERSIST, relay_on_write, c);
 	if (event_add(&r->read_event, NULL))

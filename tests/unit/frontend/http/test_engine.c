@@ -512,6 +512,36 @@ static void test_board(void)
 	close(fd);
 }
 
+/* A WebSocket over TLS is counted by its engine; the connection that carries its bytes is not another one. */
+static void test_relay(void)
+{
+	struct fx *f = fx_new();
+	int memory = sl_board_new(), a = fx_connect(f), b = fx_connect(f), pair[2];
+	struct sl_board *board = sl_board_map(memory);
+	uint64_t upgraded = 0, connections = 0;
+
+	if (!board || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair))
+		abort();
+	f->engine->hooks.upgraded = &upgraded;
+	f->engine->hooks.connections = &connections;
+	http_engine_board(f->engine, board, 0);
+	fx_run(f);
+	upgraded = 1;
+	relay_begin(TAILQ_FIRST(&f->engine->conns), pair[0]);
+	ok(connections == 1 && f->engine->load == 2, "one of HTTP and one WebSocket are two");
+	ok(!sl_board_fuller(board, 1, 2) && sl_board_fuller(board, 1, 3), "for other workers, too");
+	upgraded = 0;
+	close(pair[1]);
+	fx_run(f);
+	close(a);
+	close(b);
+	fx_run(f);
+	ok(connections == 0 && f->engine->load == 0 && f->engine->n_relays == 0, "and none when they have ended");
+	fx_free(f);
+	sl_board_unmap(board);
+	close(memory);
+}
+
 int main(void)
 {
 	test_upgrade();
@@ -520,6 +550,7 @@ int main(void)
 	test_connections();
 	test_listen();
 	test_board();
+	test_relay();
 	test_exhausted();
 	test_budget();
 	test_timeouts();
