@@ -18,7 +18,7 @@ int out_flush(void)
 
 int out_json(json_t *j)
 {
-	int rc = j ? json_dumpf(j, stdout, JSON_COMPACT | JSON_ENCODE_ANY) : -1;
+	int rc = j ? json_dumpf(j, stdout, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(9)) : -1;
 
 	if (!j)
 		ctl_error("out of memory");

@@ -241,11 +241,19 @@ static void batch_fail(struct store *st, int rc)
 	}
 }
 
+static uint64_t batch_position(const struct store *st)
+{
+	struct se_status s;
+
+	se_status(st->se, &s);
+	return s.position;
+}
+
 static void batch_commit(struct store *st)
 {
 	struct txn *t = &st->txn;
-	bool committed = t->batch != NULL;
-	uint64_t began_us = committed ? stats_clock(st) : 0;
+	bool any = t->batch != NULL;
+	uint64_t began_us = any ? stats_clock(st) : 0, before = any ? batch_position(st) : 0;
 
 	if (t->batch && st->batch_rc)
 		se_abort(t->batch);
@@ -257,9 +265,12 @@ static void batch_commit(struct store *st)
 		batch_fail(st, st->batch_rc);
 	else if (st->n_outcomes)
 		st->no_full_warning = false;
-	if (!st->batch_rc && committed) {
+	if (st->batch_rc || !any)
+		return;
+	st->n_operations += st->n_outcomes;
+	/* One without effects, as most rounds of the sweep are, was not committed. */
+	if (batch_position(st) > before) {
 		st->n_commits++;
-		st->n_operations += st->n_outcomes;
 		stats_commit(st, began_us);
 	}
 }

@@ -12,7 +12,7 @@
 /* name, kind, value in terms of st and of the engine's status s, help */
 #define STATS(X) \
 	X("writer.commits", SL_METRICS_COUNTER, st->n_commits, "Transactions that were committed.") \
-	X("writer.operations", SL_METRICS_COUNTER, st->n_operations, "Operations on streams, in committed transactions.") \
+	X("writer.operations", SL_METRICS_COUNTER, st->n_operations, "Operations on streams, those that were refused included.") \
 	X("writer.position", SL_METRICS_GAUGE, s.position, "Number of the last commit of the volume.") \
 	X("writer.wal_bytes", SL_METRICS_GAUGE, s.wal_bytes, "Size of the write-ahead log.") \
 	X("writer.peers", SL_METRICS_GAUGE, st->n_peers, "Connections of workers and of sluicectl.")
