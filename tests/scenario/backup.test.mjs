@@ -224,6 +224,7 @@ describe('sluicectl backup, interrupted', () => {
 		const { writer, ctlRun, from } = await begin(dir);
 		ctlRun.process.kill('SIGKILL');
 		await ctlRun.closed;
+		await ctl('status'); // whoever is served now comes behind the end of that one
 		process.kill(writer, 'SIGCONT');
 		await daemon.waitLine(/backup failed .*error="given up"/, { from });
 		const [left, ...more] = readdirSync(dir);
