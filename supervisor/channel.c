@@ -32,7 +32,9 @@ static bool channel_turn(struct channel *c)
 		}
 	}
 	if (rc)
-		channel_lose(c, rc == SLUICE_ELOST ? "it closed its control channel" : "its control channel is broken");
+		channel_lose(c, rc == SLUICE_ELOST    ? "it closed its control channel"
+		                : rc == SLUICE_ENOMEM ? "no memory for what it says"
+		                                      : "its control channel is broken");
 	return rc == 0;
 }
 

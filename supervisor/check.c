@@ -146,9 +146,11 @@ static void check_died(struct check *k, const struct child *c, int status)
 		                 strsignal(WTERMSIG(status)));
 	else if (status == -1)
 		sl_conf_error_at(f, path, &k->errors, "the program that checks plugins cannot be started");
-	else
+	else if (WEXITSTATUS(status))
 		sl_conf_error_at(f, path, &k->errors, "the check of the plugins ended with status %d and no verdict",
 		                 WEXITSTATUS(status));
+	else
+		sl_conf_error_at(f, path, &k->errors, "the check of the plugins gave no verdict: %s", c->lost ? c->lost : "it ended");
 }
 
 void check_gone(struct child *c, int status)

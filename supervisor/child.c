@@ -241,6 +241,7 @@ static void child_on_lost(void *arg, const char *why)
 	struct child *c = child_of(arg);
 
 	sl_log(SLUICE_LOG_DEBUG, "child_channel name=%s pid=%ld why=\"%s\"", c->name, (long)c->pid, why);
+	c->lost = why;
 	if (c->state != CHILD_KILLED)
 		child_arm(c, DEATH_MS);
 }
@@ -366,6 +367,7 @@ void child_start(struct child *c)
 	child_forget_plugins(c);
 	free(c->why);
 	c->why = NULL;
+	c->lost = NULL;
 	if (spawn_process(c)) {
 		sl_log_errno(SLUICE_LOG_ERR, "child_spawn name=%s", c->name);
 		super_poke(c->super);

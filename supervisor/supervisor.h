@@ -157,6 +157,7 @@ struct child {
 	bool greeted;              /* hello_back was good */
 	bool replaced;             /* told to leave so that a new one can start */
 	char *why;                 /* its own words about a failure; owned */
+	const char *lost;          /* why its channel ended */
 	unsigned deaths;           /* unexpected ones */
 	pid_t pid;
 	struct channel channel;
