@@ -5,12 +5,15 @@
 //
 // Rounds come in acts: each has its own data directory, streams and seed, so that what is compared stays small and a failure
 // is repeated by its act alone. SLUICE_CRASH_SEED=n plays the acts from seed n on, SLUICE_CRASH_ROUNDS sets the number of kills.
+//
+// A round is short, so that there can be thousands: after a kill what is new is compared and a few of the others, everything in the
+// end of the act; a child that dies young is started again later each time, so after a few of these the supervisor's turn comes.
 
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { existsSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { describe, it } from 'node:test';
+import { after, describe, it } from 'node:test';
 import { runCtl } from '../lib/ctl.mjs';
 import { keepTemporary, startSluice, temporary } from '../lib/sluice.mjs';
 import { until } from '../lib/wait.mjs';
@@ -29,6 +32,7 @@ import {
 const SEED = Number(process.env.SLUICE_CRASH_SEED ?? randomInt(1 << 30));
 const ROUNDS = Number(process.env.SLUICE_CRASH_ROUNDS ?? (process.env.SLUICE_TEST_SLOW ? 3000 : 30));
 const ACT = 15;
+const YOUNG_DEATHS = 3; // of children of one supervisor
 const MOURNING = [/\bchild\b|child_|\blink\b|store_lost|writer/];
 
 // The cast: every kind over every door somewhere.
@@ -132,6 +136,8 @@ const KILLS = {
 	},
 };
 
+const AFRESH = ['supervisor', 'everything'];
+
 function stage(dice) {
 	const dataDir = temporary('sluice-crash');
 	const synchronous = dice.pick(['full', 'full', 'off']);
@@ -148,8 +154,8 @@ function stage(dice) {
 						segment_bytes: '1M',
 						reap_delay: '1s',
 					};
-					config.limits = { drain_timeout: '2s' };
-					config.frontends[0].plugins[0].long_poll_timeout = '1s';
+					config.limits = { drain_timeout: '500ms' };
+					config.frontends[0].plugins[0].long_poll_timeout = '200ms';
 					config.frontends[0].plugins.push({ plugin: 'riverrun' });
 				},
 			});
@@ -158,33 +164,40 @@ function stage(dice) {
 	};
 }
 
+const compare = (actors, url, all) => Promise.all(actors.map((actor) => actor.verify(url, all)));
+const total = { kills: 0, ops: 0 };
+
 async function act(seed, rounds) {
 	const dice = random(seed);
 	const world = stage(dice);
 	const killed = [];
 	const kinds = Object.keys(KILLS);
 	let actors = [];
+	let young = 0;
 	await world.start();
 	try {
 		actors = cast(world, dice);
 		for (const actor of actors) await actor.setUp();
 		for (let round = 0; round < rounds; round++) {
 			const running = play(actors);
-			await running.progress(50 + dice.below(500));
+			await running.progress(50 + dice.below(300));
 			const backedUp = round % 5 === 0 && backUp(world);
 			await running.progress(dice.below(100));
 			// Each kind once, then as it comes.
-			const what = round < kinds.length ? kinds[round] : dice.pick(kinds);
+			const what =
+				round < kinds.length ? kinds[round] : dice.pick(young < YOUNG_DEATHS ? kinds : AFRESH);
+			young = AFRESH.includes(what) ? 0 : young + 1;
 			killed.push(what);
 			await KILLS[what](world, dice);
 			await running.progress(100);
 			await running.stop();
 			if (backedUp) await backedUp();
-			for (const actor of actors) await actor.verify(world.url);
+			await compare(actors, world.url, false);
 		}
+		await compare(actors, world.url, true);
 		await world.daemon.stop();
 		await world.start();
-		for (const actor of actors) await actor.verify(world.url);
+		await compare(actors, world.url, true);
 		assert.ok(
 			actors.every((actor) => actor.ops > 0),
 			'everybody had work',
@@ -203,9 +216,12 @@ async function act(seed, rounds) {
 		actors.forEach((actor) => actor.close());
 	}
 	rmSync(world.dataDir, { recursive: true, force: true });
+	total.kills += killed.length;
+	total.ops += actors.reduce((sum, actor) => sum + actor.ops, 0);
 }
 
 describe('kill -9 under load', () => {
+	after(() => console.log(`# ${total.kills} kills under ${total.ops} operations`));
 	for (let done = 0; done < ROUNDS; done += ACT) {
 		const [seed, rounds] = [SEED + done / ACT, Math.min(ACT, ROUNDS - done)];
 		it(`acknowledged is kept, refused is not: seed ${seed}, ${rounds} kills`, async () => {

@@ -87,7 +87,7 @@ async function round(world, dice, ms, disturb) {
 		state.stopped = true;
 		actors.forEach((actor) => actor.interrupt());
 		await work;
-		for (const actor of actors) await actor.verify(world.url);
+		for (const actor of actors) await actor.verify(world.url, true);
 		return actors.reduce((sum, actor) => sum + actor.ops, 0);
 	} finally {
 		state.stopped = true;
