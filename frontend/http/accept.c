@@ -27,18 +27,6 @@ static void listeners_enable(struct http_engine *e, bool on)
 	}
 }
 
-void accept_on_timer(evutil_socket_t fd, short what, void *arg)
-{
-	struct http_engine *e = arg;
-
-	(void)fd;
-	(void)what;
-	if (e->spare_fd < 0)
-		e->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	e->accept_until = clock_ms() + 1;
-	listeners_enable(e, true);
-}
-
 void accept_show(struct http_engine *e)
 {
 	uint64_t n = e->n_conns - e->n_relays;
@@ -55,12 +43,6 @@ void accept_show(struct http_engine *e)
 		sl_board_set(e->board, e->slot, e->load);
 }
 
-/* Whoever has fewer connections had his moment for those that wait now. */
-static bool accept_may(const struct http_engine *e)
-{
-	return e->now <= e->accept_until;
-}
-
 /* True: another worker has fewer connections and is given a moment to take the next. */
 static bool accept_leave(struct http_engine *e)
 {
@@ -69,7 +51,7 @@ static bool accept_leave(struct http_engine *e)
 	if (!e->board)
 		return false;
 	accept_show(e);
-	if (accept_may(e) || !sl_board_fuller(e->board, e->slot, e->load))
+	if (!sl_board_fuller(e->board, e->slot, e->load))
 		return false;
 	/* Without the timer nobody would listen again. */
 	if (event_add(&e->accept_event, &moment))
@@ -159,27 +141,51 @@ static void accept_one(struct listener *l, int fd, const struct sockaddr *from)
 		e->sweep_set = true;
 }
 
-static void engine_on_accept(evutil_socket_t fd, short what, void *arg)
+static void accept_some(struct listener *l, uint32_t n, bool patient)
 {
-	struct listener *l = arg;
 	struct http_engine *e = l->engine;
 
-	(void)what;
-	e->now = clock_ms();
-	for (int i = 0; i < (accept_may(e) ? ACCEPT_FEW : ACCEPT_MAX) && !accept_leave(e); i++) {
+	for (uint32_t i = 0; i < n && !(patient && accept_leave(e)); i++) {
 		struct sockaddr_storage from = {0};
 		socklen_t len = sizeof from;
-		int s = accept4(fd, (struct sockaddr *)&from, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int s = accept4(l->fd, (struct sockaddr *)&from, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (s >= 0) {
 			accept_one(l, s, (struct sockaddr *)&from);
 			continue;
 		}
 		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
-			accept_exhausted(e, fd);
+			accept_exhausted(e, l->fd);
 		if (errno != EINTR && errno != ECONNABORTED)
 			break;
 	}
+}
+
+static void engine_on_accept(evutil_socket_t fd, short what, void *arg)
+{
+	struct listener *l = arg;
+
+	(void)fd;
+	(void)what;
+	l->engine->now = clock_ms();
+	accept_some(l, ACCEPT_MAX, true);
+}
+
+/* The moment is over, or the pause. What still waits was left to the others in vain. Few are shared out one by one; of many it is not worth
+ * a moment each. */
+void accept_on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct http_engine *e = arg;
+	uint32_t n = 1 + e->n_conns / ACCEPT_SHARE;
+
+	(void)fd;
+	(void)what;
+	if (e->spare_fd < 0)
+		e->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	e->now = clock_ms();
+	listeners_enable(e, true);
+	for (struct listener *l = e->listeners; l; l = l->next)
+		accept_some(l, n < ACCEPT_MAX ? n : ACCEPT_MAX, false);
 }
 
 void http_engine_board(struct http_engine *e, struct sl_board *board, uint32_t slot)

@@ -44,7 +44,7 @@ enum {
 	LINGER_MS = 5000,
 	EOF_MS = 2000,         /* a half-closed client waits this long for its answers */
 	ACCEPT_MAX = 16,       /* accepted a turn */
-	ACCEPT_FEW = 4,        /* ... when another worker should have taken them */
+	ACCEPT_SHARE = 16,     /* ... and one in so many that it has of those that another worker should have taken */
 	REFUSED_MAX = 64,      /* connections above the limit that are told so */
 	REQ_SIZE = 1536,       /* a request with its inline arena */
 	WAIT_STUCK = 25,       /* looks (20 ms each) at the same first waiter before it is let through */
@@ -499,7 +499,6 @@ struct http_engine {
 	void *idle_arg;
 	struct sl_board *board; /* NULL: no other worker has these listeners */
 	uint32_t slot, load;    /* this worker's place at the board, and what it shows there */
-	uint64_t accept_until;  /* ms: whoever else has fewer connections had his chance of those that wait until then */
 	int spare_fd; /* given up to accept and close when descriptors run out */
 	uint64_t emfile_logged;
 	uint64_t now; /* ms, of this turn */

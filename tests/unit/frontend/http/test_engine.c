@@ -462,13 +462,28 @@ static void test_origin(void)
 	fx_free(f);
 }
 
+static int client_of(const struct sockaddr_in *addr)
+{
+	int c = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (connect(c, (const struct sockaddr *)addr, sizeof *addr))
+		abort();
+	return c;
+}
+
+static void run_until_conns(struct fx *f, unsigned n)
+{
+	while (f->engine->n_conns < n)
+		event_base_loop(f->base, EVLOOP_ONCE);
+}
+
 /* Whoever has more connections than another worker leaves the next one to it, for a moment. */
 static void test_board(void)
 {
 	struct fx *f = fx_new();
 	struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof addr;
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), memory = sl_board_new(), c[4];
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), memory = sl_board_new(), c[6];
 	struct sl_board *board = sl_board_map(memory);
 
 	if (!board || bind(fd, (struct sockaddr *)&addr, sizeof addr) || listen(fd, 8) ||
@@ -479,28 +494,27 @@ static void test_board(void)
 	http_engine_listen(f->engine, fd, NULL, false);
 	ok(sl_board_fuller(board, 1, 1), "who listens is seen");
 	sl_board_set(board, 1, 1);
-	for (int i = 0; i < 3; i++) {
-		c[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		if (connect(c[i], (struct sockaddr *)&addr, sizeof addr))
-			abort();
-	}
+	for (int i = 0; i < 4; i++)
+		c[i] = client_of(&addr);
 	event_base_loop(f->base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
 	is_int(f->engine->n_conns, 2, "up to one more than the other");
-	while (f->engine->n_conns == 2)
-		event_base_loop(f->base, EVLOOP_ONCE);
-	is_int(f->engine->n_conns, 3, "the other does not come: accepted all the same");
-	fx_clock = clock_ms() + 1000; /* its moment was for those, and not for later ones */
-	c[3] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (connect(c[3], (struct sockaddr *)&addr, sizeof addr))
-		abort();
+	run_until_conns(f, 3);
+	is_int(f->engine->n_conns, 3, "the other does not come: one is accepted all the same");
+	run_until_conns(f, 4);
+	is_int(f->engine->n_conns, 4, "and after another moment the next");
+	c[4] = client_of(&addr);
 	event_base_loop(f->base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
-	is_int(f->engine->n_conns, 3, "the next is left to the other again");
-	fx_clock = 0;
-	while (f->engine->n_conns == 3)
+	is_int(f->engine->n_conns, 4, "it is left to the other");
+	close(accept(fd, NULL, NULL)); /* which takes it */
+	while (!event_pending(&f->engine->listeners->event, EV_READ, NULL))
 		event_base_loop(f->base, EVLOOP_ONCE);
-	close(c[3]);
-	close(c[0]);
-	close(c[1]);
+	c[5] = client_of(&addr);
+	event_base_loop(f->base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+	is_int(f->engine->n_conns, 4, "the next is left to the other again");
+	run_until_conns(f, 5);
+	for (int i = 0; i < 6; i++)
+		if (i != 2)
+			close(c[i]);
 	fx_run(f);
 	ok(!sl_board_fuller(board, 1, 1) && sl_board_fuller(board, 1, 2), "closed ones are not shown any more");
 	http_engine_drain(f->engine, 0, on_idle, f);
