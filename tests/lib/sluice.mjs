@@ -281,6 +281,12 @@ class Daemon {
 		return Number(/RssAnon:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) * 1024;
 	}
 
+	// Pages of memory that a process had to be given when it touched them, since it began.
+	faults(pid) {
+		const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+		return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[7]);
+	}
+
 	signal(signal) {
 		process.kill(this.pid, signal);
 	}
