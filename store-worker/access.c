@@ -24,7 +24,7 @@ uint64_t access_deadline(uint64_t accessed_ms, uint64_t ttl_s)
 
 static struct access *access_find(const struct store *st, uint64_t id)
 {
-	for (struct map_node *n = map_first(&st->accesses, map_hash_u64(id)); n; n = map_next(n)) {
+	for (struct sl_map_node *n = sl_map_first(&st->accesses, sl_hash_u64(id)); n; n = sl_map_next(n)) {
 		struct access *a = SL_OF(n, struct access, node);
 
 		if (a->id == id)
@@ -58,7 +58,7 @@ static void access_free(struct store *st, struct access *a)
 	sl_link_del(&a->lru);
 	sl_link_del(&a->unsaved);
 	sl_link_del(&a->held);
-	map_del(&st->accesses, &a->node);
+	sl_map_del(&st->accesses, &a->node);
 	free(a);
 }
 
@@ -91,7 +91,7 @@ void access_renew(struct store *st, const struct stream *s, uint64_t now_ms)
 	if (!a) {
 		a = calloc(1, sizeof *a);
 		/* Without memory the row's time stands: the stream may go too early, which is all that is lost. */
-		if (!a || map_reserve(&st->accesses)) {
+		if (!a || sl_map_reserve(&st->accesses)) {
 			free(a);
 			return;
 		}
@@ -100,7 +100,7 @@ void access_renew(struct store *st, const struct stream *s, uint64_t now_ms)
 		sl_link_init(&a->unsaved);
 		sl_link_init(&a->lru);
 		sl_link_init(&a->held);
-		map_add(&st->accesses, &a->node, map_hash_u64(s->id));
+		sl_map_add(&st->accesses, &a->node, sl_hash_u64(s->id));
 	}
 	if (now_ms > a->touched_ms)
 		a->touched_ms = now_ms;
@@ -211,7 +211,7 @@ void access_fini(struct store *st)
 {
 	while (!sl_link_alone(&st->access_lru))
 		access_free(st, SL_OF(st->access_lru.next, struct access, lru));
-	map_fini(&st->accesses);
+	sl_map_fini(&st->accesses);
 }
 
 int redo_access(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, sl_slice effect, sl_slice payload)
@@ -226,10 +226,9 @@ int redo_access(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, 
 	(void)hdr;
 	(void)payload;
 	if (rc == SE_OK)
-		rc = volume_by_id(v, e.a, &s);
-	if (rc || !s)
-		return rc ? rc : SE_CORRUPT;
-	volume_touch(v, s);
+		rc = volume_target(v, e.a, &s);
+	if (rc)
+		return rc;
 	s->accessed_ms = e.b;
 	volume_bind_u64(q, 1, s->id);
 	volume_bind_u64(q, 2, e.b);

@@ -56,9 +56,9 @@ static int hold_fill(struct held *h, struct peer *p, const struct sl_store_submi
 		struct sl_store_op op;
 
 		sl_next_store_op(&c, &op);
-		h->names[h->n_names++] = map_hash(op.stream);
+		h->names[h->n_names++] = sl_hash(op.stream);
 		if (op.flags & SLUICE_A_FORK)
-			h->names[h->n_names++] = map_hash(op.fork_of);
+			h->names[h->n_names++] = sl_hash(op.fork_of);
 		if (op.n_fd == 0)
 			continue;
 		if (op.n_fd != 1 || op.data.len || op.marks.len)

@@ -53,10 +53,9 @@ int redo_close(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, s
 	(void)db;
 	(void)payload;
 	if (rc == SE_OK)
-		rc = volume_by_id(v, e.stream, &s);
-	if (rc || !s)
-		return rc ? rc : SE_CORRUPT;
-	volume_touch(v, s);
+		rc = volume_target(v, e.stream, &s);
+	if (rc)
+		return rc;
 	if (e.flags & EFFECT_PRODUCER)
 		rc = producer_redo(v, hdr, s->id, e.producer, e.epoch, e.seq);
 	if (rc == SE_OK)

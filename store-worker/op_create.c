@@ -183,11 +183,10 @@ static int create_hold(struct volume *v, uint64_t source)
 {
 	sqlite3_stmt *q = volume_stmt(v, V_STREAM_FORKS);
 	struct stream *s;
-	int rc = volume_by_id(v, source, &s);
+	int rc = volume_target(v, source, &s);
 
-	if (rc || !s)
-		return rc ? rc : SE_CORRUPT;
-	volume_touch(v, s);
+	if (rc)
+		return rc;
 	s->forks++;
 	volume_bind_u64(q, 1, s->id);
 	volume_bind_u64(q, 2, s->forks);

@@ -55,7 +55,7 @@ static int remove_state(struct volume *v, struct stream *s, uint8_t state, uint6
 	s->reap_ms = now_ms;
 	if (state == SL_DEAD) {
 		if (s->named)
-			map_del(&v->by_name, &s->by_name);
+			sl_map_del(&v->by_name, &s->by_name);
 		s->named = false;
 	}
 	volume_bind_u64(q, 1, s->id);
@@ -70,11 +70,10 @@ static int remove_release(struct volume *v, uint64_t id, uint64_t now_ms)
 {
 	sqlite3_stmt *q = volume_stmt(v, V_STREAM_FORKS);
 	struct stream *s;
-	int rc = volume_by_id(v, id, &s);
+	int rc = volume_target(v, id, &s);
 
-	if (rc || !s || s->forks == 0)
+	if (rc || s->forks == 0)
 		return rc ? rc : SE_CORRUPT;
-	volume_touch(v, s);
 	s->forks--;
 	s->reap_ms = s->reap ? s->reap_ms : now_ms;
 	s->reap = true;
@@ -95,10 +94,9 @@ int redo_remove(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, 
 	(void)db;
 	(void)payload;
 	if (rc == SE_OK)
-		rc = volume_by_id(v, e.stream, &s);
-	if (rc || !s)
-		return rc ? rc : SE_CORRUPT;
-	volume_touch(v, s);
+		rc = volume_target(v, e.stream, &s);
+	if (rc)
+		return rc;
 	rc = snapshot_release(v, s, hdr->time_ms);
 	if (rc == SE_OK)
 		rc = remove_state(v, s, e.state, hdr->time_ms);

@@ -122,10 +122,9 @@ int redo_trim(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, sl
 	(void)db;
 	(void)payload;
 	if (rc == SE_OK)
-		rc = volume_by_id(v, e.stream, &s);
-	if (rc || !s)
-		return rc ? rc : SE_CORRUPT;
-	volume_touch(v, s);
+		rc = volume_target(v, e.stream, &s);
+	if (rc)
+		return rc;
 	/* It stood for what was before the old place, and what followed is gone. */
 	rc = snapshot_release(v, s, hdr->time_ms);
 	return rc ? rc : stream_trim(v, s, e.earliest, e.pos, hdr->time_ms);

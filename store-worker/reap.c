@@ -194,10 +194,9 @@ int redo_forget(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, 
 	(void)hdr;
 	(void)payload;
 	if (rc == SE_OK)
-		rc = volume_by_id(v, e.a, &s);
-	if (rc || !s)
-		return rc ? rc : SE_CORRUPT;
-	volume_touch(v, s); /* dead: leaves the cache with the batch */
+		rc = volume_target(v, e.a, &s); /* dead: leaves the cache with the batch */
+	if (rc)
+		return rc;
 	volume_bind_u64(volume_stmt(v, V_STREAM_DROP), 1, e.a);
 	return volume_run(v, V_STREAM_DROP);
 }

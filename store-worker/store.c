@@ -200,7 +200,7 @@ void store_free(struct store *st)
 	stats_close(st);
 	access_fini(st);
 	volume_fini(&st->volume);
-	map_fini(&st->topics);
+	sl_map_fini(&st->topics);
 	sl_buf_fini(&st->text);
 	sl_buf_fini(&st->txn.effect);
 	free(st->replies);

@@ -9,8 +9,10 @@
 #ifndef STORE_H
 #define STORE_H
 
+#include "lib/hash.h"
 #include "lib/ipc.h"
 #include "lib/link.h"
+#include "lib/map.h"
 #include "lib/msg.h"
 #include "lib/schema.h"
 #include "store-worker/engine.h"
@@ -26,25 +28,6 @@
 #define STORE_STREAMS_CACHED 65536u
 #define STORE_PRODUCERS_CACHED 65536u
 #define STORE_CASCADE_MAX 64u /* ancestors freed in the batch of a removal; the rest by the sweep */
-
-/* ---- map.c: chained hash tables with intrusive nodes ---- */
-
-struct map_node {
-	struct map_node *next;
-	uint64_t hash;
-};
-struct map {
-	struct map_node **slot;
-	size_t n, cap;
-};
-uint64_t map_hash(sl_slice); /* keyed with a random number per process: names come from strangers */
-uint64_t map_hash_u64(uint64_t);
-int map_reserve(struct map *);                                /* room for one more: 0 or SLUICE_ENOMEM */
-void map_add(struct map *, struct map_node *, uint64_t hash); /* after map_reserve() */
-void map_del(struct map *, struct map_node *);
-struct map_node *map_first(const struct map *, uint64_t hash); /* of that hash; go on with map_next() */
-struct map_node *map_next(const struct map_node *);
-void map_fini(struct map *); /* the nodes are the owner's */
 
 /* ---- volume ---- */
 
@@ -107,7 +90,7 @@ struct last_row { /* the last chunk of a stream, to which the next records may b
 
 struct stream { /* a row of stream, cached */
 	uint32_t magic;
-	struct map_node by_id, by_name;
+	struct sl_map_node by_id, by_name;
 	struct sl_link lru, dirty, pending;
 	bool named; /* in by_name: state below SL_DEAD */
 	bool closed, has_ttl, has_expires, own_expiry, seq_moved, has_seq, reap;
@@ -129,7 +112,7 @@ struct stream { /* a row of stream, cached */
 #define PRODUCER_MAGIC 0x50726f31u
 struct producer { /* a row of producer, cached */
 	uint32_t magic;
-	struct map_node node;
+	struct sl_map_node node;
 	struct sl_link lru, dirty, unsaved;
 	uint64_t stream, epoch, seq, updated_ms;
 	bool known; /* false: remembered as absent */
@@ -141,7 +124,7 @@ struct volume {
 	uint32_t magic;
 	sqlite3 *db;
 	sqlite3_stmt *stmt[V_STMTS];
-	struct map by_id, by_name, producers;
+	struct sl_map by_id, by_name, producers;
 	struct sl_link lru, dirty, pending; /* streams: all; touched by this batch; with rows to file */
 	struct sl_link producer_lru, producer_dirty, producer_unsaved;
 	struct sl_link pool; /* gathers at rest */
@@ -163,6 +146,7 @@ sl_slice stream_type(const struct stream *);
 /* *out NULL: there is none. Valid until the batch ends. SE_*. */
 int volume_by_name(struct volume *, sl_slice name, struct stream **out); /* live or soft */
 int volume_by_id(struct volume *, uint64_t id, struct stream **out);
+int volume_target(struct volume *, uint64_t id, struct stream **out); /* that redo changes: SE_CORRUPT when there is none */
 int volume_producer(struct volume *, uint64_t stream, sl_slice id,
                     struct producer **out); /* known: false when absent */
 int volume_next_stream(struct volume *, uint64_t *id);
@@ -433,7 +417,7 @@ struct peer { /* a worker or sluicectl */
 	char *name; /* owned */
 	struct store *store;
 	bool hello, ended, paused, again;
-	struct map watches;  /* by number, prefix watches too */
+	struct sl_map watches;  /* by number, prefix watches too */
 	struct sl_link late; /* watches whose notice waits for room */
 	struct sl_link held; /* requests that wait for the helper thread or for one before them */
 	size_t n_prefixes, n_held, held_bytes, held_parts;
@@ -442,7 +426,7 @@ struct peer { /* a worker or sluicectl */
 };
 
 struct topic { /* a stream that is watched */
-	struct map_node node;
+	struct sl_map_node node;
 	struct sl_link watches, touched;
 	uint64_t id;
 	uint32_t live, events; /* live watches; what this commit did */
@@ -451,7 +435,7 @@ struct topic { /* a stream that is watched */
 #define WATCH_MAGIC 0x57617431u
 struct watch {
 	uint32_t magic;
-	struct map_node node;
+	struct sl_map_node node;
 	struct sl_link list, late; /* of the topic, or of all prefix watches */
 	struct peer *peer;
 	struct topic *topic; /* NULL: a prefix watch, or one whose stream is gone and whose notice waits */
@@ -498,7 +482,7 @@ struct held_part { /* one payload of a held request, filled in by the helper thr
 };
 
 struct access { /* last access to a stream with a sliding TTL, newer than what its row says */
-	struct map_node node;
+	struct sl_map_node node;
 	struct sl_link lru, unsaved, held; /* held: a live reader stands behind the stream; by touched_ms */
 	uint64_t id, touched_ms, saved_ms;
 };
@@ -540,13 +524,13 @@ struct store {
 	/* peers and watches */
 	struct sl_link peers, ready, flush, ended, runnable;
 	size_t n_peers;
-	struct map topics;
+	struct sl_map topics;
 	struct sl_link touched, prefixes;
 	struct life *lives;
 	size_t n_lives, cap_lives;
 	bool lives_lost; /* no memory for one: every prefix watch is told to list again */
 	/* access times */
-	struct map accesses;
+	struct sl_map accesses;
 	struct sl_link access_lru, access_unsaved, access_held;
 	uint64_t started_ms;
 	/* sweep */

@@ -125,9 +125,9 @@ static void stream_free(struct volume *v, struct stream *s)
 	sl_link_del(&s->lru);
 	sl_link_del(&s->dirty);
 	sl_link_del(&s->pending);
-	map_del(&v->by_id, &s->by_id);
+	sl_map_del(&v->by_id, &s->by_id);
 	if (s->named)
-		map_del(&v->by_name, &s->by_name);
+		sl_map_del(&v->by_name, &s->by_name);
 	free(s->name);
 	free(s->type);
 	free(s->fork_name);
@@ -142,7 +142,7 @@ static void producer_free(struct volume *v, struct producer *p)
 	sl_link_del(&p->lru);
 	sl_link_del(&p->dirty);
 	sl_link_del(&p->unsaved);
-	map_del(&v->producers, &p->node);
+	sl_map_del(&v->producers, &p->node);
 	p->magic = 0;
 	free(p);
 }
@@ -162,9 +162,9 @@ void volume_fini(struct volume *v)
 	}
 	sl_buf_fini(&v->row_marks);
 	sl_buf_fini(&v->row_data);
-	map_fini(&v->by_id);
-	map_fini(&v->by_name);
-	map_fini(&v->producers);
+	sl_map_fini(&v->by_id);
+	sl_map_fini(&v->by_name);
+	sl_map_fini(&v->producers);
 	v->magic = 0;
 }
 
@@ -317,7 +317,7 @@ static int volume_load(struct volume *v, sqlite3_stmt *q, struct stream **out)
 		return se_of_sqlite(rc);
 	}
 	s = calloc(1, sizeof *s);
-	if (!s || !stream_read(s, q) || map_reserve(&v->by_id) || map_reserve(&v->by_name)) {
+	if (!s || !stream_read(s, q) || sl_map_reserve(&v->by_id) || sl_map_reserve(&v->by_name)) {
 		if (s)
 			stream_scrap(s);
 		sqlite3_reset(q);
@@ -336,10 +336,10 @@ static int volume_load(struct volume *v, sqlite3_stmt *q, struct stream **out)
 	sl_link_init(&s->dirty);
 	sl_link_init(&s->pending);
 	sl_link_add(&v->lru, &s->lru);
-	map_add(&v->by_id, &s->by_id, map_hash_u64(s->id));
+	sl_map_add(&v->by_id, &s->by_id, sl_hash_u64(s->id));
 	s->named = s->state < SL_DEAD;
 	if (s->named)
-		map_add(&v->by_name, &s->by_name, map_hash(stream_name(s)));
+		sl_map_add(&v->by_name, &s->by_name, sl_hash(stream_name(s)));
 	if (v->unsettled)
 		volume_touch(v, s);
 	*out = s;
@@ -354,7 +354,7 @@ static void stream_used(struct volume *v, struct stream *s)
 
 int volume_by_name(struct volume *v, sl_slice name, struct stream **out)
 {
-	for (struct map_node *n = map_first(&v->by_name, map_hash(name)); n; n = map_next(n)) {
+	for (struct sl_map_node *n = sl_map_first(&v->by_name, sl_hash(name)); n; n = sl_map_next(n)) {
 		struct stream *s = SL_OF(n, struct stream, by_name);
 
 		if (sl_slice_eq(stream_name(s), name)) {
@@ -369,7 +369,7 @@ int volume_by_name(struct volume *v, sl_slice name, struct stream **out)
 
 int volume_by_id(struct volume *v, uint64_t id, struct stream **out)
 {
-	for (struct map_node *n = map_first(&v->by_id, map_hash_u64(id)); n; n = map_next(n)) {
+	for (struct sl_map_node *n = sl_map_first(&v->by_id, sl_hash_u64(id)); n; n = sl_map_next(n)) {
 		struct stream *s = SL_OF(n, struct stream, by_id);
 
 		if (s->id == id) {
@@ -384,7 +384,7 @@ int volume_by_id(struct volume *v, uint64_t id, struct stream **out)
 
 static uint64_t producer_hash(uint64_t stream, sl_slice id)
 {
-	return map_hash(id) ^ map_hash_u64(stream);
+	return sl_hash(id) ^ sl_hash_u64(stream);
 }
 
 int volume_producer(struct volume *v, uint64_t stream, sl_slice id, struct producer **out)
@@ -394,7 +394,7 @@ int volume_producer(struct volume *v, uint64_t stream, sl_slice id, struct produ
 	struct producer *p;
 	int rc;
 
-	for (struct map_node *n = map_first(&v->producers, hash); n; n = map_next(n)) {
+	for (struct sl_map_node *n = sl_map_first(&v->producers, hash); n; n = sl_map_next(n)) {
 		p = SL_OF(n, struct producer, node);
 		if (p->stream == stream && sl_slice_eq(SL_SLICE(p->id, p->len), id)) {
 			sl_link_del(&p->lru);
@@ -404,7 +404,7 @@ int volume_producer(struct volume *v, uint64_t stream, sl_slice id, struct produ
 		}
 	}
 	p = calloc(1, sizeof *p + id.len);
-	if (!p || map_reserve(&v->producers)) {
+	if (!p || sl_map_reserve(&v->producers)) {
 		free(p);
 		return SE_NOMEM;
 	}
@@ -430,7 +430,7 @@ int volume_producer(struct volume *v, uint64_t stream, sl_slice id, struct produ
 	sl_link_init(&p->dirty);
 	sl_link_init(&p->unsaved);
 	sl_link_add(&v->producer_lru, &p->lru);
-	map_add(&v->producers, &p->node, hash);
+	sl_map_add(&v->producers, &p->node, hash);
 	if (v->unsettled)
 		sl_link_add(&v->producer_dirty, &p->dirty);
 	*out = p;
@@ -458,6 +458,16 @@ void volume_touch(struct volume *v, struct stream *s)
 {
 	if (sl_link_alone(&s->dirty))
 		sl_link_add(&v->dirty, &s->dirty);
+}
+
+int volume_target(struct volume *v, uint64_t id, struct stream **out)
+{
+	int rc = volume_by_id(v, id, out);
+
+	if (rc || !*out)
+		return rc ? rc : SE_CORRUPT;
+	volume_touch(v, *out);
+	return SE_OK;
 }
 
 /* Removes what a batch touched without committing it; the volume says what was before. */

@@ -10,7 +10,7 @@
 
 static struct topic *topic_find(const struct store *st, uint64_t id)
 {
-	for (struct map_node *n = map_first(&st->topics, map_hash_u64(id)); n; n = map_next(n)) {
+	for (struct sl_map_node *n = sl_map_first(&st->topics, sl_hash_u64(id)); n; n = sl_map_next(n)) {
 		struct topic *t = SL_OF(n, struct topic, node);
 
 		if (t->id == id)
@@ -33,14 +33,14 @@ static struct topic *topic_get(struct store *st, uint64_t id)
 	if (t)
 		return t;
 	t = calloc(1, sizeof *t);
-	if (!t || map_reserve(&st->topics)) {
+	if (!t || sl_map_reserve(&st->topics)) {
 		free(t);
 		return NULL;
 	}
 	t->id = id;
 	sl_link_init(&t->watches);
 	sl_link_init(&t->touched);
-	map_add(&st->topics, &t->node, map_hash_u64(id));
+	sl_map_add(&st->topics, &t->node, sl_hash_u64(id));
 	return t;
 }
 
@@ -49,13 +49,13 @@ static void topic_drop(struct store *st, struct topic *t)
 	if (!sl_link_alone(&t->watches))
 		return;
 	sl_link_del(&t->touched);
-	map_del(&st->topics, &t->node);
+	sl_map_del(&st->topics, &t->node);
 	free(t);
 }
 
 static struct watch *watch_find(const struct peer *p, uint64_t number)
 {
-	for (struct map_node *n = map_first(&p->watches, map_hash_u64(number)); n; n = map_next(n)) {
+	for (struct sl_map_node *n = sl_map_first(&p->watches, sl_hash_u64(number)); n; n = sl_map_next(n)) {
 		struct watch *w = SL_OF(n, struct watch, node);
 
 		if (w->number == number)
@@ -95,7 +95,7 @@ static void watch_free(struct store *st, struct watch *w)
 
 	watch_detach(st, w);
 	sl_link_del(&w->late);
-	map_del(&p->watches, &w->node);
+	sl_map_del(&p->watches, &w->node);
 	if (w->prefix)
 		p->n_prefixes--;
 	w->magic = 0;
@@ -106,7 +106,7 @@ static struct watch *watch_new(struct peer *p, uint64_t number, sl_slice name)
 {
 	struct watch *w = calloc(1, sizeof *w + name.len);
 
-	if (!w || map_reserve(&p->watches)) {
+	if (!w || sl_map_reserve(&p->watches)) {
 		free(w);
 		return NULL;
 	}
@@ -118,7 +118,7 @@ static struct watch *watch_new(struct peer *p, uint64_t number, sl_slice name)
 		memcpy(w->name, name.data, name.len);
 	sl_link_init(&w->list);
 	sl_link_init(&w->late);
-	map_add(&p->watches, &w->node, map_hash_u64(number));
+	sl_map_add(&p->watches, &w->node, sl_hash_u64(number));
 	return w;
 }
 
@@ -210,7 +210,7 @@ void watch_drop(struct peer *p)
 	for (size_t i = 0; i < p->watches.cap; i++)
 		while (p->watches.slot[i])
 			watch_free(p->store, SL_OF(p->watches.slot[i], struct watch, node));
-	map_fini(&p->watches);
+	sl_map_fini(&p->watches);
 }
 
 /* ---- after a commit ---- */

@@ -97,19 +97,26 @@ static int on_more(void *arg, const struct sl_presence_more *m)
 	return sl_buf_add(&p->pieces, m->data.data, m->data.len);
 }
 
-static int on_apply(void *arg, const struct sl_presence_apply *m)
+/* The last piece of what an update, or a frame that is only relayed, consists of. */
+static int peer_whole(struct eph_peer *p, uint64_t req, const struct eph_channel_id *id, uint64_t tag, sl_slice last,
+                      int (*take)(struct eph_registry *, struct eph_peer *, const struct eph_channel_id *, uint64_t, sl_slice))
 {
-	struct eph_peer *p = peer_of(arg);
-	struct eph_channel_id id = {m->channel, m->incarnation};
 	sl_slice data;
 	int status;
 
-	if (peer_joined(p, m->data, &data))
+	if (peer_joined(p, last, &data))
 		return SLUICE_ENOMEM;
-	status = eph_registry_apply(p->server->registry, p, &id, m->tag, data);
+	status = take(p->server->registry, p, id, tag, data);
 	sl_buf_drain(&p->pieces, SIZE_MAX);
 	sl_buf_shrink(&p->pieces);
-	return peer_done(p, m->req, status);
+	return peer_done(p, req, status);
+}
+
+static int on_apply(void *arg, const struct sl_presence_apply *m)
+{
+	struct eph_channel_id id = {m->channel, m->incarnation};
+
+	return peer_whole(peer_of(arg), m->req, &id, m->tag, m->data, eph_registry_apply);
 }
 
 static int on_put(void *arg, const struct sl_presence_put *m)
@@ -122,17 +129,9 @@ static int on_put(void *arg, const struct sl_presence_put *m)
 
 static int on_cast(void *arg, const struct sl_presence_cast *m)
 {
-	struct eph_peer *p = peer_of(arg);
 	struct eph_channel_id id = {m->channel, m->incarnation};
-	sl_slice data;
-	int status;
 
-	if (peer_joined(p, m->data, &data))
-		return SLUICE_ENOMEM;
-	status = eph_registry_cast(p->server->registry, p, &id, m->tag, data);
-	sl_buf_drain(&p->pieces, SIZE_MAX);
-	sl_buf_shrink(&p->pieces);
-	return peer_done(p, m->req, status);
+	return peer_whole(peer_of(arg), m->req, &id, m->tag, m->data, eph_registry_cast);
 }
 
 static int on_disown(void *arg, const struct sl_presence_disown *m)
