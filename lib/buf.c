@@ -12,22 +12,12 @@ sl_slice sl_slice_str(const char *s)
 	return s ? SL_SLICE(s, strlen(s)) : SL_SLICE(NULL, 0);
 }
 
-bool sl_slice_eq(sl_slice a, sl_slice b)
-{
-	return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
-}
-
 int sl_slice_cmp(sl_slice a, sl_slice b)
 {
 	size_t n = a.len < b.len ? a.len : b.len;
 	int c = n ? memcmp(a.data, b.data, n) : 0;
 
 	return c ? c : (a.len > b.len) - (a.len < b.len);
-}
-
-bool sl_slice_is(sl_slice a, const char *s)
-{
-	return sl_slice_eq(a, sl_slice_str(s));
 }
 
 bool sl_slice_prefix(sl_slice a, sl_slice prefix)
@@ -235,36 +225,73 @@ bool sl_cur_done(const struct sl_cur *c)
 	return !c->bad && c->p == c->end;
 }
 
-static int put_uint(struct sl_buf *b, uint64_t v, size_t n)
+/* Room for a field, which is live at once. */
+static uint8_t *put_room(struct sl_buf *b, size_t n)
 {
-	uint8_t *p = sl_buf_room(b, n);
+	uint8_t *p;
 
-	if (!p)
-		return SLUICE_ENOMEM;
-	for (size_t i = 0; i < n; i++, v >>= 8)
-		p[i] = (uint8_t)v;
-	b->len += n;
-	return 0;
+	if (n < b->cap - b->off - b->len)
+		p = b->data + b->off + b->len;
+	else
+		p = sl_buf_room(b, n);
+	if (p)
+		b->len += n;
+	return p;
+}
+
+static void set_u16(uint8_t *p, uint16_t v)
+{
+	p[0] = (uint8_t)v;
+	p[1] = (uint8_t)(v >> 8);
+}
+
+static void set_u32(uint8_t *p, uint32_t v)
+{
+	p[0] = (uint8_t)v;
+	p[1] = (uint8_t)(v >> 8);
+	p[2] = (uint8_t)(v >> 16);
+	p[3] = (uint8_t)(v >> 24);
 }
 
 int sl_put_u8(struct sl_buf *b, uint8_t v)
 {
-	return put_uint(b, v, 1);
+	uint8_t *p = put_room(b, 1);
+
+	if (!p)
+		return SLUICE_ENOMEM;
+	*p = v;
+	return 0;
 }
 
 int sl_put_u16(struct sl_buf *b, uint16_t v)
 {
-	return put_uint(b, v, 2);
+	uint8_t *p = put_room(b, 2);
+
+	if (!p)
+		return SLUICE_ENOMEM;
+	set_u16(p, v);
+	return 0;
 }
 
 int sl_put_u32(struct sl_buf *b, uint32_t v)
 {
-	return put_uint(b, v, 4);
+	uint8_t *p = put_room(b, 4);
+
+	if (!p)
+		return SLUICE_ENOMEM;
+	set_u32(p, v);
+	return 0;
 }
 
 int sl_put_u64(struct sl_buf *b, uint64_t v)
 {
-	return put_uint(b, v, 8);
+	uint8_t *p = put_room(b, 8);
+
+	if (!p)
+		return SLUICE_ENOMEM;
+	set_u32(p, (uint32_t)v);
+	set_u32(p + 4, (uint32_t)(v >> 32));
+	return 0;
 }
 
 int sl_put_bytes(struct sl_buf *b, sl_slice s)

@@ -18,10 +18,19 @@ typedef struct sluice_slice sl_slice;
 #define SL_SLICE(ptr, n) ((sl_slice){.data = (ptr), .len = (n)})
 #define SL_STR(literal) ((sl_slice){.data = "" literal, .len = sizeof(literal) - 1})
 
+/* Inline, because they are called for each header of each request: the length of a literal is a constant then. */
+static inline bool sl_slice_eq(sl_slice a, sl_slice b)
+{
+	return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
+static inline bool sl_slice_is(sl_slice a, const char *s)
+{
+	return sl_slice_eq(a, SL_SLICE(s, strlen(s)));
+}
+
 sl_slice sl_slice_str(const char *s);               /* NULL gives the absent slice */
-bool sl_slice_eq(sl_slice a, sl_slice b);
 int sl_slice_cmp(sl_slice a, sl_slice b);           /* bytewise, then by length */
-bool sl_slice_is(sl_slice a, const char *s);
 bool sl_slice_prefix(sl_slice a, sl_slice prefix);
 char *sl_slice_dup(sl_slice a);                     /* NUL-terminated copy, owned by the caller; NULL: no memory */
 

@@ -12,7 +12,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { HEAD = 6, FILL_STEP = 64 * 1024, FILL_MAX = 256 * 1024 };
+enum {
+	HEAD = 6,
+	FILL_STEP = 64 * 1024,
+	FILL_MAX = 256 * 1024,
+	KEPT_MAX = 128 * 1024 /* an empty buffer of this size is kept: given back, it would be got anew every turn */
+};
 
 void sl_ipc_init(struct sl_ipc *p, int fd)
 {
@@ -57,6 +62,12 @@ static int ipc_keep_fds(struct sl_ipc *p, struct msghdr *m)
 		}
 	}
 	return m->msg_flags & MSG_CTRUNC ? SLUICE_EINVAL : rc;
+}
+
+static void ipc_rest(struct sl_buf *b)
+{
+	if (b->cap > KEPT_MAX)
+		sl_buf_shrink(b);
 }
 
 static void ipc_drop_frame(struct sl_ipc *p)
@@ -121,7 +132,7 @@ int sl_ipc_next(struct sl_ipc *p, uint16_t *id, sl_slice *body)
 	*id = 0;
 	ipc_drop_frame(p);
 	if (p->in.len < HEAD) {
-		sl_buf_shrink(&p->in);
+		ipc_rest(&p->in);
 		return 0;
 	}
 	c = sl_cur_of(sl_buf_slice(&p->in));
@@ -253,6 +264,6 @@ int sl_ipc_flush(struct sl_ipc *p)
 		p->sent += (uint64_t)n;
 		sl_buf_drain(&p->out, (size_t)n);
 	}
-	sl_buf_shrink(&p->out);
+	ipc_rest(&p->out);
 	return 0;
 }

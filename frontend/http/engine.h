@@ -131,6 +131,7 @@ struct http_route {
 	struct http_mount *mount;
 	uint32_t methods; /* bits of method_bit() */
 	char *full;       /* mount + pattern */
+	size_t n_fixed;   /* bytes of it before the first segment that is not literal */
 	struct route_seg *seg;
 	size_t n_seg;
 };
@@ -411,6 +412,7 @@ void req_feed(struct sluice_http_req *, bool on); /* its answer has bytes, or ha
 void req_want_pull(struct sluice_http_req *);     /* after a flush: there may be room */
 void req_reset(struct sluice_http_req *);         /* cut the answer off; gone() follows */
 const char *status_phrase(int status);
+uint8_t *put_number(uint8_t *p, uint64_t v); /* its decimal digits, 20 at most; where they end */
 bool header_is_framing(sl_slice name); /* the engine's own business, whatever a plugin says */
 bool header_given(const struct sluice_header *, size_t n, sl_slice name);
 sl_slice req_header(const struct sluice_http_req *, const char *name, size_t i);
@@ -493,6 +495,7 @@ struct http_engine {
 	struct timer_list timers[T_CLASSES];
 	struct event turn_event, again_event, sweep_event, wait_event, accept_event;
 	bool turn_set, again_set, sweep_set, wait_set;
+	bool ready; /* start() of the plugins is over */
 	bool draining, freeing, idle_told;
 	uint32_t drain_idle; /* of a drain; 0: as ever */
 	void (*idle)(void *);

@@ -85,7 +85,7 @@ static uint8_t *put(uint8_t *p, const void *s, size_t n)
 
 #define PUT(p, literal) put(p, "" literal, sizeof(literal) - 1)
 
-static uint8_t *put_number(uint8_t *p, uint64_t v)
+uint8_t *put_number(uint8_t *p, uint64_t v)
 {
 	char digits[20];
 	size_t n = 0;

@@ -47,22 +47,10 @@ static int h2_on_begin_headers(nghttp2_session *s, const nghttp2_frame *f, void 
 	return 0;
 }
 
-static sl_slice h2_copy(struct sluice_http_req *r, const uint8_t *p, size_t n)
-{
-	uint8_t *copy = req_alloc(r, n + 1);
-
-	if (!copy) {
-		r->bad_head = true;
-		return SL_SLICE(NULL, 0);
-	}
-	memcpy(copy, p, n);
-	return SL_SLICE(copy, n);
-}
-
 static void h2_add_header(struct sluice_http_req *r, sl_slice name, sl_slice value)
 {
 	if (r->n_header == r->cap_header) {
-		size_t cap = r->cap_header ? r->cap_header * 2 : 16;
+		size_t cap = r->cap_header ? r->cap_header * 2 : 8;
 		struct sluice_header *more = cap > HEADERS_MAX ? NULL : req_alloc(r, cap * sizeof *more);
 
 		if (!more) {
@@ -91,7 +79,7 @@ static int h2_on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_
                         const uint8_t *value, size_t value_len, uint8_t flags, void *arg)
 {
 	struct sluice_http_req *r = h2_req(s, f->hd.stream_id);
-	sl_slice n, v;
+	uint8_t *copy;
 
 	(void)flags;
 	(void)arg;
@@ -99,18 +87,17 @@ static int h2_on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_
 	if (!r || f->hd.type != NGHTTP2_HEADERS || f->headers.cat != NGHTTP2_HCAT_REQUEST)
 		return 0;
 	r->head_bytes += (uint32_t)(name_len + value_len + 4);
-	if (r->head_bytes > r->engine->limits.header_bytes)
+	copy = r->bad_head || r->head_bytes > r->engine->limits.header_bytes ? NULL : req_alloc(r, name_len + value_len + 1);
+	if (!copy) {
 		r->bad_head = true;
-	if (r->bad_head)
 		return 0;
-	n = h2_copy(r, name, name_len);
-	v = h2_copy(r, value, value_len);
-	if (r->bad_head)
-		return 0;
+	}
+	memcpy(copy, name, name_len);
+	memcpy(copy + name_len, value, value_len);
 	if (name_len > 0 && name[0] == ':')
-		h2_pseudo(r, n, v);
+		h2_pseudo(r, SL_SLICE(copy, name_len), SL_SLICE(copy + name_len, value_len));
 	else
-		h2_add_header(r, n, v);
+		h2_add_header(r, SL_SLICE(copy, name_len), SL_SLICE(copy + name_len, value_len));
 	return 0;
 }
 

@@ -7,15 +7,13 @@
  */
 #include "frontend/http/h2.h"
 
-#include <stdio.h>
-
-static nghttp2_nv nv_of(sl_slice name, sl_slice value)
+static nghttp2_nv nv_of(sl_slice name, sl_slice value, uint8_t flags)
 {
 	return (nghttp2_nv){.name = (uint8_t *)(uintptr_t)name.data,
 	                    .value = (uint8_t *)(uintptr_t)(value.data ? value.data : ""),
 	                    .namelen = name.len,
 	                    .valuelen = value.len,
-	                    .flags = NGHTTP2_NV_FLAG_NONE};
+	                    .flags = flags};
 }
 
 /* What remains of an answer when its time is over for good. */
@@ -112,20 +110,40 @@ int h2_frame_shared(struct sluice_http_req *r, struct sluice_buf *b)
 
 /* ---- heads ---- */
 
+/* What lives as long as the engine is not copied. */
+enum {
+	NV_NAME = NGHTTP2_NV_FLAG_NO_COPY_NAME,
+	NV_OURS = NV_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE,
+	NV_FEW = 24 /* headers of an answer for which no memory is asked */
+};
+
+/* Is a plugin's header worth a place in the client's table (RFC 7541 2.3.2)? Offsets, tags and numbers are others in every answer:
+ * they would push out what the mount says in each, and nghttp2 looks through all values of a name that are there. */
+static bool header_repeats(sl_slice name)
+{
+	static const char *const names[] = {"content-type", "cache-control", "vary", "retry-after", "allow"};
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (sl_slice_is(name, names[i]))
+			return true;
+	return false;
+}
+
 static size_t h2_headers(struct sluice_http_req *r, const struct sluice_header *h, size_t n, nghttp2_nv *nv)
 {
 	size_t k = 0;
 
 	for (size_t i = 0; i < n; i++)
 		if (!header_is_framing(h[i].name))
-			nv[k++] = nv_of(h[i].name, h[i].value);
+			nv[k++] = nv_of(h[i].name, h[i].value,
+			                header_repeats(h[i].name) ? NGHTTP2_NV_FLAG_NONE : NGHTTP2_NV_FLAG_NO_INDEX);
 	for (size_t i = 0; r->mount && i < r->mount->n_defaults; i++)
 		if (!header_given(h, n, r->mount->defaults[i].name))
-			nv[k++] = nv_of(r->mount->defaults[i].name, r->mount->defaults[i].value);
+			nv[k++] = nv_of(r->mount->defaults[i].name, r->mount->defaults[i].value, NV_OURS);
 	if (!header_given(h, n, SL_STR("date")))
-		nv[k++] = nv_of(SL_STR("date"), date_now(r->engine));
+		nv[k++] = nv_of(SL_STR("date"), date_now(r->engine), NV_NAME);
 	if (r->gzip)
-		nv[k++] = nv_of(SL_STR("content-encoding"), SL_STR("gzip"));
+		nv[k++] = nv_of(SL_STR("content-encoding"), SL_STR("gzip"), NV_OURS);
 	return k;
 }
 
@@ -133,23 +151,20 @@ int h2_respond(struct sluice_http_req *r, int status, const struct sluice_header
                bool bodyless)
 {
 	size_t max = n + (r->mount ? r->mount->n_defaults : 0) + 4;
-	nghttp2_nv *nv = req_alloc(r, max * sizeof *nv);
+	nghttp2_nv few[NV_FEW], *nv = max <= NV_FEW ? few : req_alloc(r, max * sizeof *nv);
 	nghttp2_data_provider body = {.source = {.ptr = r}, .read_callback = h2_read};
-	char code[8], digits[24];
+	uint8_t code[20], digits[20];
 	size_t k = 1;
 
 	if (!nv || !r->conn || r->h2_closed)
 		return SLUICE_ENOMEM;
-	snprintf(code, sizeof code, "%03d", status % 1000);
-	nv[0] = nv_of(SL_STR(":status"), SL_SLICE(code, 3));
+	nv[0] = nv_of(SL_STR(":status"), SL_SLICE(code, (size_t)(put_number(code, (uint64_t)status) - code)), NV_NAME);
 	k += h2_headers(r, h, n, nv + 1);
 	if (bodyless && length < 0 && !r->is_head)
 		length = 0;
-	if (status != 204 && status != 304 && length >= 0) {
-		int len = snprintf(digits, sizeof digits, "%lld", (long long)length);
-
-		nv[k++] = nv_of(SL_STR("content-length"), SL_SLICE(digits, (size_t)len));
-	}
+	if (status != 204 && status != 304 && length >= 0)
+		nv[k++] = nv_of(SL_STR("content-length"),
+		                SL_SLICE(digits, (size_t)(put_number(digits, (uint64_t)length) - digits)), NV_NAME);
 	if (nghttp2_submit_response(r->conn->h2->session, r->stream_id, nv, k, bodyless ? NULL : &body))
 		return SLUICE_ENOMEM;
 	conn_dirty(r->conn);
@@ -158,7 +173,7 @@ int h2_respond(struct sluice_http_req *r, int status, const struct sluice_header
 
 void h2_continue(struct sluice_http_req *r)
 {
-	nghttp2_nv nv = nv_of(SL_STR(":status"), SL_STR("100"));
+	nghttp2_nv nv = nv_of(SL_STR(":status"), SL_STR("100"), NV_OURS);
 
 	if (r->responded || r->lost)
 		return;

@@ -107,6 +107,8 @@ static bool route_match_path(const struct http_route *r, sl_slice path)
 	const char *p = path.data;
 	size_t i = 0;
 
+	if (!sl_slice_prefix(path, SL_SLICE(r->full, r->n_fixed)))
+		return false;
 	for (size_t k = 0; k < r->n_seg; k++) {
 		const char *slash;
 		size_t end;
@@ -195,6 +197,8 @@ int mount_defaults(struct http_mount *m, const struct sluice_header *h, size_t n
 	size_t bytes = 0;
 	char *p;
 
+	if (m->engine->ready) /* answers that are on their way refer to them */
+		return SLUICE_EINVAL;
 	for (size_t i = 0; i < n; i++) {
 		if (!header_name_valid(h[i].name) || !header_value_valid(h[i].value))
 			return SLUICE_EINVAL;
@@ -290,6 +294,10 @@ static struct http_route *route_new(struct http_mount *m, const struct sluice_ro
 	memcpy(r->full + m->path.len, pub->pattern, n + 1 - m->path.len);
 	r->pub.pattern = r->full + m->path.len;
 	r->n_seg = pattern_split(SL_SLICE(r->full, n), r->seg, n + 1);
+	r->n_fixed = n;
+	for (size_t i = r->n_seg; i-- > 0;)
+		if (r->seg[i].kind != SEG_LITERAL)
+			r->n_fixed = (size_t)((const char *)r->seg[i].text.data - r->full);
 	return r;
 }
 
@@ -343,6 +351,7 @@ int http_engine_ready(struct http_engine *e, const char **why)
 			if (!ready_yields(e->routes[i], e->routes[k]) && !ready_yields(e->routes[k], e->routes[i]) &&
 			    (e->routes[i]->methods & e->routes[k]->methods))
 				return ready_refuse(e->routes[i], e->routes[k], why);
+	e->ready = true;
 	return 0;
 }
 

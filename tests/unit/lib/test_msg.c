@@ -354,6 +354,38 @@ static void test_counts(void)
 	sl_ipc_fini(&none);
 }
 
+/* A buffer of the usual size is kept for the next turn, a larger one is given back. */
+static void test_kept(void)
+{
+	static const uint8_t bytes[300 * 1024];
+	struct sl_store_touch small = {.req = 1};
+	struct sl_store_notice large = {.fill = SL_SLICE(bytes, sizeof bytes), .fill_marks = SL_STR("")};
+	struct sl_ipc from, to;
+	int pair[2];
+	uint16_t id;
+	sl_slice body;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair)) {
+		ok(false, "a socket pair");
+		return;
+	}
+	sl_ipc_init(&from, pair[0]);
+	sl_ipc_init(&to, pair[1]);
+	for (int i = 0; i < 2; i++) {
+		int got = 0;
+
+		is_int(i ? sl_put_store_notice(&from, &large) : sl_put_store_touch(&from, &small), 0, "a frame is queued");
+		while (got == 0 && sl_ipc_flush(&from) == 0 && sl_ipc_fill(&to) == 0)
+			got = sl_ipc_next(&to, &id, &body);
+		ok(got == 1 && sl_ipc_queued(&from) == 0, "and arrives");
+		is_int(sl_ipc_next(&to, &id, &body), 0, "it is the only one");
+		ok((from.out.data == NULL) == (i == 1), "the usual size is kept, more is given back");
+		ok((to.in.data == NULL) == (i == 1), "on both sides");
+	}
+	sl_ipc_fini(&from);
+	sl_ipc_fini(&to);
+}
+
 int main(void)
 {
 	const char *dir = getenv("top_srcdir"), *mode = getenv("SLUICE_GOLDEN");
@@ -373,6 +405,7 @@ int main(void)
 	test_handover();
 	test_admin();
 	test_counts();
+	test_kept();
 	ok(strcmp(golden, written) == 0, "the golden file has these messages and no others");
 	if (mode && strcmp(mode, "write") == 0 && (file = fopen(path, "w"))) {
 		fputs(written, file);

@@ -292,9 +292,43 @@ static void test_drain(void)
 	fx_free(f);
 }
 
+/* A header that is another one in every answer must not push out of the client's table those that are the same in all. */
+static void test_header_table(void)
+{
+	struct fx *f = fx_new();
+	struct client *c = client_new(f);
+	char number[40] = "";
+	const struct sluice_header h[] = {
+		{SL_STR("date"), SL_STR("Sun, 06 Nov 1994 08:49:37 GMT")}, /* the engine's would change while this runs */
+		{SL_STR("content-type"), SL_STR("text/plain")},
+		{SL_STR("x-number"), SL_SLICE(number, sizeof number - 1)},
+	};
+	size_t first = 0;
+	int32_t a = 0;
+
+	for (int i = 0; i < 150; i++) {
+		a = ask(c, "GET", "/t/wait/1");
+		client_run(c);
+		snprintf(number, sizeof number, "%039d", i);
+		H->reply(f->held[0], 200, h, 3, SL_STR(""));
+		f->n_held = 0;
+		client_run(c);
+		if (i == 0)
+			first = nghttp2_session_get_hd_inflate_dynamic_table_size(c->s);
+	}
+	ok(has(text_of(&stream_of(c, a)->headers), number) && has(text_of(&stream_of(c, a)->headers), "x-default: yes\n"),
+	   "the last answer has all its headers");
+	is_int(first, strlen("content-type" "text/plain" "x-default" "yes") + 2 * 32, "the table has what repeats");
+	is_int(nghttp2_session_get_hd_inflate_dynamic_table_size(c->s), first, "and nothing else after many answers");
+	is_int(H->defaults(&f->ctx, h, 1), SLUICE_EINVAL, "what a mount says in every answer is settled by then");
+	client_free(c);
+	fx_free(f);
+}
+
 int main(void)
 {
 	test_plain();
+	test_header_table();
 	test_bodies();
 	test_backpressure();
 	test_send_window();

@@ -192,6 +192,7 @@ static void test_routes(void)
 	is_str(find(e, "GET", "/x/y"), "root /*", "rest");
 	is_str(find(e, "GET", "/health"), "root /health", "literal wins");
 	is_str(find(e, "GET", "/health/x"), "root /*", "whole segments only");
+	is_str(find(e, "GET", "/healthy"), "root /*", "also where one is the beginning of another");
 	is_str(find(e, "GET", "/ws/7"), "root /ws/:id", "parameter");
 	is_str(find(e, "GET", "/ws/"), "root /*", "a parameter is not empty");
 	is_str(find(e, "GET", "/ws/7/more"), "root /ws/:id/more", "behind a parameter");
