@@ -16,7 +16,7 @@ const struct ctl_command *const ctl_commands[] = {
 };
 #undef CTL_COMMAND
 
-enum { OPTIONS_MAX = 24, OPT_HELP = 256, OPT_VERSION };
+enum { OPTIONS_MAX = 24, OPT_HELP = 'h', OPT_VERSION = 256 };
 
 void ctl_error(const char *fmt, ...)
 {
@@ -65,12 +65,13 @@ bool ctl_number(const char *text, uint64_t *n)
 }
 
 /* The tables in getopt's form. A long name behind the letters finds the same letter. */
-static void ctl_getopt(const struct ctl_option *const tables[2], char letters[2 * OPTIONS_MAX + 2],
+static void ctl_getopt(const struct ctl_option *const tables[2], char letters[2 * OPTIONS_MAX + 3],
                        struct option longs[OPTIONS_MAX + 3])
 {
-	size_t n = 0, k = 1;
+	size_t n = 0, k = 2;
 
 	letters[0] = '+'; /* the first word that is none ends the options */
+	letters[1] = OPT_HELP;
 	for (int t = 0; t < 2; t++) {
 		for (const struct ctl_option *o = tables[t]; o && o->letter && n < OPTIONS_MAX; o++) {
 			letters[k++] = o->letter;
@@ -90,7 +91,7 @@ static void ctl_getopt(const struct ctl_option *const tables[2], char letters[2 
 static int ctl_parse(struct ctl *ctl, int argc, char **argv)
 {
 	const struct ctl_option *const tables[2] = {ctl_global_options, ctl->command ? ctl->command->options : NULL};
-	char letters[2 * OPTIONS_MAX + 2];
+	char letters[2 * OPTIONS_MAX + 3];
 	struct option longs[OPTIONS_MAX + 3];
 	int c;
 
@@ -148,7 +149,7 @@ static int ctl_arguments(struct ctl *ctl, int argc, char **argv)
 
 static int ctl_help(int argc, char **argv)
 {
-	const struct ctl_command *c = argc > 0 ? ctl_find(argv[0]) : NULL;
+	const struct ctl_command *c = argc > 0 ? help_find(argv[0]) : NULL;
 
 	if (argc > 0 && !c) {
 		ctl_error("there is no command \"%s\"; try \"sluicectl --help\"", argv[0]);
@@ -159,6 +160,18 @@ static int ctl_help(int argc, char **argv)
 	else
 		help_all(stdout);
 	return CTL_OK;
+}
+
+static int ctl_completion(struct ctl *ctl, int argc, char **argv)
+{
+	bool asks = argc == 1 && (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0);
+	int rc;
+
+	ctl->command = help_find("completion");
+	if (asks)
+		help_command(stdout, ctl->command);
+	rc = asks ? CTL_OK : argc == 1 ? completion_print(argv[0]) : CTL_USAGE;
+	return rc == CTL_USAGE ? ctl_misuse(ctl, "\"completion\" needs bash or zsh") : rc;
 }
 
 int ctl_main(int argc, char **argv)
@@ -176,10 +189,8 @@ int ctl_main(int argc, char **argv)
 	}
 	if (strcmp(argv[optind], "help") == 0)
 		return ctl_help(argc - optind - 1, argv + optind + 1);
-	if (strcmp(argv[optind], "completion") == 0) {
-		rc = argc - optind == 2 ? completion_print(argv[optind + 1]) : CTL_USAGE;
-		return rc == CTL_USAGE ? ctl_misuse(&ctl, "\"completion\" needs bash or zsh") : rc;
-	}
+	if (strcmp(argv[optind], "completion") == 0)
+		return ctl_completion(&ctl, argc - optind - 1, argv + optind + 1);
 	ctl.command = ctl_find(argv[optind]);
 	if (!ctl.command)
 		return ctl_misuse(&ctl, "there is no command \"%s\"", argv[optind]);

@@ -60,6 +60,7 @@ bool ctl_number(const char *text, uint64_t *); /* decimal, the whole of it */
 
 /* ---- help.c ---- */
 extern const struct ctl_option ctl_global_options[];
+const struct ctl_command *help_find(const char *name); /* also "help" and "completion", which have no run */
 void help_all(FILE *);
 void help_command(FILE *, const struct ctl_command *);
 void help_usage(FILE *, const struct ctl_command *);

@@ -298,7 +298,16 @@ describe('sluicectl and the server', () => {
 		assert.match((await runCtl(['--version'])).text, /^sluicectl \d/);
 		assert.equal((await runCtl(['help', 'frob'])).code, 2);
 		assert.match((await runCtl(['completion', 'zsh'])).text, /^#compdef sluicectl\n/);
-		assert.equal((await runCtl(['completion', 'fish'])).code, 2);
+		const fish = await runCtl(['completion', 'fish']);
+		assert.deepEqual([fish.code, /needs bash or zsh\nusage: sluicectl completion bash \| zsh\n$/.test(fish.err)], [2, true], fish.err);
+		for (const name of special) {
+			const one = await runCtl(['help', name]);
+			assert.equal(one.code, 0);
+			assert.match(one.text, new RegExp(`^usage: sluicectl ${name} `));
+		}
+		assert.equal((await runCtl(['completion', '--help'])).text, (await runCtl(['help', 'completion'])).text);
+		assert.equal((await runCtl(['-h'])).text, all.text);
+		assert.equal((await runCtl(['ls', '-h'])).text, (await runCtl(['help', 'ls'])).text);
 	});
 });
 
