@@ -157,6 +157,7 @@ static int backup_finish(struct backup *b)
 
 static int backup_tell(const struct backup *b)
 {
+	bool out = strcmp(b->target, "-") == 0;
 	char sum[VERIFY_SUM];
 	json_t *j;
 
@@ -166,7 +167,7 @@ static int backup_tell(const struct backup *b)
 			json_object_set_new(j, "backup", out_text(sl_slice_str(b->target)));
 		return out_json(j);
 	}
-	fprintf(strcmp(b->target, "-") == 0 ? stderr : stdout, "%s: %s; checked\n", b->target,
+	fprintf(out ? stderr : stdout, "%s: %s; checked\n", out ? "standard output" : b->target,
 	        verify_sum(&b->check, sum));
 	return CTL_OK;
 }

@@ -95,7 +95,7 @@ static const char *latency_text(double seconds, char buf[32])
 	else if (seconds < 0.001)
 		snprintf(buf, 32, "%.0fus", seconds * 1e6);
 	else if (seconds < 1)
-		snprintf(buf, 32, seconds < 0.01 ? "%.1fms" : "%.0fms", seconds * 1e3);
+		snprintf(buf, 32, seconds < 0.00995 ? "%.1fms" : "%.0fms", seconds * 1e3);
 	else
 		snprintf(buf, 32, "%.1fs", seconds);
 	return buf;

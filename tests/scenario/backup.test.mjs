@@ -99,7 +99,7 @@ describe('sluicectl backup', { concurrency: 2 }, () => {
 		const tmp = temporary();
 		const piped = await ctl.run(['backup', '--tar', '-'], { env: { TMPDIR: tmp } });
 		assert.equal(piped.code, 0, piped.err);
-		assert.match(piped.err, /^-: \d+ streams, .* checked$/m);
+		assert.match(piped.err, /^standard output: \d+ streams, .* checked$/m);
 		assert.deepEqual(readdirSync(tmp), [], 'nothing is left');
 		writeFileSync(join(dir, 'piped.tar'), piped.out);
 		for (const archive of ['b.tar', 'piped.tar']) {

@@ -100,7 +100,7 @@ describe('sluicectl and the server', () => {
 			[null, null, undefined],
 			'nothing was appended meanwhile',
 		);
-		assert.match(await ctl('top'), /\nappend p50 - p99 -, commit p50 - p99 -\n/);
+		assert.match(await ctl('top'), /\nappend p50 - p99 -, commit p50 - p99 -, 0 commits\/s\n/);
 	});
 
 	it('top shows rates of every process, once where there is no terminal', async () => {
