@@ -150,10 +150,24 @@ static int reap_segments(struct volume *v, const struct effect_reap *e, uint64_t
 	return rc ? rc : se_of_sqlite(step);
 }
 
+/* Of a stream that is gone nobody asks for its producers, so they would stay in the cache until others need the room. */
+static int producers_drop(struct volume *v, const struct effect_reap *e)
+{
+	sqlite3_stmt *q = volume_stmt(v, V_PRODUCER_DROP);
+	int step;
+
+	volume_bind_u64(q, 1, e->stream);
+	volume_bind_u64(q, 2, e->producers);
+	while ((step = sqlite3_step(q)) == SQLITE_ROW)
+		volume_producer_gone(v, e->stream, SL_SLICE(sqlite3_column_blob(q, 0), (size_t)sqlite3_column_bytes(q, 0)));
+	sqlite3_reset(q);
+	return se_of_sqlite(step);
+}
+
 int redo_reap(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, sl_slice effect, sl_slice payload)
 {
 	struct volume *v = se_volume(redo);
-	sqlite3_stmt *q = volume_stmt(v, V_CHUNK_DROP), *p = volume_stmt(v, V_PRODUCER_DROP);
+	sqlite3_stmt *q = volume_stmt(v, V_CHUNK_DROP);
 	struct effect_reap e;
 	struct stream *s = NULL;
 	int rc = effect_get_reap(effect, &e);
@@ -175,12 +189,7 @@ int redo_reap(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, sl
 		if (rc == SE_OK)
 			rc = s ? volume_last_row(v, s) : SE_CORRUPT;
 	}
-	if (rc == SE_OK && e.producers) {
-		volume_bind_u64(p, 1, e.stream);
-		volume_bind_u64(p, 2, e.producers);
-		rc = volume_run(v, V_PRODUCER_DROP);
-	}
-	return rc;
+	return rc == SE_OK && e.producers ? producers_drop(v, &e) : rc;
 }
 
 int redo_forget(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, sl_slice effect, sl_slice payload)

@@ -25,8 +25,11 @@
 #define STORE_OPS_MAX 4096u      /* of one list */
 #define STORE_CHUNK_BYTES \
 	(64u * 1024u) /* a gathered chunk row is not added to beyond this; part of redo: never configurable */
+/* Rows that the writer remembers, and bytes of them: names and producer ids may be long. */
 #define STORE_STREAMS_CACHED 65536u
+#define STORE_STREAMS_BYTES (48u << 20)
 #define STORE_PRODUCERS_CACHED 65536u
+#define STORE_PRODUCERS_BYTES (16u << 20)
 #define STORE_CASCADE_MAX 64u /* ancestors freed in the batch of a removal; the rest by the sweep */
 
 /* ---- volume ---- */
@@ -106,6 +109,7 @@ struct stream { /* a row of stream, cached */
 	struct sl_buf seq;
 	struct closer closer;
 	struct gather *gather; /* from the volume's pool, until volume_rest() */
+	size_t counted;        /* bytes of it in stream_bytes */
 	struct last_row row;
 };
 
@@ -125,6 +129,7 @@ struct volume {
 	sqlite3 *db;
 	sqlite3_stmt *stmt[V_STMTS];
 	struct sl_map by_id, by_name, producers;
+	size_t stream_bytes, producer_bytes;
 	struct sl_link lru, dirty, pending; /* streams: all; touched by this batch; with rows to file */
 	struct sl_link producer_lru, producer_dirty, producer_unsaved;
 	struct sl_link pool; /* gathers at rest */
@@ -149,6 +154,7 @@ int volume_by_id(struct volume *, uint64_t id, struct stream **out);
 int volume_target(struct volume *, uint64_t id, struct stream **out); /* that redo changes: SE_CORRUPT when there is none */
 int volume_producer(struct volume *, uint64_t stream, sl_slice id,
                     struct producer **out); /* known: false when absent */
+void volume_producer_gone(struct volume *, uint64_t stream, sl_slice id); /* its row went: it is remembered no more */
 int volume_next_stream(struct volume *, uint64_t *id);
 void volume_touch(struct volume *, struct stream *); /* this batch changed it */
 int volume_rest(struct volume *);                  /* after a batch: gathered bytes go, caches shrink to their bounds */

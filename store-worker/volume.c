@@ -68,7 +68,7 @@ static const char *const volume_sql[V_STMTS] = {
 		"DELETE FROM chunk WHERE id IN (SELECT id FROM chunk WHERE stream = ?1 AND stop <= ?2 ORDER BY start LIMIT ?3)",
 	[V_PRODUCER_DROP] =
 		"DELETE FROM producer WHERE stream = ?1 AND id IN (SELECT id FROM producer WHERE stream = ?1 ORDER BY id"
-		" LIMIT ?2)",
+		" LIMIT ?2) RETURNING id",
 	[V_SNAPSHOT] = "SELECT at, pos, digest FROM snapshot WHERE id = ?1",
 	[V_SNAPSHOT_ADD] =
 		"INSERT INTO snapshot (at, pos, content_type, digest, bytes, time_ms, refs, segment, seg_off, data)"
@@ -119,9 +119,23 @@ static void volume_give_gather(struct volume *v, struct stream *s)
 	v->pooled++;
 }
 
+static void stream_count(struct volume *v, struct stream *s)
+{
+	size_t n = sizeof *s + s->name_len + s->type_len + s->fork_name_len + s->closer.len + s->seq.cap;
+
+	v->stream_bytes += n - s->counted;
+	s->counted = n;
+}
+
+static size_t producer_size(const struct producer *p)
+{
+	return sizeof *p + p->len;
+}
+
 static void stream_free(struct volume *v, struct stream *s)
 {
 	volume_give_gather(v, s);
+	v->stream_bytes -= s->counted;
 	sl_link_del(&s->lru);
 	sl_link_del(&s->dirty);
 	sl_link_del(&s->pending);
@@ -143,6 +157,7 @@ static void producer_free(struct volume *v, struct producer *p)
 	sl_link_del(&p->dirty);
 	sl_link_del(&p->unsaved);
 	sl_map_del(&v->producers, &p->node);
+	v->producer_bytes -= producer_size(p);
 	p->magic = 0;
 	free(p);
 }
@@ -153,6 +168,7 @@ void volume_fini(struct volume *v)
 		stream_free(v, SL_OF(v->lru.next, struct stream, lru));
 	while (!sl_link_alone(&v->producer_lru))
 		producer_free(v, SL_OF(v->producer_lru.next, struct producer, lru));
+	assert(v->stream_bytes == 0 && v->producer_bytes == 0);
 	while (!sl_link_alone(&v->pool)) {
 		struct gather *g = SL_OF(sl_link_pop(&v->pool), struct gather, pool);
 
@@ -340,6 +356,7 @@ static int volume_load(struct volume *v, sqlite3_stmt *q, struct stream **out)
 	s->named = s->state < SL_DEAD;
 	if (s->named)
 		sl_map_add(&v->by_name, &s->by_name, sl_hash(stream_name(s)));
+	stream_count(v, s);
 	if (v->unsettled)
 		volume_touch(v, s);
 	*out = s;
@@ -387,21 +404,36 @@ static uint64_t producer_hash(uint64_t stream, sl_slice id)
 	return sl_hash(id) ^ sl_hash_u64(stream);
 }
 
+static struct producer *producer_cached(struct volume *v, uint64_t stream, sl_slice id)
+{
+	for (struct sl_map_node *n = sl_map_first(&v->producers, producer_hash(stream, id)); n; n = sl_map_next(n)) {
+		struct producer *p = SL_OF(n, struct producer, node);
+
+		if (p->stream == stream && sl_slice_eq(SL_SLICE(p->id, p->len), id))
+			return p;
+	}
+	return NULL;
+}
+
+void volume_producer_gone(struct volume *v, uint64_t stream, sl_slice id)
+{
+	struct producer *p = producer_cached(v, stream, id);
+
+	if (p)
+		producer_free(v, p);
+}
+
 int volume_producer(struct volume *v, uint64_t stream, sl_slice id, struct producer **out)
 {
-	uint64_t hash = producer_hash(stream, id);
 	sqlite3_stmt *q = v->stmt[V_PRODUCER];
-	struct producer *p;
+	struct producer *p = producer_cached(v, stream, id);
 	int rc;
 
-	for (struct sl_map_node *n = sl_map_first(&v->producers, hash); n; n = sl_map_next(n)) {
-		p = SL_OF(n, struct producer, node);
-		if (p->stream == stream && sl_slice_eq(SL_SLICE(p->id, p->len), id)) {
-			sl_link_del(&p->lru);
-			sl_link_add(&v->producer_lru, &p->lru);
-			*out = p;
-			return SE_OK;
-		}
+	if (p) {
+		sl_link_del(&p->lru);
+		sl_link_add(&v->producer_lru, &p->lru);
+		*out = p;
+		return SE_OK;
 	}
 	p = calloc(1, sizeof *p + id.len);
 	if (!p || sl_map_reserve(&v->producers)) {
@@ -430,7 +462,8 @@ int volume_producer(struct volume *v, uint64_t stream, sl_slice id, struct produ
 	sl_link_init(&p->dirty);
 	sl_link_init(&p->unsaved);
 	sl_link_add(&v->producer_lru, &p->lru);
-	sl_map_add(&v->producers, &p->node, hash);
+	sl_map_add(&v->producers, &p->node, producer_hash(stream, id));
+	v->producer_bytes += producer_size(p);
 	if (v->unsettled)
 		sl_link_add(&v->producer_dirty, &p->dirty);
 	*out = p;
@@ -492,15 +525,16 @@ int volume_rest(struct volume *v)
 		struct stream *s = SL_OF(l, struct stream, dirty);
 
 		volume_give_gather(v, s);
+		stream_count(v, s);
 		if (s->state == SL_DEAD)
 			stream_free(v, s);
 	}
 	while (sl_link_pop(&v->producer_dirty))
 		;
 	v->unsettled = false;
-	while (v->by_id.n > STORE_STREAMS_CACHED)
+	while (v->by_id.n > STORE_STREAMS_CACHED || v->stream_bytes > STORE_STREAMS_BYTES)
 		stream_free(v, SL_OF(v->lru.next, struct stream, lru));
-	while (v->producers.n > STORE_PRODUCERS_CACHED)
+	while (v->producers.n > STORE_PRODUCERS_CACHED || v->producer_bytes > STORE_PRODUCERS_BYTES)
 		producer_free(v, SL_OF(v->producer_lru.next, struct producer, lru));
 	return SE_OK;
 }
