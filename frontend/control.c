@@ -211,13 +211,15 @@ static void control_readable(evutil_socket_t fd, short what, void *arg)
 	while ((rc = sl_ipc_next(&w->control, &id, &body)) > 0) {
 		rc = sl_control_dispatch(&control_handlers, SL_TO_CHILD, w, &w->control, id, body);
 		if (rc) {
-			sl_log(SLUICE_LOG_ERR, "control_message_refused message=%s status=%d", sl_control_name(id), rc);
+			sl_log(SLUICE_LOG_ERR, "control_message_refused message=%s why=\"%s\"", sl_control_name(id),
+			       rc == SLUICE_ENOMEM ? "out of memory" : "it is not what was expected");
 			break;
 		}
 	}
 	control_flush(w, false);
 	if (rc)
-		control_lost(w, "a message of the supervisor was refused");
+		control_lost(w, rc == SLUICE_ENOMEM ? "there is no memory for a message of the supervisor"
+		                                    : "a message of the supervisor was refused");
 	else if (lost)
 		control_lost(w, lost == SLUICE_ELOST ? "the supervisor ended" : "the channel failed");
 }

@@ -280,7 +280,8 @@ static void control_ready(struct store *st, struct source *src, uint32_t events)
 	while (c->exit < 0 && (rc = sl_ipc_next(&c->ipc, &id, &body)) == 1) {
 		rc = sl_control_dispatch(&control_handlers, SL_TO_CHILD, c, &c->ipc, id, body);
 		if (rc) {
-			sl_log(SLUICE_LOG_ERR, "control message refused message=%s status=%d", sl_control_name(id), rc);
+			sl_log(SLUICE_LOG_ERR, "control message refused message=%s why=\"%s\"", sl_control_name(id),
+			       rc == SLUICE_ENOMEM ? "out of memory" : "it is not what was expected");
 			c->exit = CONTROL_EXIT_FAILED;
 		}
 	}
