@@ -13,14 +13,20 @@
 
 enum { ROW_FULL = 2048, ROW_SPAN_MS = 1000 };
 
+size_t gather_size(const struct gather *g)
+{
+	return sizeof *g + g->data.cap + g->marks.cap;
+}
+
 static struct gather *gather_take(struct volume *v)
 {
 	struct sl_link *l = sl_link_pop(&v->pool);
-	struct gather *g;
+	struct gather *g = l ? SL_OF(l, struct gather, pool) : NULL;
 
-	if (l) {
+	if (g) {
 		v->pooled--;
-		return SL_OF(l, struct gather, pool);
+		v->pool_bytes -= gather_size(g);
+		return g;
 	}
 	g = calloc(1, sizeof *g);
 	if (g)

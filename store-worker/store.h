@@ -30,6 +30,9 @@
 #define STORE_STREAMS_BYTES (48u << 20)
 #define STORE_PRODUCERS_CACHED 65536u
 #define STORE_PRODUCERS_BYTES (16u << 20)
+/* Buffers for gathered rows that wait for the next batch. */
+#define STORE_GATHERS_POOLED 256u
+#define STORE_GATHERS_BYTES (16u << 20)
 #define STORE_CASCADE_MAX 64u /* ancestors freed in the batch of a removal; the rest by the sweep */
 
 /* ---- volume ---- */
@@ -133,7 +136,7 @@ struct volume {
 	struct sl_link lru, dirty, pending; /* streams: all; touched by this batch; with rows to file */
 	struct sl_link producer_lru, producer_dirty, producer_unsaved;
 	struct sl_link pool; /* gathers at rest */
-	size_t pooled;
+	size_t pooled, pool_bytes;
 	uint64_t next_stream;              /* 0: to be read */
 	struct sl_buf row_marks, row_data; /* of walk_at() */
 	bool unsettled; /* something was rolled back; what is loaded until the batch is over may be, too */
@@ -165,6 +168,7 @@ void volume_bind_blob(sqlite3_stmt *, int i, sl_slice);
 void volume_bind_u64(sqlite3_stmt *, int i, uint64_t);
 
 /* gather.c */
+size_t gather_size(const struct gather *);
 int gather_add(struct volume *, struct stream *, const struct se_record *, sl_slice data, sl_slice marks,
                uint32_t messages);
 int gather_file(struct volume *, struct stream *, const struct se_record *); /* now, if anything is gathered */

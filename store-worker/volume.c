@@ -109,7 +109,7 @@ static void volume_give_gather(struct volume *v, struct stream *s)
 	if (!g)
 		return;
 	s->gather = NULL;
-	if (v->pooled >= 256 || g->data.cap > 4 * STORE_CHUNK_BYTES || g->marks.cap > 4 * STORE_CHUNK_BYTES) {
+	if (v->pooled >= STORE_GATHERS_POOLED || v->pool_bytes + gather_size(g) > STORE_GATHERS_BYTES) {
 		sl_buf_fini(&g->data);
 		sl_buf_fini(&g->marks);
 		free(g);
@@ -117,6 +117,7 @@ static void volume_give_gather(struct volume *v, struct stream *s)
 	}
 	sl_link_add(&v->pool, &g->pool);
 	v->pooled++;
+	v->pool_bytes += gather_size(g);
 }
 
 static void stream_count(struct volume *v, struct stream *s)

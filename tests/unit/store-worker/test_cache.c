@@ -6,7 +6,7 @@
 
 #include "tests/unit/store-worker/fixture.h"
 
-enum { LIST = 16, LONG = 4000 };
+enum { LIST = 16, SHORT = 64, LONG = 4000 };
 
 static struct fixture f;
 static struct client *c;
@@ -106,11 +106,49 @@ static void test_gone(void)
 	is_int(v->producers.n, producers, "have been removed");
 }
 
+/* A list of operations of one kind, on as many streams as an answer to a test has room for. */
+static uint64_t on_each(uint8_t kind, int first, const char *data)
+{
+	static char name[SHORT][16];
+	struct sl_store_op op[SHORT];
+
+	for (int i = 0; i < SHORT; i++) {
+		snprintf(name[i], sizeof name[i], "gather-%d", first + i);
+		op[i] = op_of(kind, name[i]);
+		op[i].content_type = SL_STR("text/plain");
+		op[i].data = sl_slice_str(data);
+	}
+	return send_ops(c, op, SHORT, NULL, 0);
+}
+
+/* Each stream of a batch gathers its records in a buffer that is used again: first by many, then by one after the other for much. */
+static void test_gathers(void)
+{
+	static char much[STORE_CHUNK_BYTES - 1024];
+	const struct volume *v = &f.store->volume;
+	uint64_t req = 0;
+	int good = 0;
+
+	memset(much, 'x', sizeof much - 1);
+	for (uint8_t kind = SLUICE_OP_CREATE; kind <= SLUICE_OP_APPEND; kind++) {
+		for (unsigned i = 0; i < STORE_GATHERS_POOLED; i += SHORT)
+			req = on_each(kind, (int)i, kind == SLUICE_OP_CREATE ? "" : "little");
+		wait_result(&f, c, req);
+	}
+	is_int(v->pooled, STORE_GATHERS_POOLED, "a buffer for each stream of a batch");
+	for (unsigned i = 0; i < 2 * STORE_GATHERS_POOLED; i++)
+		good += append(&f, c, "gather-0", much).status == SLUICE_OK;
+	is_int(good, 2 * STORE_GATHERS_POOLED, "large records are appended");
+	ok(v->pool_bytes > STORE_GATHERS_BYTES / 2 && v->pool_bytes <= STORE_GATHERS_BYTES,
+	   "what is at rest keeps its bound");
+}
+
 int main(void)
 {
 	fixture_open_bare(&f);
 	c = fixture_client(&f);
 	test_gone();
+	test_gathers();
 	test_streams();
 	test_producers();
 	fixture_close(&f);
