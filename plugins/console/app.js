@@ -540,10 +540,20 @@ function arrived(item) {
 	}
 }
 
+// The list is not made anew while somebody moves in it: what is shown beside it must not disagree.
+function listed(size) {
+	const [total, when] = $('streams').querySelectorAll('[aria-current] .right');
+	if (!total) return;
+	total.textContent = size;
+	when.textContent = ago(Date.now());
+	when.title = moment(Date.now());
+}
+
 const events = {
 	message: (data) => {
 		const message = JSON.parse(data);
 		view.size.textContent = bytes((view.bytes += message.bytes));
+		listed(view.size.textContent);
 		arrived(messageItem(message, true));
 	},
 	offset: (data) => {

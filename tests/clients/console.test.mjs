@@ -98,6 +98,7 @@ describe('the console in Chromium', { skip: SKIP }, () => {
 		const stream = new Stream(client, 'user/07/inbox');
 		await stream.post('[{"text":"live"}]', { headers: JSON_TYPE });
 		await page.waitForFunction(() => document.querySelectorAll('#messages li').length === 2);
+		assert.equal(await page.textContent('#streams [aria-current] .right'), '26 B', 'the list agrees, although it has the focus');
 		await page.click('#pause');
 		await stream.post('[{"text":"paused"}]', { headers: JSON_TYPE });
 		await page.waitForFunction(() => document.querySelector('#pause').textContent === 'Go on (1)');
