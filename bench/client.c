@@ -16,6 +16,7 @@
 enum { IN_ROOM = 16384 };
 
 static int loop_fd = -1;
+uint64_t conns_lost;
 
 static int socket_open(void)
 {
@@ -33,16 +34,35 @@ static int socket_open(void)
 	return fd;
 }
 
-void conn_open(struct conn *c, unsigned n)
+static void conn_join(struct conn *c)
 {
 	struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = c};
 
 	if (loop_fd < 0)
 		loop_fd = epoll_create1(EPOLL_CLOEXEC);
-	c->n = n;
 	c->fd = socket_open();
 	if (epoll_ctl(loop_fd, EPOLL_CTL_ADD, c->fd, &e))
 		die("epoll: %s", strerror(errno));
+}
+
+void conn_open(struct conn *c, unsigned n)
+{
+	c->n = n;
+	conn_join(c);
+}
+
+/* What was under way on it is not known; whoever owns it begins again. */
+static void conn_lost(struct conn *c, const char *why)
+{
+	if (!opt.lenient || !c->on_lost)
+		die("connection %u lost: %s", c->n, why);
+	conns_lost++;
+	close(c->fd);
+	c->out_off = c->out_len = c->in_len = 0;
+	c->left = 0;
+	c->head = false;
+	conn_join(c);
+	c->on_lost(c);
 }
 
 void conn_close(struct conn *c)
@@ -88,6 +108,8 @@ void conn_flush(struct conn *c)
 
 		if (n < 0 && errno == EAGAIN)
 			return;
+		if (n < 0 && opt.lenient && c->on_lost)
+			return; /* the next read tells */
 		if (n < 0)
 			die("connection %u: send: %s", c->n, strerror(errno));
 		c->out_off += (size_t)n;
@@ -189,8 +211,10 @@ static void conn_read(struct conn *c)
 		n = recv(c->fd, c->in + c->in_len, c->in_cap - c->in_len, MSG_DONTWAIT);
 		if (n < 0 && errno == EAGAIN)
 			return;
-		if (n <= 0)
-			die("connection %u lost: %s", c->n, n ? strerror(errno) : "closed by the server");
+		if (n <= 0) {
+			conn_lost(c, n ? strerror(errno) : "closed by the server");
+			return;
+		}
 		c->in_len += (size_t)n;
 		c->in[c->in_len] = '\0';
 		conn_parse(c);

@@ -21,7 +21,7 @@ struct options {
 	unsigned connections, streams, pipeline, batch, rate, subscribers;
 	size_t bytes, total;
 	double seconds;
-	bool sse, lenient; /* lenient: deliveries that do not come are counted, not fatal */
+	bool sse, lenient; /* lenient: deliveries that do not come, and connections that go, are counted and not fatal */
 };
 extern struct options opt;
 __attribute__((noreturn, format(printf, 1, 2))) void die(const char *fmt, ...);
@@ -46,13 +46,14 @@ struct conn {
 	size_t out_off, out_len, out_cap, in_len, in_cap;
 	/* the answer being read */
 	int status;
-	bool head, chunked, lost;
+	bool head, chunked;
 	uint64_t left; /* of the body, or of the chunk */
 	char next[40]; /* Stream-Next-Offset */
 	bool up_to_date;
 	/* what the case does with it */
 	void (*on_body)(struct conn *, const char *, size_t); /* NULL: skipped */
 	void (*on_done)(struct conn *);                       /* an answer is complete */
+	void (*on_lost)(struct conn *);                       /* with lenient: there is a new connection; NULL: fatal */
 	void *user;
 	unsigned in_flight;
 	uint64_t sent, acked, began[PIPELINE_MAX];
@@ -63,6 +64,7 @@ void conn_reserve(struct conn *, size_t room);
 void conn_put(struct conn *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void conn_put_bytes(struct conn *, const void *, size_t);
 void conn_flush(struct conn *);
+extern uint64_t conns_lost;
 /* Runs until done() says so. */
 void loop_run(bool (*done)(void *), void *arg);
 
