@@ -4,10 +4,12 @@
 #include "lib/log.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static struct {
@@ -34,6 +36,18 @@ void sl_log_level(enum sluice_level level)
 enum sluice_level sl_log_level_get(void)
 {
 	return log_state.level;
+}
+
+bool sl_log_is_journal(void)
+{
+	const char *named = getenv("JOURNAL_STREAM");
+	char have[64];
+	struct stat st;
+
+	if (!named || fstat(STDERR_FILENO, &st))
+		return false;
+	snprintf(have, sizeof have, "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+	return strcmp(have, named) == 0;
 }
 
 static size_t log_add(char *line, size_t at, const char *text)

@@ -7,6 +7,8 @@
 #ifndef SL_LOG_H
 #define SL_LOG_H
 
+#include <stdbool.h>
+
 #include "sluice/plugin.h"
 
 #define SL_LOG_LINE_MAX 2048
@@ -14,6 +16,8 @@
 void sl_log_init(const char *name, enum sluice_level);
 void sl_log_level(enum sluice_level);
 enum sluice_level sl_log_level_get(void);
+/* Whether standard error is the journal's, as JOURNAL_STREAM names it; children of services inherit the name, not the descriptor. */
+bool sl_log_is_journal(void);
 /* fmt begins with the event's name, then key=value pairs. Control characters in the result are escaped. */
 void sl_log(enum sluice_level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The same with " error=..." from errno appended. */

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -179,27 +180,70 @@ static _Noreturn void successor_exec(const struct supervisor *s, int fd)
 	_exit(126);
 }
 
-int spawn_successor(struct supervisor *s, pid_t *pid, int *channel)
+/* Tells the process id, and stays until it may go: as long as it is there, the id cannot become somebody else's. */
+static _Noreturn void successor_start(const struct supervisor *s, int channel, int tell)
 {
-	char mark[24];
-	int pair[2];
+	pid_t pid = fork();
+	char byte;
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair))
-		return SLUICE_EBUSY;
-	/* Its output goes where ours goes, and it stays in our session: it is what we are. */
-	snprintf(mark, sizeof mark, "%ld", (long)getpid());
-	if (setenv(SPAWN_HANDOVER, mark, 1))
-		*pid = -1;
-	else
-		*pid = fork();
-	if (*pid == 0)
-		successor_exec(s, pair[1]);
-	unsetenv(SPAWN_HANDOVER);
-	close(pair[1]);
-	if (*pid < 0) {
-		close(pair[0]);
+	if (pid == 0)
+		successor_exec(s, channel);
+	if (write(tell, &pid, sizeof pid) == sizeof pid)
+		while (read(tell, &byte, 1) < 0 && errno == EINTR)
+			;
+	_exit(0);
+}
+
+/* What the process between us says of the successor: its id, and a descriptor that ends with it. */
+static int successor_meet(int tell, struct successor *n)
+{
+	ssize_t got;
+
+	do
+		got = read(tell, &n->pid, sizeof n->pid);
+	while (got < 0 && errno == EINTR);
+	if (got != sizeof n->pid || n->pid < 0) {
+		errno = EAGAIN;
 		return SLUICE_EBUSY;
 	}
-	*channel = pair[0];
-	return 0;
+	n->pidfd = pidfd_open(n->pid, 0);
+	if (n->pidfd >= 0)
+		return 0;
+	kill(n->pid, SIGKILL);
+	return SLUICE_EBUSY;
+}
+
+/* By way of a process that ends at once, so that the successor is a child of whoever is asked to care for orphans: the service manager
+ * waits for the end of a main process, and does not kill the family in the middle of a drain, only when it is a child of its own. */
+int spawn_successor(struct supervisor *s, struct successor *n)
+{
+	int pair[2] = {-1, -1}, tell[2] = {-1, -1}, rc = SLUICE_EBUSY;
+	char mark[24];
+	pid_t between = -1;
+
+	*n = (struct successor){.pid = -1, .pidfd = -1, .channel = -1};
+	/* Its output goes where ours goes, and it stays in our session: it is what we are. */
+	snprintf(mark, sizeof mark, "%ld", (long)getpid());
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0 &&
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, tell) == 0 && setenv(SPAWN_HANDOVER, mark, 1) == 0)
+		between = fork();
+	if (between == 0) {
+		close(tell[0]);
+		successor_start(s, pair[1], tell[1]);
+	}
+	unsetenv(SPAWN_HANDOVER);
+	if (between > 0) {
+		close(tell[1]);
+		tell[1] = -1;
+		rc = successor_meet(tell[0], n);
+	}
+	close_pair(tell);
+	while (between > 0 && waitpid(between, NULL, 0) < 0 && errno == EINTR)
+		;
+	if (rc == 0) {
+		n->channel = pair[0];
+		pair[0] = -1;
+	}
+	close_pair(pair);
+	return rc;
 }

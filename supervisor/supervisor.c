@@ -100,10 +100,18 @@ static void super_fail(struct supervisor *s, const char *name, const char *why)
 
 /* ---- start ---- */
 
+/* A check is for a person, unless it is the one before a reload. */
+static const char *error_priority(const struct supervisor *s)
+{
+	bool priority = s->only_check ? sl_log_is_journal() : !isatty(STDERR_FILENO);
+
+	return priority ? "<3>" : "";
+}
+
 /* As compilers do, so that editors find the place; for the journal with the priority of an error. */
 static void print_errors(struct supervisor *s, const struct sl_conf_errors *errors)
 {
-	const char *priority = s->only_check || isatty(STDERR_FILENO) ? "" : "<3>";
+	const char *priority = error_priority(s);
 
 	for (size_t i = 0; i < errors->n; i++)
 		fprintf(stderr, "%s%s:%u:%u: %s\n", priority, s->file, errors->v[i].line, errors->v[i].column, errors->v[i].text);
@@ -120,8 +128,7 @@ static bool super_load(struct supervisor *s)
 	if (!s->config) {
 		const char *why = strerror(errno);
 
-		fprintf(stderr, "%s%s: %s; the configuration is named by -c FILE\n",
-		        s->only_check || isatty(STDERR_FILENO) ? "" : "<3>", s->file, why);
+		fprintf(stderr, "%s%s: %s; the configuration is named by -c FILE\n", error_priority(s), s->file, why);
 		super_tell(s, "%s: %s", s->file, why);
 		return false;
 	}
@@ -369,8 +376,6 @@ static void super_reap(struct supervisor *s)
 
 		if (c)
 			child_reaped(c, status);
-		else
-			upgrade_reaped(s, pid, status);
 	}
 }
 

@@ -198,7 +198,12 @@ const char *child_state_name(enum child_state);
 int spawn_self(char *out, size_t size); /* the file of this program, or what was put in its place */
 int spawn_dir(char *out, size_t size);  /* where the programs of the children are */
 int spawn_process(struct child *);      /* fork and exec; channel and outputs are open after it */
-int spawn_successor(struct supervisor *, pid_t *, int *channel); /* the program that is installed now */
+struct successor {
+	pid_t pid;
+	int pidfd;   /* readable when it has ended; it is no child of ours */
+	int channel;
+};
+int spawn_successor(struct supervisor *, struct successor *); /* the program that is installed now; nonzero with errno */
 
 /* ---- setup.c: what a child is told ---- */
 int setup_send(struct child *);
@@ -262,7 +267,6 @@ void notify_reloading(const struct notify *, const char *status); /* READY=1 end
 int super_upgrade(struct supervisor *, char *why, size_t size);
 void upgrade_progress(struct supervisor *);
 void upgrade_cancel(struct supervisor *); /* we are stopping */
-bool upgrade_reaped(struct supervisor *, pid_t, int status); /* whether it was the successor */
 void upgrade_free(struct supervisor *);
 
 /* ---- takeover.c: we take the place of another build ---- */

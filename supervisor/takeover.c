@@ -29,8 +29,7 @@ static int takeover_on_begin(void *arg, const struct sl_handover_begin *m)
 	struct takeover *t = arg;
 
 	t->super->generations = m->generation;
-	sl_log(SLUICE_LOG_INFO, "takeover predecessor=%ld build=%.*s", (long)getppid(), (int)m->build.len,
-	       m->build.data ? (const char *)m->build.data : "");
+	sl_log(SLUICE_LOG_INFO, "takeover build=%.*s", (int)m->build.len, m->build.data ? (const char *)m->build.data : "");
 	return 0;
 }
 
@@ -113,16 +112,24 @@ static void takeover_on_lost(void *arg, const char *why)
 		super_stop(s, "the predecessor ended before it had given anything");
 }
 
-int takeover_open(struct supervisor *s)
+/* The variable alone may have come down from anywhere: the socket says who made it. */
+static bool takeover_meant(void)
 {
 	const char *mark = getenv(SPAWN_HANDOVER);
-	bool meant = mark && strtol(mark, NULL, 10) == (long)getppid();
-	int type;
-	socklen_t len = sizeof type;
+	struct ucred peer = {.pid = -1};
+	socklen_t len = sizeof peer;
+
+	return mark && getsockopt(TAKEOVER_FD, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
+	       strtol(mark, NULL, 10) == (long)peer.pid;
+}
+
+int takeover_open(struct supervisor *s)
+{
+	bool meant = takeover_meant();
 	struct takeover *t;
 
 	unsetenv(SPAWN_HANDOVER);
-	if (!meant || getsockopt(TAKEOVER_FD, SOL_SOCKET, SO_TYPE, &type, &len))
+	if (!meant)
 		return 0;
 	fcntl(TAKEOVER_FD, F_SETFD, FD_CLOEXEC);
 	t = calloc(1, sizeof *t);

@@ -6,10 +6,11 @@
  * is touched before it is able; if it fails later, we start our children again. A worker talks to a writer of its own build only.
  */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
+#include <sys/pidfd.h>
 #include <unistd.h>
 
 #include "lib/build.h"
@@ -35,9 +36,9 @@ enum upgrade_state {
 struct upgrade {
 	enum upgrade_state state;
 	struct supervisor *super;
-	pid_t pid;
+	struct successor next; /* pid -1: it is gone, or serves */
 	struct channel channel;
-	struct event *deadline;
+	struct event *deadline, *end;
 };
 
 static void upgrade_arm(struct upgrade *u, int64_t ms)
@@ -45,6 +46,12 @@ static void upgrade_arm(struct upgrade *u, int64_t ms)
 	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
 
 	event_add(u->deadline, &tv);
+}
+
+static void upgrade_signal(const struct upgrade *u, int sig)
+{
+	if (u->next.pid > 0)
+		pidfd_send_signal(u->next.pidfd, sig, NULL, 0);
 }
 
 /* We go on. With nothing of ours touched yet that means to do nothing. */
@@ -59,7 +66,7 @@ static void upgrade_fail(struct upgrade *u, const char *why)
 	if (s->phase > SUPER_HANDING)
 		return;
 	control_upgraded(s, why);
-	sl_log(SLUICE_LOG_ERR, "upgrade_failed pid=%ld why=\"%s\" action=\"this build goes on\"", (long)u->pid, why);
+	sl_log(SLUICE_LOG_ERR, "upgrade_failed pid=%ld why=\"%s\" action=\"this build goes on\"", (long)u->next.pid, why);
 	if (s->phase == SUPER_HANDING)
 		super_enter(s, SUPER_STORE); /* the writer is started again if it has left, then new workers */
 	else
@@ -80,7 +87,7 @@ static int upgrade_on_able(void *arg, const struct sl_handover_able *m)
 		return 0;
 	if (u->state != UPGRADE_STARTING)
 		return SLUICE_EINVAL;
-	sl_log(SLUICE_LOG_INFO, "upgrade_able pid=%ld", (long)u->pid);
+	sl_log(SLUICE_LOG_INFO, "upgrade_able pid=%ld", (long)u->next.pid);
 	u->state = UPGRADE_DRAINING;
 	upgrade_arm(u, UPGRADE_SERVE_MS);
 	super_enter(s, SUPER_HANDING);
@@ -115,11 +122,13 @@ static int upgrade_on_serving(void *arg, const struct sl_handover_serving *m)
 		return u->state == UPGRADE_FAILED ? 0 : SLUICE_EINVAL;
 	listeners_lend(s, true);
 	s->data.temporary = false;
-	sl_log(SLUICE_LOG_INFO, "upgraded successor=%ld", (long)u->pid);
-	notify_send(&s->notify, "MAINPID=%ld\nREADY=1\nSTATUS=Running", (long)u->pid);
+	sl_log(SLUICE_LOG_INFO, "upgraded successor=%ld", (long)u->next.pid);
+	notify_send(&s->notify, "MAINPID=%ld\nREADY=1\nSTATUS=Running", (long)u->next.pid);
 	if (s->reload_again)
-		kill(u->pid, SIGHUP); /* it was meant for whoever serves */
-	u->pid = -1;
+		upgrade_signal(u, SIGHUP); /* it was meant for whoever serves */
+	/* From here on it is the one that is listened to. */
+	notify_close(&s->notify);
+	u->next.pid = -1;
 	control_upgraded(s, NULL);
 	super_over(s, 0);
 	return 0;
@@ -143,7 +152,7 @@ static void upgrade_on_lost(void *arg, const char *why)
 {
 	struct upgrade *u = arg;
 
-	sl_log(SLUICE_LOG_DEBUG, "upgrade_channel pid=%ld why=\"%s\"", (long)u->pid, why);
+	sl_log(SLUICE_LOG_DEBUG, "upgrade_channel pid=%ld why=\"%s\"", (long)u->next.pid, why);
 	if (u->state != UPGRADE_FAILED)
 		upgrade_arm(u, UPGRADE_DEATH_MS);
 }
@@ -155,26 +164,22 @@ static void upgrade_on_deadline(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	upgrade_fail(u, u->channel.open ? "it did not get ready in time" : "it gave up its channel and does not end");
-	kill(u->pid, SIGKILL);
+	upgrade_signal(u, SIGKILL);
 }
 
-bool upgrade_reaped(struct supervisor *s, pid_t pid, int status)
+/* How it ended only its parent knows. */
+static void upgrade_on_end(evutil_socket_t fd, short what, void *arg)
 {
-	struct upgrade *u = s->upgrade;
-	char why[128];
+	struct upgrade *u = arg;
+	struct supervisor *s = u->super;
 
-	if (!u || u->pid != pid)
-		return false;
+	(void)fd;
+	(void)what;
 	channel_drain(&u->channel); /* what it said last */
-	if (WIFSIGNALED(status))
-		snprintf(why, sizeof why, "it died of signal %d (%s) before it served", WTERMSIG(status), strsignal(WTERMSIG(status)));
-	else
-		snprintf(why, sizeof why, "it ended with status %d before it served", WEXITSTATUS(status));
-	upgrade_fail(u, why);
-	u->pid = -1;
+	upgrade_fail(u, "it ended before it served");
+	u->next.pid = -1;
 	upgrade_free(s);
 	super_poke(s);
-	return true;
 }
 
 /* ---- what it is given ---- */
@@ -240,30 +245,36 @@ static bool upgrade_possible(const struct supervisor *s, char *why, size_t size)
 	return false;
 }
 
+static int upgrade_watch(struct upgrade *u)
+{
+	u->end = event_new(u->super->base, u->next.pidfd, EV_READ, upgrade_on_end, u);
+	return u->end && event_add(u->end, NULL) == 0 ? 0 : SLUICE_ENOMEM;
+}
+
 int super_upgrade(struct supervisor *s, char *why, size_t size)
 {
 	struct upgrade *u;
-	int fd = -1;
 
 	if (!upgrade_possible(s, why, size))
 		return SLUICE_EBUSY;
 	u = calloc(1, sizeof *u);
 	if (u)
-		*u = (struct upgrade){.super = s, .pid = -1, .channel.ipc.fd = -1};
+		*u = (struct upgrade){.super = s, .next = {.pid = -1, .pidfd = -1}, .channel.ipc.fd = -1};
 	if (u)
 		u->deadline = evtimer_new(s->base, upgrade_on_deadline, u);
 	s->upgrade = u;
-	if (!u || !u->deadline || spawn_successor(s, &u->pid, &fd)) {
+	if (!u || !u->deadline || spawn_successor(s, &u->next)) {
 		snprintf(why, size, "%s", u && u->deadline ? strerror(errno) : "out of memory");
 		upgrade_free(s);
 		return SLUICE_ENOMEM;
 	}
-	sl_log(SLUICE_LOG_INFO, "upgrade program=%s pid=%ld", s->program, (long)u->pid);
+	sl_log(SLUICE_LOG_INFO, "upgrade program=%s pid=%ld", s->program, (long)u->next.pid);
 	notify_reloading(&s->notify, "Upgrading");
 	upgrade_arm(u, UPGRADE_ABLE_MS);
-	if (channel_open(&u->channel, s->base, fd, upgrade_receive, upgrade_on_lost, u) || upgrade_give(u)) {
+	if (channel_open(&u->channel, s->base, u->next.channel, upgrade_receive, upgrade_on_lost, u) || upgrade_watch(u) ||
+	    upgrade_give(u)) {
 		upgrade_fail(u, "out of memory");
-		kill(u->pid, SIGKILL);
+		upgrade_signal(u, SIGKILL);
 	}
 	return 0;
 }
@@ -281,7 +292,7 @@ void upgrade_progress(struct supervisor *s)
 		u->state = UPGRADE_RELEASED;
 		if (sl_put_handover_released(&u->channel.ipc, &(struct sl_handover_released){})) {
 			upgrade_fail(u, "out of memory");
-			kill(u->pid, SIGKILL);
+			upgrade_signal(u, SIGKILL);
 		}
 		channel_flush(&u->channel);
 	}
@@ -291,13 +302,13 @@ void upgrade_cancel(struct supervisor *s)
 {
 	struct upgrade *u = s->upgrade;
 
-	if (!u || u->pid <= 0)
+	if (!u || u->next.pid <= 0)
 		return;
 	if (u->state != UPGRADE_FAILED)
-		sl_log(SLUICE_LOG_WARN, "upgrade_cancelled pid=%ld", (long)u->pid);
+		sl_log(SLUICE_LOG_WARN, "upgrade_cancelled pid=%ld", (long)u->next.pid);
 	u->state = UPGRADE_FAILED;
 	upgrade_arm(u, UPGRADE_DEATH_MS);
-	kill(u->pid, SIGTERM);
+	upgrade_signal(u, SIGTERM);
 }
 
 void upgrade_free(struct supervisor *s)
@@ -307,11 +318,17 @@ void upgrade_free(struct supervisor *s)
 	if (!u)
 		return;
 	s->upgrade = NULL;
-	if (u->pid > 0) {
-		kill(u->pid, SIGKILL);
-		while (waitpid(u->pid, NULL, 0) < 0 && errno == EINTR)
+	if (u->next.pid > 0) {
+		struct pollfd end = {.fd = u->next.pidfd, .events = POLLIN};
+
+		upgrade_signal(u, SIGKILL);
+		while (poll(&end, 1, UPGRADE_DEATH_MS) < 0 && errno == EINTR)
 			;
 	}
+	if (u->end)
+		event_free(u->end);
+	if (u->next.pidfd >= 0)
+		close(u->next.pidfd);
 	channel_close(&u->channel);
 	if (u->deadline)
 		event_free(u->deadline);

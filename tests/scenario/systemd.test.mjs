@@ -160,7 +160,7 @@ describe('service of systemd', { concurrency: 2 }, () => {
 		const failing = sink.said.length;
 		daemon.signal('SIGUSR2');
 		const failed = await sink.heard('READY', await sink.heard('RELOADING', failing));
-		assert.match(sink.said[failed].fields.STATUS, /upgrade failed: it ended with status 3/);
+		assert.match(sink.said[failed].fields.STATUS, /upgrade failed: it ended before it served/);
 		place.use('good');
 		await daemon.upgrade();
 		const reloading = await sink.heard('RELOADING', failed);
@@ -191,6 +191,14 @@ describe('service of systemd', { concurrency: 2 }, () => {
 		writeFileSync(broken.file, yaml);
 		const checked = await runSluiced(['-t', '-c', broken.file]);
 		assert.match(checked.err, /^\/\S+sluice\.yaml:2:5: .*nane/m);
+		// Before a reload systemd has it checked, and whoever asks the journal for errors wants to see why it was refused.
+		for (const [stream, begin] of [['$(stat -c %d:%i "$1")', '<3>/'], ['1:1', '/']]) {
+			const errors = join(folder, 'errors');
+			writeFileSync(errors, '');
+			const command = `JOURNAL_STREAM=${stream} "$0" -t -c "$2" 2>"$1"`;
+			assert.throws(() => execFileSync('sh', ['-c', command, join(BUILD, 'sluiced'), errors, broken.file]));
+			assert.ok(readFileSync(errors, 'utf8').startsWith(begin), readFileSync(errors, 'utf8'));
+		}
 		broken.killAll();
 		broken.cleanUp();
 	});

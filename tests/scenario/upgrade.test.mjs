@@ -2,7 +2,7 @@
 // nothing.
 
 import assert from 'node:assert/strict';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
@@ -175,6 +175,7 @@ describe('upgrade to a build that does not work', { concurrency: 2 }, () => {
 			.install('good')
 			.install('crash', undefined, { sluiced: 'kill -SEGV $$' })
 			.install('exit', undefined, { sluiced: 'exit 3' })
+			.install('silent', undefined, { sluiced: 'exec sleep 600' })
 			.install('workers', undefined, { 'sluice-frontend': 'exit 1' });
 	});
 
@@ -205,8 +206,8 @@ describe('upgrade to a build that does not work', { concurrency: 2 }, () => {
 		const family = daemon.children().map((child) => child.pid);
 		for (const [build, reason] of [
 			['nothing', /upgrade_refused why=".*current\/sluiced: No such file/],
-			['crash', /upgrade_failed .*why="it died of signal 11/],
-			['exit', /upgrade_failed .*why="it ended with status 3/],
+			['crash', /upgrade_failed .*why="it ended before it served"/],
+			['exit', /upgrade_failed .*why="it ended before it served"/],
 			['workers', /upgrade_failed .*why=".*sluice\.yaml:\d+:\d+: .*check of the plugins/],
 		]) {
 			place.use(build);
@@ -231,6 +232,20 @@ describe('upgrade to a build that does not work', { concurrency: 2 }, () => {
 		await daemon.upgrade();
 		await works(daemon, s, 'x');
 		await daemon.stop();
+	});
+
+	// systemd does not wait for a main process that is not its own child when it stops the service: it kills what drains.
+	it('a successor is a child of whoever cares for orphans, not of ours; silent, it ends when we stop', async () => {
+		place.use('good');
+		const daemon = await startSluice({ build: place.current, allow: [/upgrade_cancelled/] });
+		place.use('silent');
+		const from = daemon.mark();
+		daemon.signal('SIGUSR2');
+		const [, pid] = / upgrade program=.* pid=(\d+)/.exec(await daemon.waitLine(/ upgrade program=/, { from }));
+		const parent = Number(readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/.*\) /, '').split(' ')[1]);
+		assert.notEqual(parent, daemon.pid);
+		await daemon.stop();
+		await until('its end', () => !existsSync(`/proc/${pid}`));
 	});
 
 	it('a writer that does not start, when the old one has left already: the old build comes back', async () => {
