@@ -112,7 +112,6 @@ int op_append(struct txn *t, const struct op *op, struct sl_store_outcome *r)
 static int append_segment(struct volume *v, struct stream *s, const struct se_record *hdr,
                           const struct effect_append *e)
 {
-	sqlite3_stmt *q = volume_stmt(v, V_SEGMENT_ADD);
 	struct chunk_row c = {.stream = s->id,
 	                      .start = e->start,
 	                      .stop = e->start + e->bytes + SLUICE_RECORD_OVERHEAD,
@@ -134,12 +133,7 @@ static int append_segment(struct volume *v, struct stream *s, const struct se_re
 	if (rc == SE_OK)
 		rc = volume_put_chunk(v, &c);
 	sl_buf_fini(&run);
-	if (rc)
-		return rc;
-	volume_bind_u64(q, 1, e->segment);
-	volume_bind_u64(q, 2, e->seg_off + e->bytes);
-	volume_bind_u64(q, 3, e->bytes);
-	return volume_run(v, V_SEGMENT_ADD);
+	return rc ? rc : volume_add_segment(v, e->segment, e->seg_off, e->bytes);
 }
 
 int stream_close(struct volume *v, struct stream *s, bool by_producer, sl_slice producer, uint64_t epoch, uint64_t seq)

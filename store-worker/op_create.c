@@ -172,30 +172,19 @@ static int create_row(struct volume *v, const struct effect_create *e, uint64_t 
 	volume_bind_u64(q, 15, e->fork_sub);
 	volume_bind_u64(q, 16, e->base_pos);
 	volume_bind_u64(q, 17, e->earliest_pos);
-	if (e->snapshot)
-		volume_bind_u64(q, 18, e->snapshot);
-	else
-		sqlite3_bind_null(q, 18);
+	volume_bind_if(q, 18, e->snapshot != 0, e->snapshot);
 	return volume_run(v, V_STREAM_ADD);
 }
 
 static int create_hold(struct volume *v, uint64_t source)
 {
-	sqlite3_stmt *q = volume_stmt(v, V_STREAM_FORKS);
 	struct stream *s;
 	int rc = volume_target(v, source, &s);
 
 	if (rc)
 		return rc;
 	s->forks++;
-	volume_bind_u64(q, 1, s->id);
-	volume_bind_u64(q, 2, s->forks);
-	if (s->reap)
-		volume_bind_u64(q, 3, s->reap_ms);
-	else
-		sqlite3_bind_null(q, 3);
-	volume_bind_u64(q, 4, s->reap_to);
-	return volume_run(v, V_STREAM_FORKS);
+	return volume_put_forks(v, s);
 }
 
 int redo_create(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, sl_slice effect, sl_slice payload)

@@ -68,7 +68,6 @@ static int remove_state(struct volume *v, struct stream *s, uint8_t state, uint6
  * die all the time would never give anything back. */
 static int remove_release(struct volume *v, uint64_t id, uint64_t now_ms)
 {
-	sqlite3_stmt *q = volume_stmt(v, V_STREAM_FORKS);
 	struct stream *s;
 	int rc = volume_target(v, id, &s);
 
@@ -77,11 +76,7 @@ static int remove_release(struct volume *v, uint64_t id, uint64_t now_ms)
 	s->forks--;
 	s->reap_ms = s->reap ? s->reap_ms : now_ms;
 	s->reap = true;
-	volume_bind_u64(q, 1, s->id);
-	volume_bind_u64(q, 2, s->forks);
-	volume_bind_u64(q, 3, s->reap_ms);
-	volume_bind_u64(q, 4, s->reap_to);
-	return volume_run(v, V_STREAM_FORKS);
+	return volume_put_forks(v, s);
 }
 
 int redo_remove(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, sl_slice effect, sl_slice payload)

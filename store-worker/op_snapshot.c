@@ -204,6 +204,7 @@ int snapshot_share(struct volume *v, uint64_t id)
 static int snapshot_row(struct volume *v, const struct effect_snapshot *e, sl_slice data, uint64_t now_ms)
 {
 	sqlite3_stmt *q = volume_stmt(v, V_SNAPSHOT_ADD);
+	bool in_segment = e->flags & EFFECT_SEGMENT;
 
 	volume_bind_u64(q, 1, e->at);
 	volume_bind_u64(q, 2, e->pos);
@@ -211,28 +212,18 @@ static int snapshot_row(struct volume *v, const struct effect_snapshot *e, sl_sl
 	volume_bind_blob(q, 4, e->digest);
 	volume_bind_u64(q, 5, e->bytes);
 	volume_bind_u64(q, 6, now_ms);
-	if (e->flags & EFFECT_SEGMENT) {
-		volume_bind_u64(q, 7, e->segment);
-		volume_bind_u64(q, 8, e->seg_off);
+	volume_bind_if(q, 7, in_segment, e->segment);
+	volume_bind_if(q, 8, in_segment, e->seg_off);
+	if (in_segment)
 		sqlite3_bind_null(q, 9);
-	} else {
-		sqlite3_bind_null(q, 7);
-		sqlite3_bind_null(q, 8);
+	else
 		volume_bind_blob(q, 9, data);
-	}
 	return volume_run(v, V_SNAPSHOT_ADD);
 }
 
 static int snapshot_segment(struct volume *v, const struct effect_snapshot *e)
 {
-	sqlite3_stmt *q = volume_stmt(v, V_SEGMENT_ADD);
-
-	if (!(e->flags & EFFECT_SEGMENT))
-		return SE_OK;
-	volume_bind_u64(q, 1, e->segment);
-	volume_bind_u64(q, 2, e->seg_off + e->bytes);
-	volume_bind_u64(q, 3, e->bytes);
-	return volume_run(v, V_SEGMENT_ADD);
+	return e->flags & EFFECT_SEGMENT ? volume_add_segment(v, e->segment, e->seg_off, e->bytes) : SE_OK;
 }
 
 int redo_snapshot(struct se_redo *redo, sqlite3 *db, const struct se_record *hdr, sl_slice effect, sl_slice payload)

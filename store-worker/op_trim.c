@@ -99,16 +99,10 @@ int stream_trim(struct volume *v, struct stream *s, uint64_t earliest, uint64_t 
 	}
 	volume_bind_u64(q, 1, s->id);
 	volume_bind_u64(q, 2, s->earliest);
-	if (s->reap)
-		volume_bind_u64(q, 3, s->reap_ms);
-	else
-		sqlite3_bind_null(q, 3);
+	volume_bind_if(q, 3, s->reap, s->reap_ms);
 	volume_bind_u64(q, 4, s->reap_to);
 	volume_bind_u64(q, 5, s->earliest_pos);
-	if (s->snapshot)
-		volume_bind_u64(q, 6, s->snapshot);
-	else
-		sqlite3_bind_null(q, 6);
+	volume_bind_if(q, 6, s->snapshot != 0, s->snapshot);
 	return volume_run(v, V_STREAM_EARLIEST);
 }
 

@@ -219,10 +219,7 @@ static int rest_mark(struct volume *v, struct stream *s, bool reap, uint64_t now
 	s->reap = reap;
 	s->reap_ms = reap ? now_ms : 0;
 	volume_bind_u64(q, 1, s->id);
-	if (reap)
-		volume_bind_u64(q, 2, now_ms);
-	else
-		sqlite3_bind_null(q, 2);
+	volume_bind_if(q, 2, reap, now_ms);
 	volume_bind_u64(q, 3, s->reap_to);
 	return volume_run(v, V_STREAM_REAP);
 }

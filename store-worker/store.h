@@ -166,6 +166,9 @@ sqlite3_stmt *volume_stmt(struct volume *, enum volume_stmt);
 void volume_bind_text(sqlite3_stmt *, int i, sl_slice);
 void volume_bind_blob(sqlite3_stmt *, int i, sl_slice);
 void volume_bind_u64(sqlite3_stmt *, int i, uint64_t);
+void volume_bind_if(sqlite3_stmt *, int i, bool has, uint64_t); /* NULL unless it has one */
+int volume_put_forks(struct volume *, const struct stream *);
+int volume_add_segment(struct volume *, uint64_t segment, uint64_t off, uint64_t bytes); /* bytes of it that are in use */
 
 /* gather.c */
 size_t gather_size(const struct gather *);

@@ -239,6 +239,35 @@ void volume_bind_u64(sqlite3_stmt *s, int i, uint64_t v)
 	sqlite3_bind_int64(s, i, (sqlite3_int64)v);
 }
 
+void volume_bind_if(sqlite3_stmt *s, int i, bool has, uint64_t v)
+{
+	if (has)
+		volume_bind_u64(s, i, v);
+	else
+		sqlite3_bind_null(s, i);
+}
+
+int volume_put_forks(struct volume *v, const struct stream *s)
+{
+	sqlite3_stmt *q = volume_stmt(v, V_STREAM_FORKS);
+
+	volume_bind_u64(q, 1, s->id);
+	volume_bind_u64(q, 2, s->forks);
+	volume_bind_if(q, 3, s->reap, s->reap_ms);
+	volume_bind_u64(q, 4, s->reap_to);
+	return volume_run(v, V_STREAM_FORKS);
+}
+
+int volume_add_segment(struct volume *v, uint64_t segment, uint64_t off, uint64_t bytes)
+{
+	sqlite3_stmt *q = volume_stmt(v, V_SEGMENT_ADD);
+
+	volume_bind_u64(q, 1, segment);
+	volume_bind_u64(q, 2, off + bytes);
+	volume_bind_u64(q, 3, bytes);
+	return volume_run(v, V_SEGMENT_ADD);
+}
+
 static char *column_copy(sqlite3_stmt *s, int i, size_t *len)
 {
 	const void *p = sqlite3_column_blob(s, i);

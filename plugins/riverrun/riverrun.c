@@ -278,28 +278,19 @@ static void riverrun_extensions(struct streams *p)
 
 #define SNAPSHOTS "/:bucket/:stream/snapshot/:offset"
 
-static int riverrun_start(void *self)
+/* Who may is asked with the decoded name of the stream, which the path is not for every address. */
+static int riverrun_route(struct streams *p, const char *pattern, uint64_t max_body)
 {
-	struct streams *p = self;
-	struct riverrun *own = p->own;
-	/* Snapshots are larger than appends; whatever else looks like one goes the same way. Who may is asked with the decoded name of the stream, which the path is not for every address. */
 	const struct sluice_route routes[] = {
 		{.methods = "PUT|POST",
-	         .pattern = "/*",
+	         .pattern = pattern,
 	         .action = "append",
 	         .flags = SLUICE_RT_OWN_AUTH | SLUICE_RT_COLLECT,
-	         .max_body = p->max_body,
-	         .request = riverrun_request,
-	         .gone = call_gone},
-		{.methods = "PUT|POST",
-	         .pattern = SNAPSHOTS,
-	         .action = "append",
-	         .flags = SLUICE_RT_OWN_AUTH | SLUICE_RT_COLLECT,
-	         .max_body = own->max_snapshot,
+	         .max_body = max_body,
 	         .request = riverrun_request,
 	         .gone = call_gone},
 		{.methods = "GET|HEAD|DELETE",
-	         .pattern = SNAPSHOTS,
+	         .pattern = pattern,
 	         .action = "read",
 	         .flags = SLUICE_RT_OWN_AUTH,
 	         .request = riverrun_request,
@@ -307,29 +298,29 @@ static int riverrun_start(void *self)
 	         .gone = call_gone,
 	         .expire = read_expire},
 		{.methods = "OPTIONS",
-	         .pattern = SNAPSHOTS,
-	         .action = "read",
-	         .flags = SLUICE_RT_OWN_AUTH,
-	         .request = riverrun_options_request},
-		{.methods = "GET|HEAD|DELETE",
-	         .pattern = "/*",
-	         .action = "read",
-	         .flags = SLUICE_RT_OWN_AUTH,
-	         .request = riverrun_request,
-	         .pull = read_pull,
-	         .gone = call_gone,
-	         .expire = read_expire},
-		{.methods = "OPTIONS",
-	         .pattern = "/*",
+	         .pattern = pattern,
 	         .action = "read",
 	         .flags = SLUICE_RT_OWN_AUTH,
 	         .request = riverrun_options_request},
 	};
+
+	return streams_route(p, routes, sizeof routes / sizeof *routes);
+}
+
+static int riverrun_start(void *self)
+{
+	struct streams *p = self;
+	struct riverrun *own = p->own;
+	/* Snapshots are larger than appends; whatever else looks like one goes the same way. */
+	const struct {
+		const char *pattern;
+		uint64_t max_body;
+	} places[] = {{"/*", p->max_body}, {SNAPSHOTS, own->max_snapshot}};
 	int err = streams_run(p);
 
 	riverrun_extensions(p);
-	if (err == 0)
-		err = streams_route(p, routes, sizeof routes / sizeof *routes);
+	for (size_t i = 0; err == 0 && i < sizeof places / sizeof *places; i++)
+		err = riverrun_route(p, places[i].pattern, places[i].max_body);
 	if (err == 0)
 		err = p->http->errors(p->ctx, "application/json", riverrun_error);
 	return err < 0 ? err
