@@ -1,6 +1,7 @@
 /*
  * checkpoint.c - keeping the WAL bounded without stalls. Store-writer, the copying in its helper thread.
  *
+ * performance.md 3: its file is made longer ahead of the commits that fill it.
  * performance.md 6: past checkpoint_bytes the helper copies most pages on a connection of its own; a short PASSIVE
  * checkpoint of the writer between two batches then finds little left and lets the WAL restart. A reader can prevent
  * that; at four times the size one RESTART with a short busy limit is tried, and said.
@@ -15,13 +16,25 @@
 #include "lib/log.h"
 #include "store-worker/store.h"
 
-enum { IDLE, COPYING, COPIED, RESTART_BUSY_MS = 50, RESTART_EVERY_MS = 1000, WRITER_BUSY_MS = 2000 };
+enum {
+	IDLE,
+	COPYING,
+	COPIED,
+	RESTART_BUSY_MS = 50,
+	RESTART_EVERY_MS = 1000,
+	WRITER_BUSY_MS = 2000,
+	AHEAD_STEP = 1 << 20, /* a hundred small commits: the one that has it synced is a rare one */
+	AHEAD_LEFT = 64 << 10,
+	AHEAD_PIECE = 64 << 10 /* SQLite's files take less than 128 KiB at once */
+};
 
 struct checkpoints {
 	sqlite3 *copy; /* the helper's */
 	atomic_int state;
 	int copy_rc; /* the helper's; read once it has COPIED */
 	uint64_t last_bytes, next_restart_ms;
+	uint64_t log_size; /* of the file, as last seen; what is in use of it is less */
+	bool no_room;      /* to make it longer ahead of time */
 };
 
 int checkpoints_open(struct store *st)
@@ -123,6 +136,34 @@ static void checkpoint_yield(const struct checkpoints *c)
 		nanosleep(&step, NULL);
 }
 
+/* A commit that makes the log's file longer waits for more than its own bytes: blocks and size have to be written too, one after the
+ * other. So the file is made longer ahead of time, a piece at once, as far as checkpoints let it come. What lies behind the last
+ * frame means nothing to SQLite, and only this thread writes there. */
+static void checkpoint_ahead(struct store *st, struct checkpoints *c, uint64_t wal_bytes)
+{
+	static uint8_t zeros[AHEAD_PIECE];
+	uint64_t limit = st->settings.checkpoint_bytes, end;
+	sqlite3_file *log = NULL;
+	sqlite3_int64 size = 0;
+	int rc;
+
+	if (c->no_room || c->log_size >= limit || c->log_size > wal_bytes + AHEAD_LEFT)
+		return;
+	rc = sqlite3_file_control(se_handle(st->se), "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+	if (rc != SQLITE_OK || !log || !log->pMethods)
+		return;
+	rc = log->pMethods->xFileSize(log, &size);
+	if (rc == SQLITE_OK && (uint64_t)size <= wal_bytes + AHEAD_LEFT)
+		for (end = (uint64_t)size + AHEAD_STEP; rc == SQLITE_OK && (uint64_t)size < end && (uint64_t)size < limit;
+		     size += AHEAD_PIECE)
+			rc = log->pMethods->xWrite(log, zeros, AHEAD_PIECE, size);
+	c->log_size = (uint64_t)size;
+	/* Without room for it commits do what they did without it. */
+	c->no_room = rc != SQLITE_OK;
+	if (se_of_sqlite(rc) != SE_FULL)
+		checkpoint_failed(st, rc);
+}
+
 void checkpoints_tick(struct store *st)
 {
 	struct checkpoints *c = st->checkpoints;
@@ -134,6 +175,9 @@ void checkpoints_tick(struct store *st)
 		c->last_bytes = 0;
 	if (s.wal_bytes > 4 * limit)
 		checkpoint_yield(c);
+	checkpoint_ahead(st, c, s.wal_bytes);
+	if (st->fatal)
+		return;
 	switch (atomic_load(&c->state)) {
 	case COPIED:
 		checkpoint_finish(st, c, s.wal_bytes);

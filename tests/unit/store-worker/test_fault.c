@@ -356,6 +356,24 @@ static void test_checkpoint(void)
 	is_out(append(&f, c, "cp", "more"), SLUICE_OK, 0, "and a new writer goes on");
 }
 
+/* The log's file is made longer ahead of the commits: without room for that they go on without it. */
+static void test_ahead(bool full)
+{
+	fixture_reopen(&f);
+	fault.full = full;
+	fault.io = !full;
+	fault.countdown = 0;
+	c = fixture_client(&f);
+	fault.full = fault.io = false;
+	fault.countdown = -1;
+	is_int(f.store->fatal, !full, full ? "a full disk does not end the writer" : "an error of the disk does");
+	if (!full) {
+		fixture_kill(&f);
+		c = fixture_client(&f);
+	}
+	is_out(append(&f, c, "s", "behind it"), SLUICE_OK, 0, "and commits go on");
+}
+
 int main(void)
 {
 	fault_register();
@@ -367,6 +385,8 @@ int main(void)
 	test_sync();
 	test_full_sync();
 	test_checkpoint();
+	test_ahead(true);
+	test_ahead(false);
 	is_int((int64_t)fault.retried, 0,
 	       "nothing was written or synced through what had failed, not even by closing it");
 	fixture_close(&f);

@@ -66,6 +66,30 @@ static void test_pinned(void)
 	ok(wal_size() == pinned, "when it has gone, the log is used again from its beginning");
 }
 
+/* No commit makes the file longer: that is done ahead of it, a mebibyte at once, up to where checkpoints let it begin anew. */
+static void test_ahead(void)
+{
+	static const int64_t step = 1 << 20;
+	bool whole = true, enough = true;
+	struct se_status s;
+
+	fixture_reopen(&f);
+	f.store->settings.checkpoint_bytes = (uint64_t)(3 * step);
+	c = fixture_client(&f);
+	is_int(wal_size(), step, "before the first commit");
+	create(&f, c, "ahead", "text/plain", "");
+	for (int i = 0; i < 120; i++) {
+		load(1);
+		se_status(f.store->se, &s);
+		whole &= wal_size() % step == 0;
+		enough &= (int64_t)s.wal_bytes < wal_size();
+	}
+	ok(whole && enough, "a commit finds the room it needs");
+	ok(wal_size() > step, "again and again");
+	load(1000);
+	ok(wal_size() < 4 * step, "no further than checkpoints let it come");
+}
+
 static void test_comparison(void)
 {
 	char why[256] = "", path[192];
@@ -87,6 +111,7 @@ int main(void)
 	c = fixture_client(&f);
 	test_bounded();
 	test_pinned();
+	test_ahead();
 	test_comparison();
 	fixture_close(&f);
 	is_int(f.shadow_equal, 0, "and told at the end");
