@@ -89,6 +89,15 @@ static void instance_check_mount(struct worker *w, const struct sluice_ctx *ctx)
 			                 ctx->plugin->name, ctx->mount, sl_conf_line(other->conf));
 }
 
+/* What a plugin returned instead of a sentence of its own; until the next call. */
+static const char *status_text(int rc)
+{
+	static char text[32];
+
+	snprintf(text, sizeof text, "status %d", rc);
+	return rc == SLUICE_ENOMEM ? "out of memory" : text;
+}
+
 /* One entry of plugins:. Findings go to worker->errors; nonzero only when memory is out. */
 static int instance_configure(struct worker *w, struct sluice_conf *conf)
 {
@@ -122,8 +131,8 @@ static int instance_configure(struct worker *w, struct sluice_conf *conf)
 	host_conf_phase(NULL);
 	ctx->configured = rc == 0;
 	if (rc && w->errors.n == before)
-		sl_conf_error_at(conf, "plugin", &w->errors, "plugin %s refused its configuration (status %d)",
-		                 ctx->name, rc);
+		sl_conf_error_at(conf, "plugin", &w->errors, "plugin %s refused its configuration (%s)", ctx->name,
+		                 status_text(rc));
 	return 0;
 }
 
@@ -151,7 +160,7 @@ int instances_start(struct worker *w, const char **why)
 			rc = ctx->plugin->start(ctx->self);
 		host_metrics_phase(false);
 		if (rc) {
-			snprintf(text, sizeof text, "plugin %s did not start (status %d)", ctx->name, rc);
+			snprintf(text, sizeof text, "plugin %s did not start (%s)", ctx->name, status_text(rc));
 			*why = text;
 			return rc;
 		}

@@ -262,6 +262,8 @@ static void store_tick(evutil_socket_t fd, short what, void *arg)
 	*s->n_queued = sl_client_pending(s->client);
 	reads_expire(w);
 	subs_sweep(w);
+	if (s->reader)
+		sl_reader_tidy(s->reader);
 	if (s->down_since && w->state == WORKER_RUNNING && worker_now(w) - s->down_since > DOWN_MAX_MS)
 		worker_fail(w, "no connection to the store's writer for too long");
 }

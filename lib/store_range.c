@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/marks.h"
@@ -195,6 +196,21 @@ void reader_segments_close(struct sl_reader *r)
 	for (int i = 0; i < READER_SEGMENTS; i++) {
 		if (r->segment[i].fd >= 0)
 			close(r->segment[i].fd);
+		r->segment[i] = (struct reader_segment){.fd = -1};
+	}
+}
+
+/* Rows that referred to such a file had gone before it went. */
+void sl_reader_tidy(struct sl_reader *r)
+{
+	struct stat st;
+
+	for (int i = 0; i < READER_SEGMENTS; i++) {
+		int fd = r->segment[i].fd;
+
+		if (fd < 0 || (fstat(fd, &st) == 0 && st.st_nlink > 0))
+			continue;
+		close(fd);
 		r->segment[i] = (struct reader_segment){.fd = -1};
 	}
 }

@@ -82,6 +82,8 @@ int sl_reader_snapshot_step(struct sl_reader *, uint64_t id, uint64_t from, uint
 /* Names in bytewise order; expired and soft-deleted ones are left out. fn returns nonzero to stop. */
 int sl_reader_list(struct sl_reader *, sl_slice prefix, sl_slice after, uint32_t limit, uint64_t now_ms,
                    int (*fn)(void *, const struct sluice_list_item *), void *arg, bool *more);
+/* Now and then, outside of begin and end: files that were removed are closed, or their space would stay taken. */
+void sl_reader_tidy(struct sl_reader *);
 /* The volume's random generation, 16 bytes. */
 int sl_reader_generation(struct sl_reader *, uint8_t out[16]);
 

@@ -219,6 +219,8 @@ void session_close(struct session *s)
 
 int session_begin(struct session *s)
 {
+	if (s->reader)
+		sl_reader_tidy(s->reader); /* a tail may go on for days */
 	if (s->reader && sl_reader_begin(s->reader) == 0)
 		return CTL_OK;
 	ctl_error("the data directory cannot be read; the log of sluiced may say why");

@@ -1,7 +1,7 @@
 // What the data directory keeps, and what it refuses: section 22 and row 32 of section 24 of the protocol digest.
 
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, readlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { connect } from '../lib/http.mjs';
@@ -187,5 +187,33 @@ describe('a data directory that must not be touched', { concurrency: 2 }, () => 
 				);
 			});
 		}
+	});
+
+	it('the space of what was deleted is given back, whoever has read it', async () => {
+		const dataDir = temporary();
+		const daemon = await startSluice({
+			dataDir,
+			config: (config) => (config.store = { segment_bytes: '1M', reap_delay: '1s', sweep_interval: '100ms' }),
+		});
+		const client = connect('HTTP/1.1', daemon.url);
+		const open = () =>
+			daemon.children().flatMap(({ pid }) =>
+				readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
+					try {
+						return [readlinkSync(`/proc/${pid}/fd/${fd}`)];
+					} catch {
+						return []; // closed while we looked
+					}
+				}),
+			);
+		const s = await new Stream(client, freshName()).create({ type: 'application/octet-stream' });
+		for (let n = 0; n < 4; n++) await s.append(Buffer.alloc(900_000, 7), { type: 'application/octet-stream' });
+		assert.equal((await s.readAll()).body.length, 3_600_000);
+		assert.ok(open().some((path) => /\.seg$/.test(path)), 'its files are open');
+		await s.remove();
+		await until('files to go', () => readdirSync(join(dataDir, 'segments')).length <= 1);
+		await until('nobody to keep them open', () => !open().some((path) => /\.seg \(deleted\)$/.test(path)));
+		client.close();
+		await daemon.stop();
 	});
 });

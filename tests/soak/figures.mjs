@@ -23,7 +23,7 @@ const size = (path) => {
 
 // Descriptors of a process by what they are.
 function descriptors(pid) {
-	const count = { sockets: 0, segments: 0, files: 0 };
+	const count = { sockets: 0, segments: 0, gone: 0, files: 0 };
 	for (const fd of readdirSync(`/proc/${pid}/fd`)) {
 		let to = '';
 		try {
@@ -31,6 +31,7 @@ function descriptors(pid) {
 		} catch {
 			continue; // closed while we looked
 		}
+		count.gone += /\.seg \(deleted\)$/.test(to);
 		count[to.startsWith('socket:') ? 'sockets' : /\.seg\b/.test(to) ? 'segments' : 'files']++;
 	}
 	return count;
@@ -63,16 +64,17 @@ export class Watchman {
 	// Everything was deleted and every client has gone: waits until the daemon has noticed, and measures.
 	async settle({ segments }) {
 		let open = [];
-		await until('connections to be closed', () => {
-			open = this.processes().map(({ program, pid }) => ({ program, pid, ...descriptors(pid) }));
-			return open.every(({ program, sockets }) => sockets <= this.base.get(program).sockets);
-		});
+		const look = () => (open = this.processes().map(({ program, pid }) => ({ program, pid, ...descriptors(pid) })));
+		await until('connections to be closed', () =>
+			look().every(({ program, sockets }) => sockets <= this.base.get(program).sockets),
+		);
 		for (const { program, files, segments: kept } of open) {
 			const most = this.base.get(program).files + FILES_LATER;
 			assert.ok(files <= most, `${program} has ${files} files open, ${most} at most were expected`);
 			assert.ok(kept <= SEGMENTS_OPEN, `${program} has ${kept} segments open`);
 		}
 		await until('segments to be freed', () => this.segments().length <= segments);
+		await until('files that were removed to be closed', () => look().every(({ gone }) => gone === 0));
 		return {
 			processes: open.map(({ program, pid, ...count }) => ({
 				program,
@@ -82,6 +84,7 @@ export class Watchman {
 			})),
 			log: this.highestLog,
 			segments: this.segments().length,
+			volume: size(join(this.dataDir, 'volume0.db')),
 			data: size(join(this.dataDir, 'volume0.db')) +
 				this.segments().reduce((sum, name) => sum + size(join(this.dataDir, 'segments', name)), 0),
 		};
@@ -137,6 +140,16 @@ export class Figures {
 			return `# ${name}: ${mib(first)} MiB, ${mib(last)} MiB in the end`;
 		});
 		return [`# ${this.rounds.length} rounds, ${ops} operations`, ...lines].join('\n');
+	}
+
+	// The writer keeps pages of the volume, with what SQLite has for each, rows of streams that are there, and buffers at rest.
+	assertWriter({ most }) {
+		for (const { n, processes, volume } of this.rounds)
+			for (const { program, memory } of processes.filter((p) => p.program === 'sluice-store'))
+				assert.ok(
+					memory <= most + 2 * volume,
+					`round ${n}: ${program} has ${mib(memory)} MiB, the volume ${mib(volume)} MiB`,
+				);
 	}
 
 	assertFlat({ growth }) {

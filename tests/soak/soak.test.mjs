@@ -32,6 +32,8 @@ const CHECKPOINT = MIB;
 // four times its limit by (a batch of max_batch_bytes and its index pages); segment files that wait to be freed.
 const GROWTH = (sanitized ? 64 : 4) * MIB;
 const LOG_SLACK = 4 * MIB;
+// What the writer has beside twice the volume (its pages in SQLite's cache): 3 MiB in the beginning, the rest is buffers and what malloc keeps.
+const WRITER = (sanitized ? 256 : 12) * MIB;
 const SEGMENTS_KEPT = 2;
 
 // What one actor does in a round, so that a fast machine does not fill its disk.
@@ -128,6 +130,7 @@ it(`nothing grows: ${MINUTES} minutes, seed ${SEED}`, { timeout: (MINUTES * 4 + 
 			watchman.highestLog <= 4 * CHECKPOINT + LOG_SLACK,
 			`the log was ${watchman.highestLog} bytes long once`,
 		);
+		figures.assertWriter({ most: WRITER });
 		figures.assertFlat({ growth: GROWTH });
 	} catch (failure) {
 		failure.message += `\nseed ${SEED}; data kept in ${dataDir}\n--- log\n${daemon.lines.slice(-60).join('\n')}`;

@@ -78,6 +78,11 @@ int sl_reader_begin(struct sl_reader *r)
 	return fake_begin_status;
 }
 
+void sl_reader_tidy(struct sl_reader *r)
+{
+	(void)r;
+}
+
 void sl_reader_end(struct sl_reader *r)
 {
 	(void)r;

@@ -49,21 +49,36 @@ static int files(void)
 	return n;
 }
 
-/* Reads a stream in steps and compares it with the pattern. */
-static bool same_bytes(const char *stream, size_t n)
+/* Files that were removed and are still open, by a reader or by the writer. */
+static int files_lingering(void)
 {
-	struct sl_reader *r;
+	DIR *d = opendir("/proc/self/fd");
+	char to[300];
+	int n = 0;
+
+	for (struct dirent *e; d && (e = readdir(d));) {
+		ssize_t len = readlinkat(dirfd(d), e->d_name, to, sizeof to - 1);
+
+		to[len > 0 ? len : 0] = '\0';
+		n += strstr(to, ".seg (deleted)") != NULL;
+	}
+	if (d)
+		closedir(d);
+	return n;
+}
+
+/* Reads a stream in steps and compares it with the pattern. */
+static bool reads_same(struct sl_reader *r, const char *stream, size_t n)
+{
 	struct sl_facts facts;
 	struct sl_plan plan;
-	const char *why;
 	size_t at = 0;
-	bool good = sl_reader_open(f.dir, SL_SCHEMA, 0, &r, &why) == 0;
+	bool good;
 
-	if (!good)
-		return false;
 	sl_reader_begin(r);
 	sl_reader_facts(r, sl_slice_str(stream), f.wall_ms, &facts);
-	good = facts.status == 0 && sl_reader_plan(r, &facts, 0, UINT64_MAX, &plan, NULL) == 0 && plan.payload_bytes == n;
+	good = facts.status == 0 && sl_reader_plan(r, &facts, 0, UINT64_MAX, &plan, NULL) == 0 &&
+	       plan.payload_bytes == n;
 	for (uint64_t from = plan.from, skip = 0; good && from < plan.end;) {
 		struct sl_step s;
 
@@ -75,8 +90,18 @@ static bool same_bytes(const char *stream, size_t n)
 		skip = s.skip;
 	}
 	sl_reader_end(r);
-	sl_reader_close(r);
 	return good && at == n;
+}
+
+static bool same_bytes(const char *stream, size_t n)
+{
+	struct sl_reader *r;
+	const char *why;
+	bool good = sl_reader_open(f.dir, SL_SCHEMA, 0, &r, &why) == 0 && reads_same(r, stream, n);
+
+	if (good)
+		sl_reader_close(r);
+	return good;
 }
 
 static void test_store(void)
@@ -212,8 +237,16 @@ static void test_death(void)
 
 static void test_reaping(void)
 {
-	int before = files();
+	struct sl_reader *holder;
+	const char *why;
+	int before;
 
+	create(&f, c, "held", "text/plain", "");
+	wait_result(&f, c, send_big("held", 2000000));
+	ok(sl_reader_open(f.dir, SL_SCHEMA, 0, &holder, &why) == 0 && reads_same(holder, "held", 2000000),
+	   "somebody reads a large one");
+	before = files();
+	removal(&f, c, "held");
 	removal(&f, c, "many");
 	removal(&f, c, "b");
 	fixture_pass(&f, 61000);
@@ -221,9 +254,16 @@ static void test_reaping(void)
 	fixture_pass(&f, 61000);
 	fixture_pass(&f, 61000);
 	ok(files() < before - 10, "then whole segments go");
+	ok(files_lingering() > 0, "which are kept open by the reader");
 	is_int(sql_int(&f, "SELECT sum(live) = (SELECT sum(bytes) FROM chunk WHERE segment IS NOT NULL) FROM segment"),
 	       1, "accounts agree");
 	ok(same_bytes("prefix", 1000000), "what is referred to stays");
+	sl_reader_tidy(holder);
+	is_int(files_lingering(), 0, "nobody keeps what went");
+	ok(reads_same(holder, "prefix", 1000000), "and who read it reads on");
+	sl_reader_tidy(holder);
+	ok(reads_same(holder, "prefix", 1000000), "in files that are there");
+	sl_reader_close(holder);
 }
 
 static void test_restart(void)
