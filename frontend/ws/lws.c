@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "frontend/ws/engine.h"
@@ -368,6 +369,19 @@ static int lws_create(struct ws_lws *l)
 	return l->vhost ? 0 : SLUICE_EINTERNAL;
 }
 
+/* libuv aborts when there is no memory for its table of descriptors, in the beginning and whenever that grows. The worker ends in order
+ * instead, and says why; the supervisor starts another. */
+static void *uv_table_realloc(void *old, size_t n)
+{
+	void *p = realloc(old, n);
+
+	if (!p && n > 0) {
+		sl_log(SLUICE_LOG_ERR, "leaving why=\"no memory for the descriptors of WebSockets\"");
+		_exit(EXIT_FAILURE);
+	}
+	return p;
+}
+
 struct ws_lws *ws_lws_new(struct ws_engine *engine)
 {
 	struct ws_lws *l = calloc(1, sizeof *l);
@@ -378,6 +392,7 @@ struct ws_lws *ws_lws_new(struct ws_engine *engine)
 	l->engine = engine;
 	lws_set_log_level(LLL_ERR | LLL_WARN, lws_log_line);
 	l->scratch = malloc(LWS_PRE + WS_FRAGMENT);
+	(void)uv_replace_allocator(malloc, uv_table_realloc, calloc, free);
 	l->loop_open = uv_loop_init(&l->loop) == 0;
 	if (!l->scratch || !l->loop_open || lws_create(l)) {
 		ws_lws_free(l);
