@@ -88,7 +88,7 @@ static void test_gone(void)
 {
 	const struct volume *v = &f.store->volume;
 	size_t streams = v->by_id.n, producers = v->producers.n;
-	char name[16];
+	char name[24];
 
 	for (int i = 0; i < 50; i++) {
 		snprintf(name, sizeof name, "short-%d", i);
@@ -109,7 +109,7 @@ static void test_gone(void)
 /* A list of operations of one kind, on as many streams as an answer to a test has room for. */
 static uint64_t on_each(uint8_t kind, int first, const char *data)
 {
-	static char name[SHORT][16];
+	static char name[SHORT][24];
 	struct sl_store_op op[SHORT];
 
 	for (int i = 0; i < SHORT; i++) {
