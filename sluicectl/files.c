@@ -38,7 +38,7 @@ char *files_partial(const char *path)
 	}
 	if (mkdtemp(made))
 		return made;
-	ctl_error("%s: %s", made, strerror(errno));
+	ctl_error("a directory beside %.*s: %s", (int)n, path, strerror(errno));
 	free(made);
 	return NULL;
 }

@@ -429,7 +429,7 @@ void control_upgraded(struct supervisor *s, const char *failed)
 	{
 		if (!c->upgrade || c->over)
 			continue;
-		client_done(c, failed ? SLUICE_EINTERNAL : SLUICE_OK, failed ? failed : "another build serves");
+		client_done(c, failed ? SLUICE_EINTERNAL : SLUICE_OK, failed ? failed : "the installed build serves");
 		channel_flush(&c->channel);
 	}
 }

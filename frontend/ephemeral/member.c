@@ -501,12 +501,12 @@ static void member_close(struct worker *w)
 }
 
 /* What was under way has an unknown outcome; whoever listens is told to begin anew. */
-static void member_lost(struct worker *w, const char *why)
+static void member_lost(struct worker *w, enum sluice_level level, const char *why)
 {
 	struct member *m = &w->member;
 
 	if (w->state == WORKER_RUNNING)
-		sl_log(SLUICE_LOG_WARN, "presence_down why=\"%s\"", why);
+		sl_log(level, "presence_down why=\"%s\"", why);
 	member_close(w);
 	view_lost(w);
 	while (!sl_link_alone(&m->reqs)) {
@@ -537,7 +537,7 @@ static void member_readable(evutil_socket_t fd, short what, void *arg)
 		}
 	}
 	if (rc || lost)
-		member_lost(w, rc ? "a message was refused" : "the presence worker ended the connection");
+		member_lost(w, SLUICE_LOG_WARN, rc ? "a message was refused" : "the presence worker ended the connection");
 }
 
 static void member_writable(evutil_socket_t fd, short what, void *arg)
@@ -556,7 +556,7 @@ int member_link(struct worker *w, int fd)
 	                                  .name = sl_slice_str(w->name ? w->name : "worker")};
 
 	if (m->linked)
-		member_lost(w, "another connection replaced it");
+		member_lost(w, SLUICE_LOG_INFO, "another connection replaced it"); /* a reload, or a new owner */
 	sl_ipc_init(&m->ipc, fd);
 	m->linked = true;
 	m->ev_read = event_new(w->base, fd, EV_READ | EV_PERSIST, member_readable, w);
@@ -621,7 +621,7 @@ void member_fini(struct worker *w)
 
 	if (!m->reqs.next) /* never made */
 		return;
-	member_lost(w, "the worker ends");
+	member_lost(w, SLUICE_LOG_WARN, "the worker ends");
 	view_bury(w);
 	sl_map_fini(&m->by_name);
 	free(m->slot);

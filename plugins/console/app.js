@@ -700,10 +700,11 @@ let shownPage = null;
 function route() {
 	const where = location.hash.slice(1);
 	let page = 'overview', name = null;
-	if (where.startsWith('/stream/')) {
+	const of = /^\/streams?\/(.+)/s.exec(where);
+	if (of) {
 		page = 'streams';
 		try {
-			name = decodeURIComponent(where.slice('/stream/'.length));
+			name = decodeURIComponent(of[1]);
 		} catch {
 			name = null; // not a name
 		}

@@ -120,7 +120,7 @@ describe('sluicectl backup', { concurrency: 2 }, () => {
 		await ctl.fails(1, /file is there already/, 'backup', join(dir, 'file'));
 		await ctl.fails(1, /file is there already/, 'backup', '--tar', join(dir, 'file'));
 		assert.equal(readFileSync(join(dir, 'file'), 'utf8'), 'mine');
-		await ctl.fails(1, /nowhere\/b\.partial-\w+: No such file/, 'backup', join(dir, 'nowhere/b'));
+		await ctl.fails(1, /a directory beside \S+nowhere\/b: No such file/, 'backup', join(dir, 'nowhere/b'));
 		await ctl.fails(2, /a directory or --tar FILE/, 'backup');
 		await ctl.fails(2, /a directory or --tar FILE/, 'backup', 'a', '--tar', 'b');
 		await ctl.fails(2, /neither to a terminal nor with --json/, '--json', 'backup', '--tar', '-');

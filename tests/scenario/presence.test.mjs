@@ -218,6 +218,7 @@ describe('presence', () => {
 		await client.request('POST', path(channel), { body: update('k', 1) });
 		const follower = await Follower.open(client, channel);
 		assert.match(await daemon.reload(), /reloaded/);
+		assert.deepEqual(daemon.lines.filter((line) => /^<[0-4]>(?!sluiced temporary_data)/.test(line)), [], 'nothing needs attention');
 		await client.request('POST', path(channel), { body: update('l', 2) });
 		assert.ok(await follower.next(), 'the subscription goes on through a reload');
 		const worker = daemon.children().find((child) => child.args.some((arg) => arg.includes('presence')));
