@@ -317,7 +317,7 @@ int sl_reader_list(struct sl_reader *r, sl_slice prefix, sl_slice after, uint32_
 
 	*more = false;
 	/* One lower bound, or the index would be walked from the lower of two. */
-	sqlite3_bind_text64(q, 1, from.data ? from.data : "", from.len, SQLITE_STATIC, SQLITE_UTF8);
+	sqlite3_bind_text64(q, 1, from.len ? from.data : "", from.len, SQLITE_STATIC, SQLITE_UTF8);
 	while ((step = sqlite3_step(q)) == SQLITE_ROW) {
 		struct sluice_list_item item;
 
