@@ -56,7 +56,8 @@ struct backup {
 		uint64_t id, size;
 	} * segment;
 	size_t n_segment;
-	uint64_t done, total;
+	_Atomic uint64_t done; /* the helper counts, the loop tells */
+	uint64_t total;
 	/* what the helper is at; the loop looks while it does not work */
 	atomic_int state;
 	bool waits;       /* the helper had something else to do */
