@@ -175,7 +175,6 @@ describe('upgrade to a build that does not work', { concurrency: 2 }, () => {
 			.install('good')
 			.install('crash', undefined, { sluiced: 'kill -SEGV $$' })
 			.install('exit', undefined, { sluiced: 'exit 3' })
-			.install('silent', undefined, { sluiced: 'exec sleep 600' })
 			.install('workers', undefined, { 'sluice-frontend': 'exit 1' });
 	});
 
@@ -236,9 +235,10 @@ describe('upgrade to a build that does not work', { concurrency: 2 }, () => {
 
 	// systemd does not wait for a main process that is not its own child when it stops the service: it kills what drains.
 	it('a successor is a child of whoever cares for orphans, not of ours; silent, it ends when we stop', async () => {
-		place.use('good');
-		const daemon = await startSluice({ build: place.current, allow: [/upgrade_cancelled/] });
-		place.use('silent');
+		const own = new Installation().install('good').install('silent', undefined, { sluiced: 'exec sleep 600' });
+		own.use('good');
+		const daemon = await startSluice({ build: own.current, allow: [/upgrade_cancelled/] });
+		own.use('silent');
 		const from = daemon.mark();
 		daemon.signal('SIGUSR2');
 		const [, pid] = / upgrade program=.* pid=(\d+)/.exec(await daemon.waitLine(/ upgrade program=/, { from }));
