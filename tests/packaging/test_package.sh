@@ -63,7 +63,7 @@ say 'two packages, contents as listed, no error of lintian'
 # ---- the installed programs ----
 
 dpkg -x "$dir/sluice_${version}_$arch.deb" "$dir/installed"
-mkdir "$dir/root" "$dir/layers"
+mkdir "$dir/whole" "$dir/layers"
 cat >"$dir/try" <<'SCRIPT'
 set -eu
 # On a file system of its own, because layers must not lie in each other.
@@ -72,10 +72,10 @@ mkdir "$1/layers/upper" "$1/layers/work"
 cp -a "$1/installed" "$1/layers/installed"
 # dpkg would follow the link.
 [ ! -L /lib ] || { cp -a "$1/layers/installed/lib/." "$1/layers/installed/usr/lib" && rm -r "$1/layers/installed/lib"; }
-mount -t overlay none -o "lowerdir=$1/layers/installed:/,upperdir=$1/layers/upper,workdir=$1/layers/work" "$1/root"
-mount --bind /dev "$1/root/dev"
-mount -t proc none "$1/root/proc" 2>/dev/null || mount --rbind /proc "$1/root/proc"
-exec chroot "$1/root" sh -c '
+mount -t overlay none -o "lowerdir=$1/layers/installed:/,upperdir=$1/layers/upper,workdir=$1/layers/work" "$1/whole"
+mount --bind /dev "$1/whole/dev"
+mount -t proc none "$1/whole/proc" 2>/dev/null || mount --rbind /proc "$1/whole/proc"
+exec chroot "$1/whole" sh -c '
 	set -eu
 	sluiced -t
 	sed -e "s,127\.0\.0\.1:44[0-9]*,127.0.0.1:0," -e "s,^data_dir:.*,data_dir: temporary," /etc/sluice/sluice.yaml >/tmp/sluice.yaml

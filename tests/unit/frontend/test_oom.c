@@ -9,20 +9,15 @@
 #include "lib/options.h"
 #include "tests/unit/frontend/fake.h"
 #include "tests/unit/tap.h"
+#include "tests/unit/wrap_memory.h"
 
-void *__real_malloc(size_t);
-void *__real_calloc(size_t, size_t);
-void *__real_realloc(void *, size_t);
-void *__wrap_malloc(size_t);
-void *__wrap_calloc(size_t, size_t);
-void *__wrap_realloc(void *, size_t);
 char *__real_strdup(const char *);
 char *__wrap_strdup(const char *);
 
 static bool window;
 static long until, failed;
 
-static bool fails(void)
+static bool allocation_fails(void)
 {
 	if (!window || until < 0)
 		return false;
@@ -32,24 +27,9 @@ static bool fails(void)
 	return true;
 }
 
-void *__wrap_malloc(size_t n)
-{
-	return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-	return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-	return fails() ? NULL : __real_realloc(p, n);
-}
-
 char *__wrap_strdup(const char *s)
 {
-	return fails() ? NULL : __real_strdup(s);
+	return allocation_fails() ? NULL : __real_strdup(s);
 }
 
 static struct worker *w;

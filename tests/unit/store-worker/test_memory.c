@@ -9,38 +9,17 @@
 
 #include "lib/store_check.h"
 #include "tests/unit/store-worker/fixture.h"
+#include "tests/unit/wrap_memory.h"
 
 static long countdown = -1; /* allocations until one fails; negative: none does */
 static unsigned long failures;
 
-void *__real_malloc(size_t);
-void *__real_calloc(size_t, size_t);
-void *__real_realloc(void *, size_t);
-void *__wrap_malloc(size_t);
-void *__wrap_calloc(size_t, size_t);
-void *__wrap_realloc(void *, size_t);
-
-static bool fails(void)
+static bool allocation_fails(void)
 {
 	if (countdown < 0 || countdown-- != 0)
 		return false;
 	failures++;
 	return true;
-}
-
-void *__wrap_malloc(size_t n)
-{
-	return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t m)
-{
-	return fails() ? NULL : __real_calloc(n, m);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-	return fails() ? NULL : __real_realloc(p, n);
 }
 
 static struct fixture f;

@@ -10,35 +10,14 @@
 #include "frontend/ws/engine.h"
 #include "lib/log.h"
 #include "tests/unit/tap.h"
-
-void *__real_malloc(size_t);
-void *__real_calloc(size_t, size_t);
-void *__real_realloc(void *, size_t);
-void *__wrap_malloc(size_t);
-void *__wrap_calloc(size_t, size_t);
-void *__wrap_realloc(void *, size_t);
+#include "tests/unit/wrap_memory.h"
 
 enum { WORKED, NO_ENGINE = 3 };
 static long until = -1;
 
-static bool fails(void)
+static bool allocation_fails(void)
 {
 	return until >= 0 && until-- == 0;
-}
-
-void *__wrap_malloc(size_t n)
-{
-	return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-	return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-	return fails() ? NULL : __real_realloc(p, n);
 }
 
 /* The wait status of a process in which the n-th allocation fails; exit code 0 when there were fewer. */

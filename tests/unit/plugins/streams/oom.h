@@ -6,6 +6,7 @@
 #define OOM_H
 
 #include "tests/unit/plugins/streams/door.h"
+#include "tests/unit/wrap_memory.h"
 
 struct oom {
 	const char *const *settings;
@@ -31,33 +32,11 @@ static inline void some(const char *method, const char *target, const char *cons
 
 /* ---- malloc() and its like fail once, wherever the plugin calls them ---- */
 
-void *__real_malloc(size_t);
-void *__real_calloc(size_t, size_t);
-void *__real_realloc(void *, size_t);
-void *__wrap_malloc(size_t);
-void *__wrap_calloc(size_t, size_t);
-void *__wrap_realloc(void *, size_t);
-
 static unsigned oom_allocations, oom_fails;
 
-static inline bool oom_now(void)
+static bool allocation_fails(void)
 {
 	return fake_allocating == 0 && ++oom_allocations == oom_fails;
-}
-
-void *__wrap_malloc(size_t n)
-{
-	return oom_now() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-	return oom_now() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-	return oom_now() ? NULL : __real_realloc(p, n);
 }
 
 /* ---- the loop ---- */
