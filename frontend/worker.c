@@ -122,6 +122,8 @@ void worker_free(struct worker *w)
 	sl_board_unmap(w->board);
 	auth_free(w->auth);
 	sl_buf_fini(&w->auth_name);
+	free((void *)w->origins);
+	free((void *)w->hosts);
 	sl_conf_free(w->conf);
 	sl_conf_errors_fini(&w->errors);
 	sl_buf_fini(&w->config_text);
@@ -144,6 +146,20 @@ static uint32_t worker_limit(const struct worker *w, const char *path)
 	return v < 0 ? 0 : v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
 }
 
+/* A list of texts of the frontend; *out stays NULL when it has none. */
+static int worker_texts(const struct worker *w, const char *key, const char ***out)
+{
+	const struct sluice_conf *list = sl_conf_get(w->frontend, key);
+	size_t n = sl_conf_len(w->frontend, key);
+
+	if (!list)
+		return 0;
+	*out = (const char **)calloc(n + 1, sizeof **out);
+	for (size_t i = 0; *out && i < n; i++)
+		(*out)[i] = sl_conf_str(sl_conf_at(w->frontend, key, i), "");
+	return *out ? 0 : SLUICE_ENOMEM;
+}
+
 static int worker_engines(struct worker *w)
 {
 	const struct http_limits limits = {
@@ -156,6 +172,8 @@ static int worker_engines(struct worker *w)
 		.body_timeout = worker_limit(w, "limits.body_timeout"),
 		.idle_timeout = worker_limit(w, "limits.idle_timeout"),
 		.send_timeout = worker_limit(w, "limits.send_timeout"),
+		.origins = w->origins,
+		.hosts = w->hosts,
 	};
 	const struct ws_limits ws_limits = {.header_bytes = limits.header_bytes, .connections = limits.connections};
 	const struct ws_hooks ws_hooks = {
@@ -225,7 +243,7 @@ static int worker_configure(struct worker *w, const char **why)
 	if (!w->auth && w->errors.n == 0)
 		return SLUICE_ENOMEM;
 	worker_tls(w);
-	if (instances_configure(w))
+	if (worker_texts(w, "origins", &w->origins) || worker_texts(w, "hosts", &w->hosts) || instances_configure(w))
 		return SLUICE_ENOMEM;
 	return w->errors.n ? SLUICE_EINVAL : 0;
 }

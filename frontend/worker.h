@@ -255,6 +255,7 @@ struct worker {
 		struct sluice_ctx *owner; /* claimed by a plugin; NULL: the HTTP engine's */
 	} listener[LISTENERS_MAX];
 	size_t n_listener;
+	const char **origins, **hosts; /* of the configuration, which owns the texts; NULL: any */
 	struct ssl_ctx_st *tls[LISTENERS_MAX]; /* as in the configuration; NULL: without TLS */
 	int link;          /* store_link that came before setup_done */
 	uint32_t links;    /* how many came */

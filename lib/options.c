@@ -184,11 +184,25 @@ const struct sluice_option sl_plugin_options[] = {
 
 const char *const sl_plugin_core_keys[] = {"plugin", "mount", "prefix", NULL};
 
+static const struct sluice_option origin_element[] = {
+	OPT("", STRING, NULL, "1", "300", "scheme://host, with :port unless it is the scheme's own, or :* for any; \"null\"; or \"*\" for any origin."),
+	OPT_END,
+};
+
+static const struct sluice_option host_element[] = {
+	OPT("", STRING, NULL, "1", "255", "A name or an address, without a port; an IPv6 address in brackets."),
+	OPT_END,
+};
+
 /* Elements of plugins: are checked apart, because their other members belong to the plugin. */
 static const struct sluice_option frontend_options[] = {
 	OPT("name", STRING, NULL, "1", "32", "Name of the frontend in logs and in the process list."),
 	OPT_SUB("listen", LIST, NULL, "1", "16", listen_element, "Where it listens."),
 	OPT("workers", INT, "2", "1", "64", "Number of its processes; exactly 1, and that by default, where presence is mounted."),
+	OPT_SUB("origins", LIST, "", "0", "64", origin_element,
+                "Whose pages in browsers may send requests and open WebSockets, beside its own; others are answered 403. Absent: everybody's."),
+	OPT_SUB("hosts", LIST, "", "1", "64", host_element,
+                "Host names that it may be asked for by; others are answered 421. Absent: any."),
 	OPT_SUB("plugins", LIST, NULL, "1", "32", NULL,
                 "What it serves: a list of maps {plugin, mount, prefix, the plugin's own options}."),
 	OPT_END,
@@ -286,6 +300,50 @@ static void check_listeners(const struct sluice_conf *root, size_t frontend, str
 				"if everybody may read and write",
 				sl_options_address(l));
 		check_duplicate(root, frontend, i, errors);
+	}
+}
+
+static bool host_is_sane(const char *host, size_t n)
+{
+	if (*host == '[')
+		return n > 2 && strspn(host + 1, "0123456789abcdefABCDEF:.") == n - 2 && host[n - 1] == ']';
+	return n > 0 && strcspn(host, ":/*?#@[]\\ ") >= n;
+}
+
+/* scheme://host[:port]: what a browser sends has neither a path nor a slash at the end, and a mistake would let nobody in. */
+static bool origin_is_sane(const char *origin)
+{
+	size_t scheme = strspn(origin, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-."), n;
+	const char *host = origin + scheme + 3, *port;
+
+	if (strcmp(origin, "*") == 0 || strcmp(origin, "null") == 0)
+		return true;
+	if (scheme == 0 || strncmp(origin + scheme, "://", 3) != 0)
+		return false;
+	n = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
+	if (n > strlen(host) || !host_is_sane(host, n))
+		return false;
+	port = host + n;
+	return !*port || strcmp(port, ":*") == 0 || (*port == ':' && port[1] && !port[1 + strspn(port + 1, "0123456789")]);
+}
+
+static void check_pages(const struct sluice_conf *f, struct sl_conf_errors *errors)
+{
+	for (size_t i = 0; i < sl_conf_len(f, "origins"); i++) {
+		const struct sluice_conf *at = sl_conf_at(f, "origins", i);
+		const char *origin = sl_conf_str(at, "");
+
+		if (!origin_is_sane(origin))
+			sl_conf_error_at(at, "", errors,
+			                 "expected an origin such as \"https://app.example\" or \"http://localhost:*\", got \"%.200s\"", origin);
+	}
+	for (size_t i = 0; i < sl_conf_len(f, "hosts"); i++) {
+		const struct sluice_conf *at = sl_conf_at(f, "hosts", i);
+		const char *host = sl_conf_str(at, "");
+
+		if (!host_is_sane(host, strlen(host)))
+			sl_conf_error_at(at, "", errors,
+			                 "expected a host name without a port, such as \"localhost\" or \"[::1]\", got \"%.200s\"", host);
 	}
 }
 
@@ -421,6 +479,7 @@ struct sluice_conf *sl_options_load(sl_slice text, struct sl_conf_errors *errors
 	for (size_t i = 0; i < sl_conf_len(root, "frontends"); i++) {
 		check_name(root, i, errors);
 		check_listeners(root, i, errors);
+		check_pages(sl_conf_at(root, "frontends", i), errors);
 		check_plugins(sl_conf_at(root, "frontends", i), errors);
 	}
 	sl_conf_errors_sort(errors);

@@ -427,6 +427,8 @@ size_t client_key(const struct sockaddr *address, uint8_t *key); /* CLIENT_KEY b
 sl_slice conn_client(const struct http_conn *);
 void conn_leave(struct http_conn *);     /* it does not count for its client any more */
 void req_busy(struct sluice_http_req *); /* 429: one connection too many of its client */
+/* Whether the page and the host name that it comes by are of the configuration's; 0, or an HTTP status with a sentence. */
+int req_place(const struct sluice_http_req *, const char **why);
 bool req_admit(struct sluice_http_req *); /* false: refused, the answer is queued */
 void req_refuse(struct sluice_http_req *, const struct auth_verdict *);
 size_t req_refusal_headers(const struct auth_verdict *, struct sluice_header *h); /* REFUSAL_HEADERS of them */

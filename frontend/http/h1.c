@@ -162,6 +162,9 @@ static int h1_upgrade(struct http_conn *c, struct sluice_http_req *r, sl_slice r
 		return e;
 	u.path = SL_SLICE(path, n);
 	r->mount = mount_find(c->engine, u.path); /* for the headers of a refusal */
+	e = req_place(r, why);
+	if (e)
+		return e;
 	if (relay_pair(c, pair))
 		return h1_upgrade_status(SLUICE_EBUSY, why);
 	u.fd = pair[0];

@@ -56,6 +56,8 @@ const char *status_phrase(int status)
 		return "Temporary Redirect";
 	case 308:
 		return "Permanent Redirect";
+	case 421:
+		return "Misdirected Request";
 	case 422:
 		return "Unprocessable Content";
 	case 425:

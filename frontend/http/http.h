@@ -19,6 +19,8 @@ struct http_limits {           /* limits: of the configuration; times in millise
 	uint32_t connections;  /* of this worker */
 	uint32_t h2_streams;   /* concurrent requests of one HTTP/2 connection */
 	uint32_t header_timeout, body_timeout, idle_timeout, send_timeout;
+	/* Whose pages may send requests, and the names that it is asked for by; both end with NULL and stay the caller's. NULL: any. */
+	const char *const *origins, *const *hosts;
 };
 
 /* A request that asks for a WebSocket. The engine forgets the connection when upgrade() returns 0. */

@@ -292,6 +292,8 @@ bool req_begin(struct sluice_http_req *r, uint64_t content_length, bool has_leng
 	}
 	status = req_decode_path(r, &why);
 	if (!status)
+		status = req_place(r, &why);
+	if (!status)
 		status = req_route(r, &allow, &why);
 	if (status == 405) {
 		req_error_allow(r, allow);

@@ -38,6 +38,35 @@ static void test_minimal(void)
 	is_str(load("data_dir: x\n"), "1:1: frontends: required, but missing", "without frontends");
 }
 
+/* One element of a list of a frontend: what load() says of it. */
+static const char *load_element(const char *key, const char *element)
+{
+	static char yaml[512];
+
+	snprintf(yaml, sizeof yaml, "frontends: [{name: a, listen: ['127.0.0.1:0'], plugins: [{plugin: s}],\n%s: ['%s']}]", key, element);
+	return load(yaml);
+}
+
+static void test_pages(void)
+{
+	static const char *const origins[] = {"a",      "http://",    "://a",       "http:/a",    "http://a/",    "http://a:", "http://a:x",
+	                                      "http://a:1*", "http://*", "http://a b", "http://[::1", "http://[]", "http://[::1]x", "http://x@a"};
+	static const char *const hosts[] = {"a:1", "::1", "http://a", "*.a", "[::1]:80", "[]", "a b"};
+	char want[256];
+
+	for (size_t i = 0; i < sizeof origins / sizeof *origins; i++) {
+		snprintf(want, sizeof want,
+		         "2:11: frontends[0].origins[0]: expected an origin such as \"https://app.example\" or \"http://localhost:*\", got \"%s\"",
+		         origins[i]);
+		is_str(load_element("origins", origins[i]), want, "no origin");
+	}
+	for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
+		snprintf(want, sizeof want,
+		         "2:9: frontends[0].hosts[0]: expected a host name without a port, such as \"localhost\" or \"[::1]\", got \"%s\"", hosts[i]);
+		is_str(load_element("hosts", hosts[i]), want, "no host name");
+	}
+}
+
 static void test_across(void)
 {
 	static const struct {
@@ -70,6 +99,12 @@ static void test_across(void)
 	        {"frontends: [{name: a, listen: ['127.0.0.1:0'], plugins: [{plugin: s, mount: /a/../b}, {plugin: s, prefix: /x}]}]",
 	         "1:77: frontends[0].plugins[0].mount: expected a path such as \"/v1/stream\", got \"/a/../b\"\n"
 	         "1:107: frontends[0].plugins[1].prefix: expected a name such as \"team/a\", got \"/x\""},
+	        {"frontends: [{name: a, listen: ['127.0.0.1:0'], plugins: [{plugin: s}], origins: []}]", ""},
+	        {"frontends: [{name: a, listen: ['127.0.0.1:0'], plugins: [{plugin: s}], origins: ['*', 'null', 'http://a', 'http://a:1', "
+	         "'http://a:*', 'app+x://a-b.c', 'http://[::1]', 'http://[::1]:*'], hosts: [localhost, 127.0.0.1, '[::1]']}]",
+	         ""},
+	        {"frontends: [{name: a, listen: ['127.0.0.1:0'], plugins: [{plugin: s}], hosts: []}]",
+	         "1:79: frontends[0].hosts: needs at least 1 element"},
 	        {"frontends: [{name: a, listen: [], workers: 65, plugins: [x]}]",
 	         "1:31: frontends[0].listen: needs at least 1 element\n"
 	         "1:44: frontends[0].workers: must be at most 64, got \"65\"\n"
@@ -176,6 +211,7 @@ int main(void)
 	char *sample = read_text("etc/sluice.yaml"), *dev = read_text("etc/dev.yaml");
 
 	test_minimal();
+	test_pages();
 	test_across();
 	is_str(load(sample), "", "the sample file is good");
 	is_str(load(dev), "", "so is the one of ./dev run");
