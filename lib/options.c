@@ -8,6 +8,7 @@
 #include "lib/options.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "lib/address.h"
 
@@ -163,13 +164,15 @@ static const struct sluice_option listen_options[] = {
 	OPT_SUB("tls", MAP, "", NULL, NULL, tls_options, "Speak TLS there, and nothing else."),
 	OPT("protocol", ENUM, "auto", "auto|http1", NULL,
             "What is spoken. auto: HTTP/1.1 and HTTP/2, told apart by the first bytes, with TLS by ALPN. http1: HTTP/1.1 only."),
+	OPT("mode", STRING, "", "1", "16",
+            "Of a unix: socket, its mode, in octal: who may write it may connect. Absent: 0600."),
 	OPT_END,
 };
 
 static const struct sluice_option listen_element[] = {
 	OPT_SUB("", LISTENER, NULL, NULL, NULL, listen_options,
             "host:port, [v6 address]:port, unix:/path, or systemd:name for a socket of a systemd socket unit. Port 0 takes a free one. "
-            "With TLS, or to name what is spoken, an element is a map {address, tls, protocol}."),
+            "With TLS, to name what is spoken, or to let others connect to a Unix socket, an element is a map {address, tls, protocol, mode}."),
 	OPT_END,
 };
 
@@ -226,6 +229,43 @@ const char *sl_options_address(const struct sluice_conf *listen)
 	const struct sluice_conf *address = sl_conf_get(listen, "address");
 
 	return sl_conf_str(address ? address : listen, "");
+}
+
+/* As chmod takes it, also as YAML 1.2 writes octal. Without its leading zero a program may have written it in decimal: what the owner cannot
+ * read and write, as 0660 would be then (432), is never meant. */
+static int mode_parse(const char *text, mode_t *mode)
+{
+	const char *digits = strncmp(text, "0o", 2) == 0 ? text + 2 : text;
+	size_t n = strspn(digits, "01234567");
+	unsigned long v = n > 0 && n <= 6 && !digits[n] ? strtoul(digits, NULL, 8) : 0;
+
+	if (v > 0777 || (v & 0600) != 0600)
+		return SLUICE_EINVAL;
+	*mode = (mode_t)v;
+	return 0;
+}
+
+mode_t sl_options_mode(const struct sluice_conf *listen)
+{
+	mode_t mode;
+
+	return mode_parse(sl_conf_str(listen, "mode"), &mode) ? 0600 : mode;
+}
+
+static void check_mode(const struct sluice_conf *listen, const struct sl_address *a, struct sl_conf_errors *errors)
+{
+	const char *text = sl_conf_str(listen, "mode");
+	mode_t mode;
+
+	if (!*text)
+		return;
+	if (a->kind == SL_ADDRESS_SYSTEMD)
+		sl_conf_error_at(listen, "mode", errors, "has no effect on a socket that systemd made: set SocketMode= in its unit");
+	else if (a->kind == SL_ADDRESS_TCP)
+		sl_conf_error_at(listen, "mode", errors, "only sockets with a path have a mode: set address to unix:/path, or leave it out");
+	else if (mode_parse(text, &mode))
+		sl_conf_error_at(listen, "mode", errors,
+		                 "expected a mode in octal with which its owner may read and write, such as 0660, got \"%.200s\"", text);
 }
 
 static void check_name(const struct sluice_conf *root, size_t i, struct sl_conf_errors *errors)
@@ -299,6 +339,7 @@ static void check_listeners(const struct sluice_conf *root, size_t frontend, str
 				"other machines can reach %s and auth.mode is none; listen on 127.0.0.1, or set auth.insecure: true "
 				"if everybody may read and write",
 				sl_options_address(l));
+		check_mode(l, &a, errors);
 		check_duplicate(root, frontend, i, errors);
 	}
 }

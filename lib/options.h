@@ -4,6 +4,8 @@
 #ifndef SL_OPTIONS_H
 #define SL_OPTIONS_H
 
+#include <sys/types.h>
+
 #include "lib/conf.h"
 
 extern const struct sluice_option sl_options[];          /* the whole file */
@@ -16,6 +18,7 @@ extern const char *const sl_plugin_core_keys[];          /* the same names, for 
 struct sluice_conf *sl_options_load(sl_slice text, struct sl_conf_errors *);
 /* The address of an element of listen:, in either form. */
 const char *sl_options_address(const struct sluice_conf *listen);
+mode_t sl_options_mode(const struct sluice_conf *listen); /* of a Unix socket */
 /* The frontends: entry of that name, or NULL. */
 const struct sluice_conf *sl_options_frontend(const struct sluice_conf *root, const char *name);
 /* The frontend whose worker owns every ephemeral channel, or NULL: the one that mounts the plugin `presence`. */

@@ -101,7 +101,7 @@ static bool unix_clear(const char *path, bool replace, const char **why)
 	return true;
 }
 
-static int unix_bind(int fd, const char *path, mode_t mode)
+int sl_unix_bind(int fd, const char *path, mode_t mode)
 {
 	mode_t before = umask(~mode & 0777);
 	int rc = unix_at(fd, path, bind);
@@ -122,7 +122,7 @@ int sl_unix_listen(const char *path, mode_t mode, int backlog, bool replace, con
 	} else if (fd >= 0 && unix_clear(path, replace, why)) {
 		if (replace)
 			unlink(own);
-		if (unix_bind(fd, at, mode) == 0) {
+		if (sl_unix_bind(fd, at, mode) == 0) {
 			if (listen(fd, backlog) == 0 && (!replace || rename(own, path) == 0))
 				return fd;
 			*why = strerror(errno);

@@ -14,6 +14,8 @@
 int sl_unix_listen(const char *path, mode_t mode, int backlog, bool replace, const char **why);
 /* A blocking connection; -1 with errno. */
 int sl_unix_connect(const char *path);
+/* bind() with that mode (at most 0777) from its first moment on; -1 with errno. For a process without threads. */
+int sl_unix_bind(int fd, const char *path, mode_t mode);
 bool sl_unix_is_socket(int fd); /* whether there is a socket at all: a child was started by sluiced, not by hand */
 
 #endif

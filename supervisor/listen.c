@@ -20,6 +20,7 @@
 #include "lib/address.h"
 #include "lib/log.h"
 #include "lib/options.h"
+#include "lib/unix.h"
 #include "supervisor/supervisor.h"
 
 enum { BACKLOG = 4096, SHOWN_MAX = 128 };
@@ -134,26 +135,54 @@ static bool unix_is_stale(const struct sockaddr_un *to)
 	return refused;
 }
 
-static int unix_open(const struct sl_address *a, struct listener *l, const char **why)
+/* Sets the mode of the socket's file, which had *before. By its descriptor: whoever may write the directory can put another file there. */
+static int unix_mode(const struct listener *l, mode_t mode, mode_t *before, const char **why)
+{
+	int fd = open(l->path, O_PATH | O_NOFOLLOW | O_CLOEXEC), rc = -1;
+	char by_fd[64];
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st)) {
+		*why = strerror(errno);
+	} else if (st.st_dev != l->dev || st.st_ino != l->ino) {
+		*why = "another file is there";
+	} else {
+		*before = st.st_mode & 07777;
+		snprintf(by_fd, sizeof by_fd, "/proc/self/fd/%d", fd);
+		rc = *before == mode ? 0 : chmod(by_fd, mode);
+		if (rc)
+			*why = strerror(errno);
+	}
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+static int unix_open(const struct sl_address *a, struct listener *l, mode_t mode, const char **why)
 {
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
 	struct stat st;
+	mode_t before;
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), rc;
 
 	memcpy(to.sun_path, a->name, strlen(a->name) + 1); /* length checked by sl_address_parse() */
-	rc = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&to, sizeof to);
+	rc = fd < 0 ? -1 : sl_unix_bind(fd, to.sun_path, mode);
 	if (rc && errno == EADDRINUSE && unix_is_stale(&to)) {
 		unlink(to.sun_path);
-		rc = bind(fd, (struct sockaddr *)&to, sizeof to);
+		rc = sl_unix_bind(fd, to.sun_path, mode);
 	}
+	*why = strerror(errno);
 	if (rc == 0 && lstat(to.sun_path, &st) == 0) {
 		l->dev = st.st_dev;
 		l->ino = st.st_ino;
 		l->path = strdup(to.sun_path);
+		/* An ACL of the directory may have left less. */
+		rc = l->path ? unix_mode(l, mode, &before, why) : -1;
+		if (rc == 0 && listen(fd, BACKLOG) == 0)
+			return fd;
+		if (rc == 0)
+			*why = strerror(errno);
 	}
-	if (rc == 0 && l->path && listen(fd, BACKLOG) == 0)
-		return fd;
-	*why = strerror(errno);
 	if (fd >= 0)
 		close(fd);
 	return -1;
@@ -314,7 +343,7 @@ static void listener_open(struct supervisor *s, const struct config *config, con
 	l->key = listener_key(frontend, index);
 	if (l->key && sl_address_parse(text, &a, &why) == 0) {
 		l->fd = a.kind == SL_ADDRESS_TCP ? tcp_open(&a, &why) :
-		        a.kind == SL_ADDRESS_UNIX ? unix_open(&a, l, &why) : activation_open(s, &a, &why);
+		        a.kind == SL_ADDRESS_UNIX ? unix_open(&a, l, sl_options_mode(at), &why) : activation_open(s, &a, &why);
 		l->shown = l->fd < 0 ? NULL : listener_shown(l->fd, &a, &loopback);
 	}
 	if (!l->shown) {
@@ -339,6 +368,35 @@ void listeners_open(struct supervisor *s, const struct config *config, struct sl
 		for (size_t i = 0; i < sl_conf_len(frontend, "listen"); i++) {
 			if (!listener_find(s, frontend, i))
 				listener_open(s, config, frontend, i, errors);
+		}
+	}
+}
+
+/* A socket outlives reloads and upgrades that change its mode. */
+static void listener_set_mode(struct supervisor *s, const struct listener *l, mode_t mode)
+{
+	mode_t before = 0;
+	const char *why;
+
+	if (unix_mode(l, mode, &before, &why)) {
+		sl_log(SLUICE_LOG_WARN, "listener_mode listen=%s mode=%04o error=\"%s\" action=\"set it by hand, or start sluiced again\"",
+		       l->shown, (unsigned)mode, why);
+		control_note(s, "%s: its mode cannot be set to %04o: %s", l->shown, (unsigned)mode, why);
+	} else if (before != mode) {
+		sl_log(SLUICE_LOG_INFO, "listener_mode listen=%s mode=%04o before=%04o", l->shown, (unsigned)mode, (unsigned)before);
+	}
+}
+
+void listeners_modes(struct supervisor *s)
+{
+	for (size_t f = 0; f < sl_conf_len(s->config->root, "frontends"); f++) {
+		const struct sluice_conf *frontend = sl_conf_at(s->config->root, "frontends", f);
+
+		for (size_t i = 0; i < sl_conf_len(frontend, "listen"); i++) {
+			const struct listener *l = listener_find(s, frontend, i);
+
+			if (l && l->path)
+				listener_set_mode(s, l, sl_options_mode(sl_conf_at(frontend, "listen", i)));
 		}
 	}
 }

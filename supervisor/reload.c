@@ -138,6 +138,7 @@ static void reload_switch(struct supervisor *s)
 	sl_link_add(&s->old, &old->link);
 	s->n_old++;
 	presence_move(s, s->gen);
+	listeners_modes(s);
 	generation_stop(old, super_drain_ms(s), "a new generation took over");
 	reload_tell_store(s, restart);
 	sl_buf_init(&shown);

@@ -72,6 +72,7 @@ void activation_take(struct supervisor *); /* reads and clears the environment *
 /* Opens what the configuration asks for and is not open yet. Findings are added to errors. */
 void listeners_open(struct supervisor *, const struct config *, struct sl_conf_errors *);
 struct listener *listener_find(struct supervisor *, const struct sluice_conf *frontend, size_t index);
+void listeners_modes(struct supervisor *); /* as the configuration in force wants those of Unix sockets */
 void listeners_sweep(struct supervisor *); /* closes what no generation uses */
 void listeners_close(struct supervisor *);
 /* In an upgrade; both take fd over, also on failure. */

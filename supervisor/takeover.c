@@ -188,6 +188,7 @@ void takeover_serving(struct supervisor *s)
 		return;
 	t->serving = true;
 	listeners_lend(s, false);
+	listeners_modes(s);
 	s->data.temporary = t->temporary;
 	if (t->channel.open && sl_put_handover_serving(&t->channel.ipc, &(struct sl_handover_serving){}))
 		super_stop(s, "out of memory");

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -26,6 +26,13 @@ async function refuses(options, pattern, code = 1) {
 		daemon.killAll();
 		daemon.cleanUp();
 	}
+}
+
+// Whether somebody else can connect to a Unix socket: "ok", or the error.
+function connects(path, who) {
+	const program = `require('net').connect(process.argv[1]).on('connect', () => { console.log('ok'); process.exit(); }).on('error', (e) => console.log(e.code))`;
+	const { stdout, stderr } = spawnSync(process.execPath, ['-e', program, path], { ...who, cwd: '/', encoding: 'utf8' });
+	return stdout.trim() || stderr;
 }
 
 describe('start and end', { concurrency: 3 }, () => {
@@ -142,6 +149,26 @@ describe('start and end', { concurrency: 3 }, () => {
 		const alive = await startSluice({ config });
 		await refuses({ config }, /socket.*(in use|already)/i);
 		await alive.stop();
+	});
+
+	it('a Unix socket has the mode of the configuration, whatever the umask is, and who may write it may connect', async () => {
+		const folder = temporary();
+		const at = (name) => join(folder, name);
+		const mode = (name) => statSync(at(name)).mode & 0o7777;
+		for (const mask of ['000', '077']) {
+			const daemon = await startSluice({
+				config: (config) =>
+					(config.frontends[0].listen = [`unix:${at('own')}`, { address: `unix:${at('group')}`, mode: '0660' }, { address: `unix:${at('all')}`, mode: '0666' }]),
+				wrap: () => ['sh', '-c', `umask ${mask}; exec "$@"`, 'sh'],
+			});
+			assert.deepEqual([mode('own'), mode('group'), mode('all')], [0o600, 0o660, 0o666], `umask ${mask}`);
+			if (process.getuid() === 0) {
+				chmodSync(folder, 0o711);
+				assert.deepEqual(['own', 'group', 'all'].map((name) => connects(at(name), { uid: 65534, gid: 65534 })), ['EACCES', 'EACCES', 'ok']);
+				assert.deepEqual(['own', 'group', 'all'].map((name) => connects(at(name), { uid: 65534, gid: 0 })), ['EACCES', 'ok', 'ok']);
+			}
+			await daemon.stop();
+		}
 	});
 
 	it('children get the descriptors they need and no others', async () => {

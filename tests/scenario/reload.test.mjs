@@ -1,6 +1,10 @@
 // SIGHUP: a new configuration takes over without one refused request, and a bad one changes nothing.
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { chmodSync, existsSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { connect } from '../lib/http.mjs';
 import {
@@ -16,7 +20,7 @@ import {
 } from '../lib/h2raw.mjs';
 import { startLoad } from '../lib/load.mjs';
 import { Raw } from '../lib/raw.mjs';
-import { startSluice } from '../lib/sluice.mjs';
+import { startSluice, temporary } from '../lib/sluice.mjs';
 import { JSON_TYPE, Stream, freshName } from '../lib/streams.mjs';
 import { until, within } from '../lib/wait.mjs';
 
@@ -79,6 +83,36 @@ describe('reload', { concurrency: 2 }, () => {
 		client.close();
 		await daemon.reload();
 		await daemon.stop();
+	});
+
+	it('a changed mode of a Unix socket is in force after the reload, also when somebody else has changed it; not after one that fails', async () => {
+		const path = join(temporary(), 'socket');
+		const mode = () => statSync(path).mode & 0o7777;
+		const listens = (value) => (config) => (config.frontends[0].listen[1] = { address: `unix:${path}`, mode: value });
+		const daemon = await startSluice({ config: listens('0660'), allow: [/config_error|reload_failed/] });
+		const held = net.connect(path);
+		await once(held, 'connect');
+		assert.match(await daemon.reload({ config: listens('432') }), /reload_failed/);
+		assert.equal(mode(), 0o660);
+		await daemon.reload({ config: listens('0600') });
+		assert.equal(mode(), 0o600);
+		await daemon.waitLine(/listener_mode listen=unix:\S+socket mode=0600 before=0660/);
+		chmodSync(path, 0o666);
+		await daemon.reload();
+		assert.equal(mode(), 0o600);
+		held.end('GET /v1/stream/none HTTP/1.0\r\n\r\n');
+		let text = '';
+		for await (const part of held) text += part;
+		assert.match(text, /^HTTP\/1\.1 404 /, 'a connection from before is served');
+
+		const from = daemon.mark();
+		renameSync(path, `${path}.moved`);
+		writeFileSync(path, 'of somebody else', { mode: 0o640 });
+		assert.match(await daemon.reload(), /reloaded/);
+		assert.match(daemon.lines.slice(from).join('\n'), /<4>\S* ?listener_mode listen=\S+ mode=0600 error="another file is there" action=/);
+		assert.equal(mode(), 0o640, 'what is not ours is left alone');
+		await daemon.stop();
+		assert.ok(existsSync(path));
 	});
 
 	it('an address that cannot be bound leaves the old configuration in force', async () => {

@@ -2,7 +2,7 @@
 // nothing.
 
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
@@ -128,12 +128,18 @@ describe('upgrade', { concurrency: 2 }, () => {
 
 	it('a temporary directory and the file of a Unix socket belong to the successor, and go with it', async () => {
 		const path = join(temporary(), 'socket');
-		const daemon = await startSluice({ config: (config) => config.frontends[0].listen.push(`unix:${path}`) });
+		const daemon = await startSluice({ config: (config) => config.frontends[0].listen.push({ address: `unix:${path}`, mode: '0660' }) });
 		const client = connect('HTTP/1.1', daemon.url);
 		const s = await new Stream(client, freshName()).create({ body: 'x' });
 		const directory = /data_dir=(\S+)/.exec(daemon.text())[1];
+		const mode = () => statSync(path).mode & 0o7777;
 		await daemon.upgrade();
 		await daemon.died;
+		assert.equal(mode(), 0o660);
+		daemon.settings.frontends[0].listen[1].mode = '0600';
+		daemon.writeConfig();
+		await daemon.upgrade();
+		await until('the new mode', () => mode() === 0o600);
 		assert.equal((await s.get()).text, 'x');
 		assert.ok(existsSync(directory));
 		const raw = net.connect(path);

@@ -67,6 +67,64 @@ static void test_pages(void)
 	}
 }
 
+/* One listener with a mode: what load() says of it. */
+static const char *load_mode(const char *address, const char *mode)
+{
+	static char yaml[512];
+
+	snprintf(yaml, sizeof yaml, "frontends: [{name: a, plugins: [{plugin: s}],\nlisten: [{address: '%s', mode: %s}]}]", address, mode);
+	return load(yaml);
+}
+
+static void test_mode(void)
+{
+	static const struct {
+		const char *text;
+		unsigned mode;
+	} good[] = {{"0660", 0660}, {"660", 0660}, {"0o660", 0660}, {"'0600'", 0600}, {"0777", 0777}, {"00644", 0644}};
+	/* 432 is 0660 in decimal, 438 0666, 511 0777. */
+	static const char *const bad[] = {"rw",   "u+rw", "0", "0o", "0x1b0", "432",  "438", "511", "0460", "0260",
+	                                  "-660", "1660", "01777", "0680", "660.0", "6 60", "0000000660"};
+	char want[256], yaml[256];
+
+	for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+		struct sl_conf_errors e = {0};
+		struct sluice_conf *c;
+
+		snprintf(yaml, sizeof yaml, "frontends: [{name: a, plugins: [{plugin: s}], listen: [{address: 'unix:/x', mode: %s}]}]", good[i].text);
+		c = sl_options_load(sl_slice_str(yaml), &e);
+		is_int(e.n, 0, "a mode");
+		is_int(sl_options_mode(sl_conf_at(sl_options_frontend(c, "a"), "listen", 0)), good[i].mode, "is read as octal");
+		sl_conf_errors_fini(&e);
+		sl_conf_free(c);
+	}
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		snprintf(want, sizeof want,
+		         "2:37: frontends[0].listen[0].mode: expected a mode in octal with which its owner may read and write, such as 0660, got \"%s\"",
+		         bad[i]);
+		is_str(load_mode("unix:/x", bad[i]), want, "no mode");
+	}
+	is_str(load_mode("unix:/x", "''"), "2:37: frontends[0].listen[0].mode: needs at least 1 byte", "an empty one");
+	is_str(load_mode("unix:/x", "[]"), "2:37: frontends[0].listen[0].mode: expected a text, got a list", "a list");
+	is_str(load_mode("unix:/x", ""), "", "none is as if it were not there");
+	is_str(load_mode("[::1]:0", "0600"),
+	       "2:37: frontends[0].listen[0].mode: only sockets with a path have a mode: set address to unix:/path, or leave it out", "of a port");
+	is_str(load_mode("systemd:web", "0600"),
+	       "2:41: frontends[0].listen[0].mode: has no effect on a socket that systemd made: set SocketMode= in its unit", "of a unit");
+}
+
+static void test_default_mode(void)
+{
+	struct sl_conf_errors e = {0};
+	struct sluice_conf *c = sl_options_load(
+	        SL_STR("frontends: [{name: a, plugins: [{plugin: s}], listen: ['unix:/x', {address: 'unix:/y'}]}]"), &e);
+
+	for (size_t i = 0; i < 2; i++)
+		is_int(sl_options_mode(sl_conf_at(sl_options_frontend(c, "a"), "listen", i)), 0600, "without one: the owner's alone");
+	sl_conf_errors_fini(&e);
+	sl_conf_free(c);
+}
+
 static void test_across(void)
 {
 	static const struct {
@@ -212,6 +270,8 @@ int main(void)
 
 	test_minimal();
 	test_pages();
+	test_mode();
+	test_default_mode();
 	test_across();
 	is_str(load(sample), "", "the sample file is good");
 	is_str(load(dev), "", "so is the one of ./dev run");

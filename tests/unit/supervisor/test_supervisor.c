@@ -523,6 +523,7 @@ static void test_listeners(void)
 	start();
 	ok(wait_for("listen=unix:"), "one that nobody listens on is replaced");
 	ok(lstat(un.sun_path, &st) == 0, "it exists");
+	is_int(st.st_mode & 07777, 0600, "and is its owner's alone");
 	is_int(stop(), 0, "stop");
 	ok(lstat(un.sun_path, &st) < 0, "and is removed at the end");
 	write_file("sock", "a file");
