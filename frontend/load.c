@@ -80,6 +80,60 @@ static int load_check_file(const char *path, char *why, size_t size)
 	return 0;
 }
 
+/* Who may write a directory can put another file in the place of ours. As with files, the group is left out: it is somebody whom the owner
+ * has let in, and a build tree under umask 002 is writable by it. The sticky bit (/tmp) counts for the directories further up, where it keeps
+ * what is ours in its place; in the plugin's own one anybody may still have made the name, as a link that leads elsewhere a moment later.
+ * Owners further up are left out: who owns /home/x is trusted with what is below it, and in a user namespace / itself is nobody's. */
+static int load_check_one_dir(const char *plugin, const char *dir, bool own, char *why, size_t size)
+{
+	struct stat st;
+
+	if (stat(dir, &st)) {
+		snprintf(why, size, "plugin %s: cannot look at the directory %s: %s", plugin, dir, strerror(errno));
+		return -1;
+	}
+	if (own && st.st_uid != 0 && st.st_uid != geteuid()) {
+		snprintf(why, size, "plugin %s: its directory %s belongs to user %ld: it must belong to root or to the user of this service",
+		         plugin, dir, (long)st.st_uid);
+		return -1;
+	}
+	if ((st.st_mode & S_IWOTH) && (own || !(st.st_mode & S_ISVTX))) {
+		snprintf(why, size, "plugin %s: the directory %s may be written by everybody; chmod o-w it, or put the plugin elsewhere", plugin,
+		         dir);
+		return -1;
+	}
+	return 0;
+}
+
+/* Those of the path, from the plugin's own one up to the root. */
+static int load_check_dirs(const char *plugin, const char *path, char *why, size_t size)
+{
+	char dir[PATH_MAX];
+	bool own = true;
+
+	snprintf(dir, sizeof dir, "%s", path);
+	for (char *slash = strrchr(dir, '/'); slash; slash = strrchr(dir, '/'), own = false) {
+		*slash = '\0';
+		if (load_check_one_dir(plugin, *dir ? dir : "/", own, why, size))
+			return -1;
+	}
+	return 0;
+}
+
+/* Those of the name, and, behind links, those of the file. */
+static int load_check_place(const char *path, char *why, size_t size)
+{
+	char *real = realpath(path, NULL);
+	int rc = load_check_dirs(path, path, why, size);
+
+	if (rc == 0 && !real)
+		snprintf(why, size, "cannot look at plugin %s: %s", path, strerror(errno));
+	if (rc == 0)
+		rc = real ? load_check_dirs(path, real, why, size) : -1;
+	free(real);
+	return rc;
+}
+
 /* The first word is read before the rest: what others export under our name need not be as long as a descriptor. */
 static const struct sluice_plugin *load_check(const struct sluice_plugin *p, const char *path, const char *name,
                                               uint64_t caps, char *why, size_t size)
@@ -134,7 +188,7 @@ const struct sluice_plugin *load_plugin(const char *configured, uint64_t caps, c
 		return NULL;
 	}
 	load_name(configured, name, sizeof name);
-	if (load_check_file(path, why, size))
+	if (load_check_file(path, why, size) || load_check_place(path, why, size))
 		return NULL;
 	so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (!so) {

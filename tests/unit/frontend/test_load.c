@@ -93,6 +93,64 @@ static void test_files(void)
 	   "a name is looked for in the plugin directory");
 }
 
+static bool loads(const char *path, const char *needle)
+{
+	char why[3 * PATH_MAX] = "";
+	const struct sluice_plugin *p = load_plugin(path, host_table.caps, why, sizeof why);
+	bool good = needle ? !p && strstr(why, needle) : p != NULL;
+
+	if (!good)
+		printf("#   %s: got \"%s\"\n", path, why);
+	free((void *)(uintptr_t)p);
+	return good;
+}
+
+/* Each place is below the one before it; the innermost has the plugin. */
+static void test_places(void)
+{
+	char top[] = "/tmp/test_load.XXXXXX", in[PATH_MAX], path[PATH_MAX + 16], link[PATH_MAX + 16], far[PATH_MAX + 16];
+
+	if (!mkdtemp(top))
+		abort();
+	snprintf(in, sizeof in, "%s/in", top);
+	snprintf(path, sizeof path, "%s/good.so", in);
+	snprintf(link, sizeof link, "%s/link", top);
+	snprintf(far, sizeof far, "%s/link/good.so", top);
+	mkdir(in, 0755);
+	copy_as("good", path, 0755);
+	ok(loads(path, NULL), "in a directory of its owner, below /tmp");
+	chmod(in, 0775);
+	ok(loads(path, NULL), "in one that the group may write, as umask 002 makes them");
+	chmod(in, 0757);
+	ok(loads(path, "/in may be written by everybody; chmod o-w it"), "not in one that everybody may write");
+	chmod(in, 01777);
+	ok(loads(path, "/in may be written by everybody"), "nor in a sticky one");
+	chmod(in, 0755);
+	chmod(top, 0777);
+	ok(loads(path, " may be written by everybody"), "nor below one");
+	chmod(top, 01777);
+	ok(loads(path, NULL), "but below a sticky one");
+	chmod(top, 0700);
+	if (geteuid() == 0) {
+		ok(chown(in, 12345, 0) == 0, "given away");
+		ok(loads(path, "/in belongs to user 12345: it must belong to root"), "nor in one of another owner");
+		ok(chown(in, 0, 0) == 0, "taken back");
+		ok(chown(top, 12345, 0) == 0 && loads(path, NULL), "whose are those further up is not asked");
+	}
+	mkdir(link, 0777);
+	chmod(link, 0777);
+	ok(symlink(path, far) == 0 && loads(far, "/link may be written by everybody"), "nor through a link that everybody can change");
+	chmod(link, 0755);
+	ok(loads(far, NULL), "through one that nobody else can, it is loaded");
+	chmod(in, 0777);
+	ok(loads(far, "/in may be written by everybody"), "unless its own directory is open");
+	unlink(far);
+	rmdir(link);
+	unlink(path);
+	rmdir(in);
+	rmdir(top);
+}
+
 int main(void)
 {
 	const char *top = getenv("top_builddir");
@@ -109,5 +167,6 @@ int main(void)
 	refused("ownloop", "reserved flags 0x1");
 	refused("idle", "has no configure()");
 	test_files();
+	test_places();
 	return tap_done();
 }
