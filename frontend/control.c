@@ -326,10 +326,18 @@ void control_check_error(struct worker *w, unsigned line, unsigned column, const
 			&(struct sl_control_check_error){.line = line, .column = column, .text = sl_slice_str(text)});
 }
 
-void control_checked(struct worker *w, uint32_t errors, sl_slice effective)
+void control_check_warning(void *worker, const char *text)
+{
+	struct worker *w = worker;
+
+	if (w->control.fd >= 0)
+		(void)sl_put_control_check_warning(&w->control, &(struct sl_control_check_warning){.text = sl_slice_str(text)});
+}
+
+void control_checked(struct worker *w, uint32_t errors, sl_slice effective, bool secrets)
 {
 	if (w->control.fd >= 0)
 		(void)sl_put_control_checked(&w->control,
-		                             &(struct sl_control_checked){.errors = errors, .effective = effective});
+		                             &(struct sl_control_checked){.errors = errors, .effective = effective, .secrets = secrets});
 	control_flush(w, true);
 }

@@ -212,6 +212,16 @@ void instances_free(struct worker *w)
 	w->n_instances = 0;
 }
 
+/* Whether one of them has an option that is a secret. */
+bool instances_secrets(const struct worker *w)
+{
+	bool found = false;
+
+	for (const struct sluice_ctx *ctx = w->instances; !found && ctx; ctx = ctx->next)
+		found = ctx->plugin->options && sl_conf_secret(ctx->conf, ctx->plugin->options);
+	return found;
+}
+
 /* The plugins' part of the effective configuration: a YAML list at column 0. */
 int instances_print(struct worker *w, struct sl_buf *out)
 {

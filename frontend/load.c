@@ -5,6 +5,7 @@
  * at-exit handlers and thread-local destructors of a plugin's libraries make unloading unsafe.
  */
 #include "frontend/worker.h"
+#include "lib/perm.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -67,7 +68,7 @@ static int load_check_file(const char *path, char *why, size_t size)
 		snprintf(why, size, "plugin %s is not a regular file", path);
 		return -1;
 	}
-	if (st.st_uid != 0 && st.st_uid != geteuid()) {
+	if (sl_perm_foreign(&st)) {
 		snprintf(why, size,
 		         "plugin %s belongs to user %ld: it must belong to root or to the user of this service", path,
 		         (long)st.st_uid);
@@ -92,7 +93,7 @@ static int load_check_one_dir(const char *plugin, const char *dir, bool own, cha
 		snprintf(why, size, "plugin %s: cannot look at the directory %s: %s", plugin, dir, strerror(errno));
 		return -1;
 	}
-	if (own && st.st_uid != 0 && st.st_uid != geteuid()) {
+	if (own && sl_perm_foreign(&st)) {
 		snprintf(why, size, "plugin %s: its directory %s belongs to user %ld: it must belong to root or to the user of this service",
 		         plugin, dir, (long)st.st_uid);
 		return -1;

@@ -12,7 +12,6 @@
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "frontend/auth/file.h"
 #include "lib/log.h"
@@ -103,15 +102,6 @@ static int tls_no_password(char *buf, int size, int rw, void *arg)
 	return -1; /* nobody is there to be asked */
 }
 
-static void tls_check_mode(const struct tls_load *t)
-{
-	struct stat st;
-
-	if (stat(tls_path(t, "key"), &st) == 0 && (st.st_mode & S_IROTH))
-		sl_log(SLUICE_LOG_WARN, "key_readable file=%s mode=%03o action=\"every user can read it: chmod o-r\"",
-		       tls_path(t, "key"), (unsigned)st.st_mode & 0777);
-}
-
 static void tls_read_key(const struct tls_load *t, BIO *bio, bool certified)
 {
 	bool asked = false;
@@ -132,7 +122,7 @@ static void tls_read_key(const struct tls_load *t, BIO *bio, bool certified)
 	else if (SSL_CTX_use_PrivateKey(t->ctx, key) != 1)
 		sl_conf_error_at(t->conf, "key", t->errors, "%.200s cannot be used: %s", name, tls_reason());
 	else
-		tls_check_mode(t);
+		auth_file_secret(t->conf, "key");
 	EVP_PKEY_free(key);
 	ERR_clear_error();
 }

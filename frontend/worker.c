@@ -6,6 +6,7 @@
  * sockets keep coming.
  */
 #include "frontend/worker.h"
+#include "frontend/auth/file.h"
 #include "frontend/tls.h"
 #include "lib/log.h"
 #include "lib/options.h"
@@ -252,8 +253,11 @@ static void worker_check(struct worker *w)
 {
 	struct sl_buf effective;
 	const char *why = NULL;
-	int rc = worker_configure(w, &why);
+	int rc;
 
+	auth_file_warnings(control_check_warning, w);
+	rc = worker_configure(w, &why);
+	auth_file_warnings(NULL, NULL);
 	sl_buf_init(&effective);
 	if (rc && w->errors.n == 0)
 		sl_conf_errors_add(&w->errors, 1, 1, "%s", why ? why : "out of memory");
@@ -262,7 +266,7 @@ static void worker_check(struct worker *w)
 		control_check_error(w, w->errors.v[i].line, w->errors.v[i].column, w->errors.v[i].text);
 	if (w->errors.n == 0)
 		(void)instances_print(w, &effective);
-	control_checked(w, (uint32_t)w->errors.n, sl_buf_slice(&effective));
+	control_checked(w, (uint32_t)w->errors.n, sl_buf_slice(&effective), instances_secrets(w));
 	sl_buf_fini(&effective);
 	instances_stop(w);
 	w->quit = true;

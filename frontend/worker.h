@@ -314,7 +314,8 @@ void control_roster_wanted(struct worker *);
 void control_store_lost(struct worker *);
 void control_failed(struct worker *, const char *why, bool final);
 void control_check_error(struct worker *, unsigned line, unsigned column, const char *text);
-void control_checked(struct worker *, uint32_t errors, sl_slice effective);
+void control_check_warning(void *worker, const char *text);
+void control_checked(struct worker *, uint32_t errors, sl_slice effective, bool secrets);
 void control_flush(struct worker *, bool wait); /* wait: up to a second, before an exit */
 
 /* load.c */
@@ -329,6 +330,7 @@ int instances_start(struct worker *, const char **why);
 void instances_drain(struct worker *);
 void instances_stop(struct worker *);
 void instances_free(struct worker *);
+bool instances_secrets(const struct worker *);
 int instances_print(struct worker *, struct sl_buf *);
 
 /* host.c, loop.c */

@@ -51,6 +51,8 @@ unsigned sl_conf_column(const struct sluice_conf *);
 
 /* Another default for a number of a checked map, where the file does not say anything; 0 or SLUICE_ENOMEM. */
 int sl_conf_default_int(struct sluice_conf *map, const char *key, int64_t value);
+/* Whether the file says anything of a checked map's that its table calls a secret. */
+bool sl_conf_secret(const struct sluice_conf *map, const struct sluice_option *table);
 /* Whether two checked nodes say the same, as far as their texts do. Both NULL: yes. */
 bool sl_conf_equal(const struct sluice_conf *, const struct sluice_conf *);
 

@@ -136,6 +136,32 @@ void sl_conf_error_at(const struct sluice_conf *node, const char *path, struct s
 	va_end(ap);
 }
 
+static bool value_secret(const struct sluice_conf *node, const struct sluice_option *o)
+{
+	bool found = (o->flags & SLUICE_OPT_SECRET) && node->kind == CONF_SCALAR && *node->text;
+
+	if (node->kind == CONF_MAP)
+		return o->sub && sl_conf_secret(node, o->sub);
+	for (size_t i = 0; !found && node->kind == CONF_LIST && o->sub && i < node->n_item; i++) {
+		const struct sluice_option map = {.name = o->name, .type = SLUICE_T_MAP, .sub = o->sub};
+
+		found = value_secret(node->item[i], conf_is_element(o->sub) ? o->sub : &map);
+	}
+	return found;
+}
+
+bool sl_conf_secret(const struct sluice_conf *map, const struct sluice_option *table)
+{
+	bool found = false;
+
+	for (const struct sluice_option *o = table; !found && o && o->name; o++) {
+		const struct sluice_conf *node = sl_conf_get(map, o->name);
+
+		found = node && !node->is_default && value_secret(node, o);
+	}
+	return found;
+}
+
 /* A decimal number followed by one of the units; the unit "" says that a number alone will do. */
 static int conf_number(const char *text, const char *const *unit, const int64_t *factor, int64_t *out)
 {

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/perm.h"
 #include "store-worker/store.h"
 
 enum { EVENTS_MAX = 64, LOCK_WAIT_MS = 10000, LOCK_STEP_MS = 50 };
@@ -155,6 +156,50 @@ static int store_open_volume(struct store *st, const char **why, bool *final)
 	return 0;
 }
 
+/* What is wrong with one file's owner or mode, as a text; without one nothing is. */
+static int store_check_file(const struct store *st, int dir, const char *name, struct sl_buf *text)
+{
+	const char *writers;
+	struct stat sb;
+
+	if (fstatat(dir, name, &sb, 0))
+		return 0; /* it is made, or missed, by whoever opens it */
+	writers = sl_perm_writers(sb.st_mode, SL_PERM_DATA);
+	if (writers)
+		return sl_buf_addf(text, "%s may write %s/%s (mode %04o): chmod go-w it, and see that nobody has changed the data", writers,
+		                   st->data_dir, name, (unsigned)sb.st_mode & 07777);
+	if (sl_perm_foreign(&sb))
+		return sl_buf_addf(text, "%s/%s belongs to user %ld, who may write it: chown %ld it, and see that nobody has changed the data",
+		                   st->data_dir, name, (long)sb.st_uid, (long)geteuid());
+	return 0;
+}
+
+/* Others reach the files only through a directory that lets them in; the directory itself sluiced has looked at. */
+static int store_check_files(struct store *st, const char **why, bool *final)
+{
+	static const char *const names[] = {SL_VOLUME_FILE, SL_VOLUME_FILE "-wal", SL_VOLUME_FILE "-shm", SL_SEGMENT_DIR, SL_LOCK_FILE};
+	int dir = open(st->data_dir, O_PATH | O_DIRECTORY | O_CLOEXEC), rc = 0;
+	struct sl_buf text;
+	struct stat sb;
+
+	sl_buf_init(&text);
+	if (dir >= 0 && fstat(dir, &sb) == 0 && (sb.st_mode & (S_IXGRP | S_IXOTH)))
+		for (size_t i = 0; rc == 0 && text.len == 0 && i < sizeof names / sizeof *names; i++)
+			rc = store_check_file(st, dir, names[i], &text);
+	if (dir >= 0)
+		close(dir);
+	if (text.len > 0) {
+		free(st->why);
+		st->why = sl_slice_dup(sl_buf_slice(&text));
+	}
+	if (rc || (text.len > 0 && !st->why))
+		rc = refuse(why, final, false, "out of memory");
+	else if (text.len > 0)
+		rc = refuse(why, final, true, st->why);
+	sl_buf_fini(&text);
+	return rc;
+}
+
 int store_open(struct store *st, const char *data_dir, const char **why, bool *final)
 {
 	const char *dir = getenv("SLUICE_SHADOW");
@@ -168,7 +213,9 @@ int store_open(struct store *st, const char *data_dir, const char **why, bool *f
 	if (mkdir(data_dir, 0700) && errno != EEXIST)
 		return refuse(why, final, true,
 		              "the data directory cannot be made; check the path and the permissions");
-	rc = store_take_lock(st, why, final);
+	rc = store_check_files(st, why, final);
+	if (rc == 0)
+		rc = store_take_lock(st, why, final);
 	if (rc == 0)
 		rc = store_open_volume(st, why, final);
 	if (rc)

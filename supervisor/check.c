@@ -9,7 +9,10 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 
+#include "lib/log.h"
 #include "supervisor/supervisor.h"
+
+enum { CHECK_WARNINGS = 64 };
 
 struct check {
 	struct supervisor *super;
@@ -20,6 +23,9 @@ struct check {
 	size_t at;        /* frontend being checked */
 	bool verdict;     /* it said `checked` */
 	char **effective; /* per frontend */
+	bool secrets;     /* some in the file */
+	char *warning[CHECK_WARNINGS];
+	size_t n_warning;
 	size_t n;
 };
 
@@ -42,6 +48,7 @@ static void check_next(struct check *k)
 		}
 		sl_conf_error_at(f, "", &k->errors, "out of memory");
 	}
+	config_warn(k->config, k->secrets, !k->super->only_check);
 	sl_conf_errors_sort(&k->errors);
 	super_poke(k->super);
 }
@@ -57,6 +64,7 @@ struct check *check_start(struct supervisor *s, struct config *config, struct sl
 	k->errors = *found;
 	*found = (struct sl_conf_errors){0};
 	k->core_failed = k->errors.n > 0 || !config->root;
+	k->secrets = config->root && sl_conf_secret(config->root, sl_options);
 	k->n = sl_conf_len(config->root, "frontends");
 	k->effective = calloc(k->n + 1, sizeof *k->effective);
 	if (!k->effective) {
@@ -99,6 +107,8 @@ void check_free(struct check *k)
 	for (size_t i = 0; k->effective && i < k->n; i++)
 		free(k->effective[i]);
 	free(k->effective);
+	while (k->n_warning > 0)
+		free(k->warning[--k->n_warning]);
 	sl_conf_errors_fini(&k->errors);
 	config_unref(k->config);
 	free(k);
@@ -123,6 +133,21 @@ void check_found(struct child *c, const struct sl_control_check_error *m)
 		                   m->text.data ? (const char *)m->text.data : "");
 }
 
+/* Each once, as far as they are kept. */
+void check_warned(struct child *c, const struct sl_control_check_warning *m)
+{
+	struct check *k = c->check;
+
+	for (size_t i = 0; k && i < k->n_warning; i++)
+		if (sl_slice_is(m->text, k->warning[i]))
+			return;
+	if (!k)
+		return;
+	if (k->n_warning < CHECK_WARNINGS && (k->warning[k->n_warning] = sl_slice_dup(m->text)) != NULL)
+		k->n_warning++;
+	sl_log(SLUICE_LOG_WARN, "%.*s", (int)m->text.len, m->text.data ? (const char *)m->text.data : "");
+}
+
 void check_verdict(struct child *c, const struct sl_control_checked *m)
 {
 	struct check *k = c->check;
@@ -130,6 +155,7 @@ void check_verdict(struct child *c, const struct sl_control_checked *m)
 	if (!k)
 		return;
 	k->verdict = true;
+	k->secrets = k->secrets || m->secrets;
 	free(k->effective[k->at]);
 	k->effective[k->at] = sl_slice_dup(m->effective);
 }

@@ -166,6 +166,12 @@ static int child_on_check_error(void *arg, const struct sl_control_check_error *
 	return 0;
 }
 
+static int child_on_check_warning(void *arg, const struct sl_control_check_warning *m)
+{
+	check_warned(child_of(arg), m);
+	return 0;
+}
+
 static int child_on_checked(void *arg, const struct sl_control_checked *m)
 {
 	check_verdict(child_of(arg), m);
@@ -224,6 +230,7 @@ static const struct sl_control_handlers child_handlers = {
         .store_lost = child_on_store_lost,
         .roster_wanted = child_on_roster_wanted,
         .check_error = child_on_check_error,
+        .check_warning = child_on_check_warning,
         .checked = child_on_checked,
         .plugin = child_on_plugin,
         .backup_progress = child_on_backup_progress,

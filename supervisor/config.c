@@ -8,14 +8,21 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/perm.h"
 #include "supervisor/supervisor.h"
 
-static int config_read(const char *file, struct sl_buf *text)
+static int config_read(const char *file, struct sl_buf *text, struct stat *st)
 {
 	int fd = open(file, O_RDONLY | O_CLOEXEC), saved;
 
 	if (fd < 0)
 		return -1;
+	if (fstat(fd, st)) {
+		saved = errno;
+		close(fd);
+		errno = saved;
+		return -1;
+	}
 	for (;;) {
 		void *room = sl_buf_room(text, 16384);
 		ssize_t n = room ? read(fd, room, 16384) : -1;
@@ -45,7 +52,7 @@ struct config *config_load(const char *file, struct sl_conf_errors *errors)
 		return NULL;
 	c->refs = 1;
 	c->file = strdup(file);
-	if (!c->file || config_read(file, &c->text)) {
+	if (!c->file || config_read(file, &c->text, &c->st)) {
 		int saved = errno;
 
 		config_unref(c);
@@ -70,6 +77,25 @@ void config_unref(struct config *c)
 	sl_buf_fini(&c->text);
 	free(c->file);
 	free(c);
+}
+
+void config_warn(const struct config *c, bool secrets, bool owner)
+{
+	unsigned mode = c->st.st_mode & 07777;
+	char hide[4096 + 128];
+
+	if (!S_ISREG(c->st.st_mode))
+		return; /* a pipe: its bytes are nobody else's */
+	if (sl_perm_writers(mode, S_IWOTH))
+		sl_log(SLUICE_LOG_WARN, "config_writable file=%s mode=%04o action=\"every user can change what is run: chmod o-w %s\"", c->file, mode,
+		       c->file);
+	if (secrets && (mode & S_IROTH)) {
+		sl_perm_hide(&c->st, c->file, hide, sizeof hide);
+		sl_log(SLUICE_LOG_WARN, "config_readable file=%s mode=%04o action=\"every user can read the secrets in it: %s\"", c->file, mode, hide);
+	}
+	if (owner && sl_perm_foreign(&c->st))
+		sl_log(SLUICE_LOG_WARN, "config_owner file=%s owner=%ld action=\"that user can change what is run; if that is not meant: chown root %s\"",
+		       c->file, (long)c->st.st_uid, c->file);
 }
 
 static bool options_differ(const struct sluice_conf *a, const struct sluice_conf *b, const struct sluice_option *table)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/perm.h"
 #include "supervisor/supervisor.h"
 
 static int datadir_temporary(struct datadir *d)
@@ -87,6 +88,41 @@ char *datadir_path(const char *configured)
 	if (*configured == '/')
 		return strdup(configured);
 	return getcwd(cwd, sizeof cwd) && asprintf(&path, "%s/%s", cwd, configured) >= 0 ? path : NULL;
+}
+
+/* As PostgreSQL does. Who may write the directory can put another database there, and links that the writer follows. */
+static void datadir_check_mode(const struct config *config, const char *path, const struct stat *st, bool owner, struct sl_conf_errors *errors)
+{
+	const char *writers = sl_perm_writers(st->st_mode, SL_PERM_DATA);
+	unsigned mode = st->st_mode & 07777;
+
+	if (writers)
+		sl_conf_error_at(config->root, "data_dir", errors,
+		                 "%s may write %s (mode %04o): chmod go-w %s, or name a new directory below it, and see that nobody has changed the data",
+		                 writers, path, mode, path);
+	if (owner && sl_perm_foreign(st))
+		sl_conf_error_at(config->root, "data_dir", errors,
+		                 "%s belongs to user %ld, who may write it: chown %ld %s, or run sluiced as that user", path, (long)st->st_uid,
+		                 (long)geteuid(), path);
+	if (!writers && (mode & (S_IROTH | S_IXOTH)))
+		sl_log(SLUICE_LOG_WARN, "data_dir_readable dir=%s mode=%04o action=\"every user can read the data: chmod o-rwx %s\"", path, mode, path);
+}
+
+void datadir_check(const struct config *config, bool owner, struct sl_conf_errors *errors)
+{
+	const char *configured = sl_conf_str(config->root, "data_dir");
+	struct stat st;
+	char *path;
+
+	if (!*configured || strcmp(configured, "temporary") == 0)
+		return;
+	path = datadir_path(configured);
+	if (!path)
+		sl_conf_error_at(config->root, "data_dir", errors, "its path cannot be found out: %s", strerror(errno));
+	/* Whatever else is wrong with it, the start says when it takes the directory. */
+	else if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		datadir_check_mode(config, path, &st, owner, errors);
+	free(path);
 }
 
 int datadir_open(const char *configured, struct datadir *d)

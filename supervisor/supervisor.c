@@ -134,6 +134,7 @@ static bool super_load(struct supervisor *s)
 	}
 	if (s->config->root && !s->verbose && !s->only_check)
 		sl_log_level(config_log_level(s->config));
+	datadir_check(s->config, !s->only_check, &errors);
 	s->check = check_start(s, s->config, &errors);
 	if (!s->check)
 		fprintf(stderr, "%s: out of memory\n", s->file);

@@ -8,6 +8,7 @@
 #define SUPERVISOR_H
 
 #include <event2/event.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "lib/conf.h"
@@ -30,6 +31,7 @@ struct config {
 	char *file;
 	struct sl_buf text;
 	struct sluice_conf *root; /* NULL: not YAML at all */
+	struct stat st;           /* of the file that was read */
 };
 enum { CONFIG_MAX = 512 * 1024 }; /* it travels to the children in one frame */
 /* Reads and checks the core's part. NULL: unreadable, errno says why. Findings are added to errors. */
@@ -40,6 +42,8 @@ void config_unref(struct config *);
 bool config_needs_restart(const struct config *old, const struct config *new);
 enum sluice_level config_log_level(const struct config *);
 void config_log_errors(const struct config *, const struct sl_conf_errors *);
+/* Warns of a file that others can change, or, with secrets in it, read. owner: whose it is counts as well. */
+void config_warn(const struct config *, bool secrets, bool owner);
 int config_print(const struct config *, const struct check *, struct sl_buf *out); /* effective configuration */
 
 /* ---- datadir.c ---- */
@@ -47,6 +51,8 @@ struct datadir {
 	char *path;     /* absolute; owned */
 	bool temporary; /* ours to remove */
 };
+/* Whether others can change what is there, or read it: an error, or a warning. Nothing is made. owner: as above. */
+void datadir_check(const struct config *, bool owner, struct sl_conf_errors *);
 int datadir_open(const char *configured, struct datadir *); /* logs what is wrong */
 char *datadir_path(const char *configured);                 /* absolute, the caller's; NULL: no memory */
 void datadir_close(struct datadir *);
@@ -245,6 +251,7 @@ sl_slice check_effective(const struct check *, size_t frontend); /* YAML list of
 void check_free(struct check *); /* also while it runs */
 /* From child.c. */
 void check_found(struct child *, const struct sl_control_check_error *);
+void check_warned(struct child *, const struct sl_control_check_warning *);
 void check_verdict(struct child *, const struct sl_control_checked *);
 void check_gone(struct child *, int status); /* as of waitpid(); -1: it could not be started */
 

@@ -3,11 +3,17 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "frontend/auth/internal.h"
+#include "lib/perm.h"
+
+static void (*file_hear)(void *arg, const char *text);
+static void *file_hear_arg;
 
 /* The bytes, or NULL with a reason. */
 static char *file_read(int fd, size_t *len, const char **why)
@@ -21,6 +27,10 @@ static char *file_read(int fd, size_t *len, const char **why)
 		return NULL;
 	if (!S_ISREG(st.st_mode)) {
 		*why = "is not a file";
+		return NULL;
+	}
+	if (sl_perm_writers(st.st_mode, S_IWOTH)) {
+		*why = "may be written by everybody: chmod o-w it, and see that nobody has changed it";
 		return NULL;
 	}
 	data = malloc(FILE_MAX + 1);
@@ -60,4 +70,31 @@ char *auth_file(const struct sluice_conf *conf, const char *path, size_t *len, s
 	if (fd >= 0)
 		close(fd);
 	return data;
+}
+
+void auth_file_warnings(void (*hear)(void *arg, const char *text), void *arg)
+{
+	file_hear = hear;
+	file_hear_arg = arg;
+}
+
+void auth_file_secret(const struct sluice_conf *conf, const char *path)
+{
+	const char *name = sl_conf_str(conf, path);
+	char text[2 * PATH_MAX], hide[PATH_MAX + 128];
+	struct stat st;
+
+	if (!file_hear || stat(name, &st))
+		return;
+	sl_perm_hide(&st, name, hide, sizeof hide);
+	snprintf(text, sizeof text, "key_readable file=%s mode=%04o action=\"every user can read it: %s\"", name, (unsigned)st.st_mode & 07777,
+	         hide);
+	if (st.st_mode & S_IROTH)
+		file_hear(file_hear_arg, text);
+	/* No error, as it is for a plugin: a program that renews certificates may have a user of its own. Root cannot tell which user the
+	 * service has whose configuration it checks. */
+	snprintf(text, sizeof text, "key_owner file=%s owner=%ld action=\"that user can change it; if that is not meant: chown root %s\"", name,
+	         (long)st.st_uid, name);
+	if (geteuid() != 0 && sl_perm_foreign(&st))
+		file_hear(file_hear_arg, text);
 }

@@ -311,6 +311,7 @@ static const char *key_load_file(struct auth_keys *keys, const struct sluice_con
 			SL_SLICE(data, len > 0 && data[len - 1] == '\n' ? len - 1 : len); /* what an editor adds */
 
 		why = keys_add_secret(keys, sl_conf_str(conf, "kid"), secret);
+		auth_file_secret(conf, "file");
 	} else {
 		why = keys_add_pem(keys, alg, sl_conf_str(conf, "kid"), SL_SLICE(data, len));
 	}
@@ -342,6 +343,13 @@ static void key_load(struct auth_keys *keys, const struct sluice_conf *conf, str
 		sl_conf_error_at(conf, file ? "file" : "secret", errors, "%s", why);
 }
 
+static bool keys_secret_since(const struct auth_keys *keys, size_t before)
+{
+	while (before < keys->n && !keys->v[before].secret)
+		before++;
+	return before < keys->n;
+}
+
 int keys_load(struct auth_keys *keys, const struct sluice_conf *root, struct sl_conf_errors *errors)
 {
 	size_t before = errors->n, len = 0;
@@ -350,11 +358,14 @@ int keys_load(struct auth_keys *keys, const struct sluice_conf *root, struct sl_
 		key_load(keys, sl_conf_at(root, "auth.jwt.keys", i), errors);
 	if (*sl_conf_str(root, "auth.jwt.jwks")) {
 		char *data = auth_file(root, "auth.jwt.jwks", &len, errors);
+		size_t have = keys->n;
 		const char *why = data ? keys_add_jwks(keys, SL_SLICE(data, len)) : NULL;
 
 		if (why)
 			sl_conf_error_at(root, "auth.jwt.jwks", errors, "%.200s: %s",
 			                 sl_conf_str(root, "auth.jwt.jwks"), why);
+		if (keys_secret_since(keys, have))
+			auth_file_secret(root, "auth.jwt.jwks");
 		if (data)
 			OPENSSL_cleanse(data, len);
 		free(data);

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, writeFileSync } from 'node:fs';
 import { connect as dial } from 'node:net';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
@@ -509,6 +509,57 @@ describe('the configuration', { concurrency: 2 }, () => {
 		assert.equal(result.code, 0, result.err);
 		assert.match(result.out, /secret: "\*+"/);
 		assert.doesNotMatch(result.out + result.err, new RegExp(SECRET));
+	});
+
+	it('files that decide who may do what: one that everybody may write is refused, a secret that everybody can read is warned of', async () => {
+		const folder = temporary();
+		const write = (name, text, mode) => {
+			writeFileSync(join(folder, name), text);
+			chmodSync(join(folder, name), mode);
+			return join(folder, name);
+		};
+		const check = async (auth) => {
+			const result = await runSluiced(['-t', '-c', write('sluice.yaml', toYaml({ ...baseConfig(), auth }), 0o600)]);
+			return `${result.code} ${result.err}${result.out}`;
+		};
+		const oct = JSON.stringify({ keys: [{ kty: 'oct', k: Buffer.from(SECRET).toString('base64url') }] });
+		const pair = await jose.generateKeyPair('ES256', { extractable: true });
+		const files = [
+			['tokens_file', 'tokens', `a ${hash('a')}\n`, (file) => ({ mode: 'tokens', tokens_file: file }), false],
+			['jwt\\.keys\\[0\\]\\.file', 'public.pem', await jose.exportSPKI(pair.publicKey), (file) => ({ mode: 'jwt', jwt: { keys: [{ file }] } }), false],
+			['jwt\\.keys\\[0\\]\\.file', 'secret', SECRET, (file) => ({ mode: 'jwt', jwt: { keys: [{ file, alg: 'HS256' }] } }), true],
+			['jwt\\.jwks', 'jwks.json', oct, (file) => ({ mode: 'jwt', jwt: { jwks: file } }), true],
+		];
+		for (const [key, name, text, auth, secret] of files) {
+			assert.match(await check(auth(write(name, text, 0o602))), new RegExp(`^1 \\S+:\\d+:\\d+: auth\\.${key}: \\S+${name} may be written by everybody`));
+			assert.match(await check(auth(write(name, text, 0o660))), /^0 \S+: ok\n$/, name);
+			const readable = await check(auth(write(name, text, 0o644)));
+			assert.match(readable, secret ? new RegExp(`^0 .*key_readable file=\\S+${name} mode=0644 action=`) : /^0 \S+: ok\n$/, name);
+		}
+	});
+
+	it('secrets in a configuration that everybody can read are warned of, and a configuration that everybody may write', async () => {
+		const file = join(temporary(), 'sluice.yaml');
+		const check = async (config, mode) => {
+			writeFileSync(file, toYaml({ ...baseConfig(), ...config }));
+			chmodSync(file, mode);
+			const result = await runSluiced(['-t', '-c', file]);
+			return `${result.code} ${result.err}${result.out}`;
+		};
+		const sync = { name: 'sync', listen: ['127.0.0.1:0'], plugins: [{ plugin: 'sds', mount: '/', secrets: [SECRET] }] };
+		for (const config of [{ auth: { mode: 'jwt', jwt: { keys: [{ secret: SECRET }] } } }, { frontends: [...baseConfig().frontends, sync] }]) {
+			assert.match(await check(config, 0o644), /^0 .*config_readable file=\S+ mode=0644 action="every user can read the secrets in it: chmod o-rwx [^]*ok\n$/);
+			assert.match(await check(config, 0o660), /^0 \S+: ok\n$/);
+		}
+		assert.match(await check({}, 0o664), /^0 \S+: ok\n$/, 'without secrets');
+		assert.match(await check({}, 0o666), /^0 .*config_writable file=\S+ mode=0666 action="every user can change what is run: chmod o-w [^]*ok\n$/);
+		if (process.getuid() === 0) {
+			chmodSync(file, 0o600);
+			chownSync(file, 12345, 0);
+			const daemon = await startSluice({ args: ['-c', file] });
+			await daemon.waitLine(/config_owner file=\S+ owner=12345 action="that user can change what is run; /);
+			await daemon.stop();
+		}
 	});
 
 	it('--new-token makes a token and its line', async () => {

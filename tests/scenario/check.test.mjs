@@ -178,7 +178,7 @@ describe('sluicectl check', () => {
 
 	it('a directory in use is refused, wherever its name came from', async () => {
 		const dataDir = join(temporary(), 'deep');
-		mkdirSync(dataDir);
+		mkdirSync(dataDir, { mode: 0o700 });
 		const daemon = await startSluice({ dataDir });
 		for (const args of [['check', dataDir], ['-c', daemon.file, 'check'], ['--socket', daemon.control, 'check']]) {
 			const { code, err } = await runCtl(args);

@@ -2,14 +2,15 @@
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { connect } from '../lib/http.mjs';
-import { BUILD, startSluice, temporary } from '../lib/sluice.mjs';
+import { BUILD, baseConfig, startSluice, temporary } from '../lib/sluice.mjs';
 import { JSON_TYPE, Stream, freshName } from '../lib/streams.mjs';
 import { until, within } from '../lib/wait.mjs';
+import { toYaml } from '../lib/yaml.mjs';
 
 // Starts a daemon that must refuse: exit code, and what it must say.
 async function refuses(options, pattern, code = 1) {
@@ -191,6 +192,42 @@ describe('refusals at the start', { concurrency: 3 }, () => {
 			new RegExp(`cannot listen on ${address}.*in use`, 'i'),
 		);
 		taken.close();
+	});
+
+	it('a data directory that others may write is refused, by the check too; one that they can read is warned of', async () => {
+		const dataDir = temporary();
+		const file = join(temporary(), 'sluice.yaml');
+		writeFileSync(file, toYaml({ ...baseConfig(), data_dir: dataDir }));
+		const check = (mode) => {
+			chmodSync(dataDir, mode);
+			const { status, stdout, stderr } = spawnSync(join(BUILD, 'sluiced'), ['-t', '-c', file], { encoding: 'utf8' });
+			return `${status} ${stderr}${stdout}`;
+		};
+		for (const [mode, writers] of [
+			[0o770, 'its group'],
+			[0o2770, 'its group'],
+			[0o702, 'everybody'],
+			[0o1777, 'everybody'],
+		]) {
+			const text = new RegExp(`sluice\\.yaml:1:11: data_dir: ${writers} may write ${dataDir} \\(mode 0*${mode.toString(8)}\\): chmod go-w ${dataDir}, or name a new directory`);
+			assert.match(check(mode), new RegExp(`^1 .*${text.source}`));
+			await refuses({ dataDir }, text);
+		}
+		assert.deepEqual(readdirSync(dataDir), [], 'nothing was made there');
+		for (const mode of [0o755, 0o711]) assert.match(check(mode), /^0 .*data_dir_readable dir=\S+ mode=07\d\d action="every user can read the data: chmod o-rwx [^]*ok\n$/);
+		for (const mode of [0o750, 0o700]) assert.match(check(mode), /^0 \S+: ok\n$/);
+		chmodSync(dataDir, 0o755);
+		const daemon = await startSluice({ dataDir });
+		assert.equal(daemon.text().match(/data_dir_readable/g).length, 1);
+		await daemon.stop();
+		chmodSync(join(dataDir, 'volume0.db'), 0o664);
+		await refuses({ dataDir }, /fatal name=store why="its group may write \S+volume0\.db \(mode 0664\): chmod go-w it/);
+		if (process.getuid() === 0) {
+			chmodSync(join(dataDir, 'volume0.db'), 0o600);
+			chownSync(dataDir, 12345, 0);
+			await refuses({ dataDir }, /data_dir: \S+ belongs to user 12345, who may write it: chown 0 /);
+			assert.match(check(0o700), /^0 \S+: ok\n$/, 'whose the service is the check does not know');
+		}
 	});
 
 	it('a data directory that cannot be made, is a file, or cannot be written', async () => {

@@ -311,7 +311,32 @@ describe('TLS', { concurrency: 2 }, () => {
 		assert.match(await check(expiredCertificate(files), key), /certificate_expired file=\S+expired\.pem[^]*ok\n$/);
 		const open = write('open.pem', readFileSync(key));
 		chmodSync(open, 0o644);
-		assert.match(await check(cert, open), /key_readable file=\S+open\.pem mode=644[^]*ok\n$/);
+		assert.match(await check(cert, open), /key_readable file=\S+open\.pem mode=0644 action="every user can read it: chmod o-rwx [^]*ok\n$/);
+		for (const [mode, expected] of [
+			[0o640, /^0 \S+: ok\n$/],
+			[0o660, /^0 \S+: ok\n$/],
+			[0o602, /^1 .*:8:16: frontends\[0\]\.listen\[0\]\.tls\.key: \S+open\.pem may be written by everybody: chmod o-w/],
+		]) {
+			chmodSync(open, mode);
+			assert.match(await check(cert, open), expected, mode.toString(8));
+		}
+	});
+
+	it('a key that everybody can read is warned of once, however many listeners and workers have it', async () => {
+		const open = join(temporary(), 'open.pem');
+		writeFileSync(open, readFileSync(files.key));
+		chmodSync(open, 0o644);
+		const listener = { address: '127.0.0.1:0', tls: { cert: files.cert, key: open } };
+		const daemon = await startSluice({
+			config: (config) => {
+				config.frontends[0].listen = [listener, listener];
+				config.frontends.push({ ...config.frontends[0], name: 'other' });
+			},
+		});
+		assert.equal(daemon.text().match(/key_readable /g).length, 1);
+		await daemon.reload();
+		assert.equal(daemon.text().match(/key_readable /g).length, 2);
+		await daemon.stop();
 	});
 });
 

@@ -2,7 +2,7 @@
 // nothing.
 
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
@@ -223,6 +223,7 @@ describe('upgrade to a build that does not work', { concurrency: 2 }, () => {
 		for (const [change, reason] of [
 			[(file) => writeFileSync(file, 'frontends: [\n'), /upgrade_failed .*why=".*sluice\.yaml:\d+:\d+: /],
 			[() => daemon.writeConfig({ ...daemon.settings, data_dir: temporary() }), /cannot move the data/],
+			[() => (daemon.writeConfig(), chmodSync(daemon.settings.data_dir, 0o770)), /upgrade_failed .*why=".*: data_dir: its group may write /],
 		]) {
 			change(daemon.file);
 			assert.match(await attempt(daemon), reason);
@@ -233,7 +234,7 @@ describe('upgrade to a build that does not work', { concurrency: 2 }, () => {
 			family,
 			'nobody was replaced',
 		);
-		daemon.writeConfig();
+		chmodSync(daemon.settings.data_dir, 0o700);
 		await daemon.upgrade();
 		await works(daemon, s, 'x');
 		await daemon.stop();

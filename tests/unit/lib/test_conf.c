@@ -323,6 +323,39 @@ static void test_no_memory(void)
 	is_int((long)e.n, 0, "can be emptied");
 }
 
+/* Secrets are found wherever a table may have one, when the file says them. */
+static void test_secret(void)
+{
+	static const struct sluice_option element[] = {
+	        {"", SLUICE_T_STRING, NULL, NULL, NULL, "", NULL, SLUICE_OPT_SECRET}, {.name = NULL}};
+	static const struct sluice_option key[] = {{"file", SLUICE_T_STRING, "", NULL, NULL, "", NULL, 0},
+	                                           {"secret", SLUICE_T_STRING, "", NULL, NULL, "", NULL, SLUICE_OPT_SECRET},
+	                                           {.name = NULL}};
+	static const struct sluice_option deep[] = {{"plain", SLUICE_T_STRING, "x", NULL, NULL, "", NULL, 0},
+	                                            {"preset", SLUICE_T_STRING, "x", NULL, NULL, "", NULL, SLUICE_OPT_SECRET},
+	                                            {"list", SLUICE_T_LIST, "[]", NULL, NULL, "", element, 0},
+	                                            {"keys", SLUICE_T_LIST, "", NULL, NULL, "", key, 0},
+	                                            {"map", SLUICE_T_MAP, "{}", NULL, NULL, "", key, 0},
+	                                            {.name = NULL}};
+	static const struct {
+		const char *yaml;
+		bool found;
+	} cases[] = {{"plain: s", false},        {"preset: s", true},        {"list: []", false},          {"list: [s]", true},
+	             {"keys: [{file: f}]", false}, {"keys: [{file: f}, {secret: s}]", true}, {"map: {file: f}", false}, {"map: {secret: s}", true},
+	             {"map: {secret: ''}", false}, {"{}", false}};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct sl_conf_errors e = {0};
+		struct sluice_conf *c = sl_conf_parse(sl_slice_str(cases[i].yaml), &e);
+
+		sl_conf_check(c, deep, "", NULL, &e);
+		is_int(e.n, 0, "a map");
+		is_int(sl_conf_secret(c, deep), cases[i].found, "has a secret");
+		sl_conf_free(c);
+		sl_conf_errors_fini(&e);
+	}
+}
+
 int main(void)
 {
 	test_defaults();
@@ -334,5 +367,6 @@ int main(void)
 	test_print();
 	test_bounds();
 	test_no_memory();
+	test_secret();
 	return tap_done();
 }

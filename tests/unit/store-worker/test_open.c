@@ -68,6 +68,49 @@ static void refused(const char *says, const char *what)
 	ok(slurp(after, sizeof after) == n && memcmp(before, after, n) == 0, "and left as it was");
 }
 
+/* What others may write, or what is another user's, in a directory that lets them in. */
+static void test_modes(void)
+{
+	static const char *const names[] = {SL_VOLUME_FILE, SL_SEGMENT_DIR, SL_LOCK_FILE, SL_VOLUME_FILE "-wal"};
+	struct fixture f;
+	char path[128];
+
+	unsetenv("SLUICE_SHADOW");
+	new_dir();
+	fixture_open(&f, dir);
+	fixture_close(&f);
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		struct stat st;
+
+		snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+		if (i == 3) {
+			file(path, "", 0); /* a clean end leaves none */
+			chmod(path, 0600);
+		}
+		ok(stat(path, &st) == 0, "it is there");
+		chmod(dir, 0755);
+		chmod(path, st.st_mode | S_IWOTH);
+		refused("everybody may write", "a file that everybody may write");
+		chmod(path, st.st_mode | S_IWGRP);
+		refused("its group may write", "a file that its group may write");
+		if (geteuid() == 0) {
+			chmod(path, st.st_mode);
+			ok(chown(path, 12345, (gid_t)-1) == 0, "given away");
+			refused("belongs to user 12345", "a file of another user");
+			ok(chown(path, 0, (gid_t)-1) == 0, "taken back");
+			chmod(path, st.st_mode | S_IWGRP);
+		}
+		chmod(dir, 0700);
+		fixture_open(&f, dir); /* nobody else reaches it there */
+		fixture_close(&f);
+		chmod(dir, 0755);
+		chmod(path, st.st_mode);
+		fixture_open(&f, dir);
+		fixture_close(&f);
+	}
+	fixture_remove(dir);
+}
+
 static void test_refused(void)
 {
 	static char text[8192];
@@ -427,6 +470,7 @@ int main(void)
 {
 	sl_log_init("test", SLUICE_LOG_ERR);
 	test_refused();
+	test_modes();
 	test_successor();
 	test_kill();
 	test_control();

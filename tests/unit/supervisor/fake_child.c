@@ -169,6 +169,13 @@ static int say_checked(void)
 	struct sl_control_checked m = {.effective = SL_STR("- plugin: fake\n  speed: 3\n")};
 
 	fake.over = true;
+	if (mode_is("warn")) {
+		struct sl_control_check_warning w = {.text = SL_STR("fake_warning file=/x")};
+
+		m.secrets = 1;
+		sl_put_control_check_warning(&fake.ipc, &w);
+		sl_put_control_check_warning(&fake.ipc, &w);
+	}
 	if (mode_is("bad")) {
 		m.errors = 1;
 		sl_put_control_check_error(&fake.ipc, &e);

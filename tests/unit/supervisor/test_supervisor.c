@@ -624,6 +624,20 @@ static void test_check(void)
 	ok(strstr(d.log,
 	          "  - name: web\n    listen:\n      - 127.0.0.1:0\n    workers: 2\n    plugins:\n      - plugin: fake\n        speed: 3\n"),
 	   "with the plugins' part");
+	write_file("check:web", "warn");
+	chmod(file, 0644);
+	start_mode(mode_check, 0);
+	is_int(finish(), 0, "a warning fails nothing");
+	ok(count(d.log, "fake_warning file=/x") == 1, "and is said once");
+	ok(strstr(d.log, "config_readable file=") && strstr(d.log, "sluice.yaml mode=0644 action="), "secrets that everybody can read are warned of");
+	chmod(file, 0642);
+	start_mode(mode_check, 0);
+	is_int(finish(), 0, "as does a file that everybody may write");
+	ok(strstr(d.log, "config_writable file=") && !strstr(d.log, "config_readable"), "which is warned of");
+	chmod(file, 0600);
+	start_mode(mode_check, 0);
+	is_int(finish(), 0, "of a private one");
+	ok(!strstr(d.log, "config_"), "nothing is said");
 	write_file("check:web", "bad");
 	config("127.0.0.1:0", "store: {max_payload: lots}\n");
 	start_mode(mode_check, 0);
