@@ -10,7 +10,7 @@
 
 #include <stdlib.h>
 
-enum { LIST_MAX = 1000, QUEUE_MAX = 65536 };
+enum { LIST_MAX = 1000, QUEUE_MAX = 65536, NOTE_MS = 60000 };
 
 static void read_queue(struct sluice_req *r)
 {
@@ -395,6 +395,20 @@ static int read_how(struct worker *w, const struct sluice_read *rd, const struct
 	return read_bytes(w, rd, facts, plan, step);
 }
 
+/* At most once a minute: whoever cannot read asks again. Of a later step the name is not known any more. */
+static void read_note(struct worker *w, const struct sluice_req *r)
+{
+	struct store *s = &w->store;
+	uint64_t now = worker_now(w);
+
+	if (s->failed_ms && now - s->failed_ms < NOTE_MS)
+		return;
+	s->failed_ms = now;
+	sl_log(SLUICE_LOG_ERR,
+	       "read_failed stream=\"%.*s\" offset=%llu action=\"sluicectl check names what is damaged; restore a backup\"",
+	       (int)r->rd.stream.len, r->rd.stream.len ? (const char *)r->rd.stream.data : "", (unsigned long long)r->rd.from);
+}
+
 static void read_one(struct worker *w, struct sluice_req *r, unsigned *big)
 {
 	struct sluice_read_result res = {0};
@@ -409,6 +423,8 @@ static void read_one(struct worker *w, struct sluice_req *r, unsigned *big)
 			read_snapshot_continue(w, r, &res);
 		else
 			read_continue(w, r, &res);
+		if (res.status == SLUICE_EINTERNAL)
+			read_note(w, r);
 		*big += res.data.len >= READ_BIG;
 		read_answer(r, &res);
 		return;
@@ -429,6 +445,8 @@ static void read_one(struct worker *w, struct sluice_req *r, unsigned *big)
 			res.status = rc ? SLUICE_EINTERNAL : res.status;
 		}
 	}
+	if (res.status == SLUICE_EINTERNAL)
+		read_note(w, r);
 	if (res.status == SLUICE_OK) {
 		res.from = plan.from;
 		res.end = plan.end;

@@ -179,6 +179,7 @@ struct store {
 	struct sl_buf cache_ends, cache_records;
 	struct sl_store_rule *rules; /* retention of all instances; prefixes owned */
 	uint32_t n_rules;
+	uint64_t failed_ms; /* monotonic: when a read that failed was logged last; 0: never */
 	uint64_t *n_submits, *n_reads_done, *n_cache_hits, *n_events, *n_lost, *n_queued;
 	struct sl_metrics_cell *append_time;
 };

@@ -4,7 +4,8 @@
 #include "lib/segment.h"
 
 #include <stdio.h>
-#include <zlib.h>
+
+#include "lib/crc.h"
 
 void sl_segment_name(uint64_t id, char name[SL_SEGMENT_NAME_MAX])
 {
@@ -39,7 +40,7 @@ void sl_segment_put_head(uint8_t out[SL_SEGMENT_HEAD], const struct sl_segment_h
 	segment_put(out + 8, h->data_len, 8);
 	segment_put(out + 16, h->marks_len, 8);
 	segment_put(out + 24, h->crc, 4);
-	segment_put(out + 28, crc32_z(0, out, 28), 4);
+	segment_put(out + 28, sl_crc32(0, SL_SLICE(out, 28)), 4);
 }
 
 int sl_segment_get_head(const uint8_t in[SL_SEGMENT_HEAD], struct sl_segment_head *h)
@@ -51,5 +52,5 @@ int sl_segment_get_head(const uint8_t in[SL_SEGMENT_HEAD], struct sl_segment_hea
 	h->marks_len = sl_cur_u64(&c);
 	h->crc = sl_cur_u32(&c);
 	crc = sl_cur_u32(&c);
-	return magic == SL_SEGMENT_MAGIC && format == 1 && crc == (uint32_t)crc32_z(0, in, 28) ? 0 : SLUICE_EINVAL;
+	return magic == SL_SEGMENT_MAGIC && format == 1 && crc == sl_crc32(0, SL_SLICE(in, 28)) ? 0 : SLUICE_EINVAL;
 }

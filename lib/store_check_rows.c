@@ -5,8 +5,8 @@
  * what trimming freed: nothing from the earliest offset on, nothing that a fork still reads. After a finding the walk goes on with what
  * the next row says.
  */
-#include <zlib.h>
 
+#include "lib/crc.h"
 #include "lib/marks.h"
 #include "lib/schema.h"
 #include "lib/store_check_internal.h"
@@ -99,7 +99,7 @@ static int row_check(struct check *c, const struct check_stream *s, const struct
 		            (unsigned long long)r->data.len, r->in_segment ? " beside those in a segment" : "",
 		            (unsigned long long)r->bytes);
 	else if (r->has_crc && r->has_data &&
-	         r->crc != (uint32_t)crc32_z(crc32_z(0, r->marks.data, r->marks.len), r->data.data, r->data.len))
+	         r->crc != sl_row_crc(r->marks, r->data))
 		check_found(c, SL_FINDING_PAYLOAD, at, "the %llu bytes of the row are not those that were written",
 		            (unsigned long long)r->bytes);
 	return r->in_segment ? check_payload(c, s, r) : c->stopped;

@@ -12,9 +12,9 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include "lib/marks.h"
+#include "lib/crc.h"
 #include "lib/schema.h"
 #include "lib/segment.h"
 #include "lib/store_check_internal.h"
@@ -160,7 +160,7 @@ static int payload_read(struct check *c, int fd, const struct check_row *r, cons
 		size_t n = end - at < SEGMENTS_STEP ? (size_t)(end - at) : SEGMENTS_STEP;
 
 		rc = segment_read(fd, c->buf, n, r->seg_off + at);
-		crc = (uint32_t)crc32_z(crc, c->buf, n);
+		crc = sl_crc32(crc, SL_SLICE(c->buf, n));
 		if (rc == 0 && at >= h->data_len)
 			memcpy(marks + (at - h->data_len), c->buf, n);
 		c->payload_bytes += at < h->data_len ? n : 0;

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/crc.h"
 #include "lib/marks.h"
 #include "lib/schema.h"
 #include "lib/segment.h"
@@ -335,6 +336,18 @@ static int step_record(struct sl_reader *r, uint64_t end)
 	return 0;
 }
 
+/* What was damaged on the disk is not handed out. Rows from before there were checksums have none; what is in a segment has one for the
+ * whole payload, which is more than a step: both are for sluicectl check. */
+static bool row_good(sqlite3_stmt *q, const struct row *row)
+{
+	sl_slice data;
+
+	if (row->segment || sqlite3_column_type(q, 9) == SQLITE_NULL)
+		return true;
+	data = SL_SLICE(sqlite3_column_blob(q, 8), (size_t)sqlite3_column_bytes(q, 8));
+	return sqlite3_column_int64(q, 9) == sl_row_crc(row->marks, data);
+}
+
 /* Adds records of a row to the step. Returns 1 when the step is full. */
 static int step_row(struct rows *w, const struct row *row, uint64_t until, struct sl_step *out)
 {
@@ -343,6 +356,8 @@ static int step_row(struct rows *w, const struct row *row, uint64_t until, struc
 	struct piece p = piece_first(row);
 	int rc;
 
+	if (!row_good(r->stmt[R_CHUNKS], row))
+		return SLUICE_EINTERNAL;
 	while ((rc = piece_next(&marks, w->cap < until ? w->cap : until, &p)) == 1) {
 		uint64_t left, room = SL_READ_STEP - r->data.len, base = r->data.len;
 
@@ -418,6 +433,8 @@ int sl_reader_plan(struct sl_reader *r, const struct sl_facts *f, uint64_t from,
 		rc = SLUICE_EGONE;
 	step_begin(r);
 	for (unsigned n = 0; rc == 0 && n < PLAN_ROWS; n++) {
+		struct sl_plan before = *plan;
+
 		rc = rows_next(&w, &row);
 		if (rc != 1)
 			break;
@@ -429,7 +446,12 @@ int sl_reader_plan(struct sl_reader *r, const struct sl_facts *f, uint64_t from,
 			step.at = first->next = plan->from;
 		step.cap = w.cap;
 		full = step_row(&step, &row, plan->end, first);
-		rc = full < 0 ? full : rc;
+		if (full == SLUICE_EINTERNAL && before.end > before.from) {
+			*plan = before; /* up to the damage it is good */
+			rc = 1;
+		} else if (full < 0) {
+			rc = full;
+		}
 	}
 	rows_close(&w);
 	if (rc < 0)

@@ -28,7 +28,7 @@ static const char *const reader_sql[R_STMTS] = {
 	[R_LIST] = "SELECT " FACT_COLUMNS ", name FROM stream WHERE name >= ?1 AND state < 2 ORDER BY name",
 	/* From the row that contains the offset on. */
 	[R_CHUNKS] =
-		"SELECT start, stop, bytes, records, messages, segment, seg_off, marks, data FROM chunk WHERE stream = ?1 AND"
+		"SELECT start, stop, bytes, records, messages, segment, seg_off, marks, data, crc FROM chunk WHERE stream = ?1 AND"
 		" start >= coalesce((SELECT max(start) FROM chunk WHERE stream = ?1 AND start <= ?2), 0) AND stop > ?2"
 		" ORDER BY start",
 	[R_ROW] =

@@ -130,12 +130,16 @@ static int batch_one(struct store *st, const struct sl_store_op *m, const struct
                      struct sl_store_outcome *r)
 {
 	struct op op;
-	int status = batch_op(&op, m, h, part);
+	int status = batch_op(&op, m, h, part), rc;
 
 	st->batch_ops++;
 	if (status)
 		return op_refuse(r, status, SLUICE_WHY_NONE, batch_payload_text(status));
-	return op_run(&st->txn, &op, r);
+	rc = op_run(&st->txn, &op, r);
+	if (rc != SE_DAMAGED)
+		return rc;
+	store_damaged(st, m->flags & SLUICE_A_FORK ? m->fork_of : m->stream);
+	return op_refuse(r, SLUICE_EINTERNAL, SLUICE_WHY_NONE, "a record of the stream is damaged");
 }
 
 /* All or nothing: after a refusal everything before it is undone, and only the refused one says why. */

@@ -62,6 +62,7 @@ const char *se_text(int rc)
 		[SE_FORMAT] = "the data was written by a newer version",
 		[SE_INVALID] = "an operation was not understood",
 		[SE_NOMEM] = "out of memory",
+		[SE_DAMAGED] = "a record is damaged",
 	};
 
 	return rc >= 0 && rc < (int)(sizeof text / sizeof *text) && text[rc] ? text[rc] : "not available here";

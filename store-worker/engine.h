@@ -22,6 +22,7 @@ enum se_rc {
 	SE_FORMAT,  /* written by a newer version */
 	SE_INVALID, /* the caller's mistake */
 	SE_NOMEM,
+	SE_DAMAGED, /* one row: whatever needs it is refused, everything else goes on */
 	/* Only a replicating engine returns these. */
 	SE_NOT_LEADER,
 	SE_NO_QUORUM,

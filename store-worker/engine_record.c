@@ -2,8 +2,8 @@
  * engine_record.c - records (storage-engine 8): effects of a batch as bytes for a watcher, and redoing them on a copy.
  * Store-writer.
  */
-#include <zlib.h>
 
+#include "lib/crc.h"
 #include "store-worker/engine_internal.h"
 
 int engine_keep(struct se_batch *b, uint16_t kind, uint16_t version, sl_slice effect, sl_slice payload)
@@ -20,7 +20,7 @@ int engine_keep(struct se_batch *b, uint16_t kind, uint16_t version, sl_slice ef
 int engine_record(struct se_batch *b, struct sl_buf *out)
 {
 	sl_slice body = sl_buf_slice(&b->record);
-	uint32_t crc = (uint32_t)crc32_z(0, body.data, body.len);
+	uint32_t crc = sl_crc32(0, body);
 
 	if (sl_put_u32(out, SE_RECORD_MAGIC) || sl_put_u16(out, 1) || sl_put_u16(out, 0) ||
 	    sl_put_u64(out, b->head.position) || sl_put_u64(out, b->head.time_ms) || sl_put_u32(out, 0) ||
@@ -63,7 +63,7 @@ int se_apply(struct se *se, sl_slice record)
 	n = sl_cur_u32(&c);
 	len = sl_cur_u32(&c);
 	crc = sl_cur_u32(&c);
-	if (c.bad || magic != SE_RECORD_MAGIC || len != (size_t)(c.end - c.p) || crc != (uint32_t)crc32_z(0, c.p, len))
+	if (c.bad || magic != SE_RECORD_MAGIC || len != (size_t)(c.end - c.p) || crc != sl_crc32(0, SL_SLICE(c.p, len)))
 		return SE_CORRUPT;
 	if (format != 1)
 		return SE_FORMAT;

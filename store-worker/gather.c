@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <zlib.h>
 
+#include "lib/crc.h"
 #include "lib/marks.h"
 #include "store-worker/store.h"
 
@@ -102,10 +103,8 @@ static int row_extend(struct volume *v, const struct last_row *row, const struct
 
 static void row_sum(struct last_row *row, sl_slice marks, sl_slice data)
 {
-	if (marks.len == 0 || data.len == 0) /* to crc32_z() no pointer means the beginning */
-		return;
-	row->marks_crc = (uint32_t)crc32_z(row->marks_crc, marks.data, marks.len);
-	row->data_crc = (uint32_t)crc32_z(row->data_crc, data.data, data.len);
+	row->marks_crc = sl_crc32(row->marks_crc, marks);
+	row->data_crc = sl_crc32(row->data_crc, data);
 	row->data_len += data.len;
 	row->size += marks.len + data.len;
 }

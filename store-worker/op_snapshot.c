@@ -82,7 +82,7 @@ static int snapshot_inside(struct txn *t, const struct stream *s, const struct s
 		rc = by_pos ? walk_position(t->volume, s, m->trim_to, &w, &rec, &found)
 		            : walk_record(t->volume, s, m->trim_to, &w, &rec, &found);
 	if (rc || !found)
-		return rc ? rc : SE_CORRUPT;
+		return rc ? rc : SE_DAMAGED;
 	*at = (struct snapshot_place){.offset = rec.start, .pos = by_pos ? m->trim_to : w.row.pos + rec.at};
 	if (by_pos ? snapshot_boundary(&rec, at->pos - w.row.pos - rec.at) : rec.start == m->trim_to)
 		return SE_OK;

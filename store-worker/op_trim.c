@@ -16,7 +16,7 @@ int txn_trim(struct txn *t, const struct stream *s, uint64_t earliest)
 	if (rc)
 		return rc;
 	if (!found)
-		return SE_CORRUPT;
+		return SE_DAMAGED;
 	if (earliest < s->tail)
 		e.pos = w.row.pos + rec.at;
 	return txn_emit(t, EFFECT_TRIM, effect_put_trim(&t->effect, &e), SL_SLICE(NULL, 0));
@@ -52,7 +52,7 @@ static int trim_offset(struct txn *t, const struct stream *s, uint64_t *to)
 	if (rc == SE_OK && *to > s->earliest_pos && *to < s->tail_pos)
 		rc = walk_position(t->volume, s, *to, &w, &rec, &found);
 	*to = rec.start;
-	return rc == SE_OK && !found ? SE_CORRUPT : rc;
+	return rc == SE_OK && !found ? SE_DAMAGED : rc;
 }
 
 int op_trim(struct txn *t, const struct op *op, struct sl_store_outcome *r)

@@ -17,8 +17,8 @@
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
+#include "lib/crc.h"
 #include "lib/log.h"
 #include "lib/segment.h"
 #include "store-worker/store.h"
@@ -128,7 +128,7 @@ static int payload_copy(struct payloads *ps, struct held_part *part)
 		rc = payload_read(part->fd, ps->buf, n, at);
 		if (rc == 0)
 			rc = segment_write(ps, ps->buf, n, ps->off + SL_SEGMENT_HEAD + at);
-		crc = (uint32_t)crc32_z(crc, ps->buf, n);
+		crc = sl_crc32(crc, SL_SLICE(ps->buf, n));
 		digest_add(&d, ps->buf, n); /* a snapshot has no marks behind it */
 		at += n;
 	}

@@ -135,6 +135,10 @@ int retention_slice(struct txn *t, struct retention *pass, bool *left)
 		r = retention_rule(st, stream_name(s));
 		if (r)
 			rc = retention_stream(t, s, r);
+		if (rc == SE_DAMAGED) { /* it keeps what it has; the others are not to wait for it */
+			store_damaged(st, stream_name(s));
+			rc = SE_OK;
+		}
 	}
 	*left = n == 64;
 	if (*left || rc)

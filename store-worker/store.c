@@ -20,7 +20,7 @@
 #include "lib/perm.h"
 #include "store-worker/store.h"
 
-enum { EVENTS_MAX = 64, LOCK_WAIT_MS = 10000, LOCK_STEP_MS = 50 };
+enum { EVENTS_MAX = 64, LOCK_WAIT_MS = 10000, LOCK_STEP_MS = 50, DAMAGE_MS = 60000 };
 
 static uint64_t clock_of(clockid_t id)
 {
@@ -265,6 +265,17 @@ void store_free(struct store *st)
 const struct settings *store_settings(const struct store *st)
 {
 	return &st->settings;
+}
+
+void store_damaged(struct store *st, sl_slice stream)
+{
+	uint64_t now = st->mono_ms(st->clock_arg);
+
+	if (st->damage_told_ms && now - st->damage_told_ms < DAMAGE_MS)
+		return;
+	st->damage_told_ms = now;
+	sl_log(SLUICE_LOG_ERR, "record_damaged stream=\"%.*s\" action=\"sluicectl check names what is damaged; restore a backup\"",
+	       (int)stream.len, (const char *)stream.data);
 }
 
 uint64_t store_now(const struct store *st)

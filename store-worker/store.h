@@ -551,6 +551,7 @@ struct store {
 	bool batch_failed;    /* the last one did not commit */
 	bool fatal;           /* the engine has failed: answer, then exit */
 	bool no_full_warning; /* the full disk has been logged */
+	uint64_t damage_told_ms; /* monotonic: when a damaged record was logged last; 0: never */
 	/* stats */
 	struct sl_metrics *metrics; /* NULL: nobody reads them */
 	uint64_t *stat[STATS_MAX];
@@ -573,6 +574,8 @@ const struct settings *store_settings(const struct store *);
 int source_add(struct store *, struct source *, uint32_t events);
 void source_set(struct store *, struct source *, uint32_t events);
 void source_del(struct store *, struct source *);
+/* Logs that a record of the stream is damaged, at most once a minute: whoever asks for it may ask again and again. */
+void store_damaged(struct store *, sl_slice stream);
 uint64_t store_now(const struct store *); /* wall clock, never below the last commit's */
 
 /* stats.c */

@@ -25,7 +25,7 @@ static const char *const volume_sql[V_STMTS] = {
 	[V_PRODUCER] = "SELECT epoch, seq, updated_ms FROM producer WHERE stream = ?1 AND id = ?2",
 	/* The row that contains the offset, or the one behind it. */
 	[V_CHUNK_AT] =
-		"SELECT id, stream, start, stop, bytes, records, messages, time_ms, segment, seg_off, pos, marks, data FROM chunk"
+		"SELECT id, stream, start, stop, bytes, records, messages, time_ms, segment, seg_off, pos, marks, data, crc FROM chunk"
 		" WHERE stream = ?1 AND stop > ?2 AND start >= coalesce((SELECT max(start) FROM chunk WHERE stream = ?1 AND"
 		" start <= ?2), 0) ORDER BY start LIMIT 1",
 	[V_NEXT_STREAM] = "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'stream'",

@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 
+#include "lib/crc.h"
 #include "lib/marks.h"
 #include "store-worker/store.h"
 
@@ -14,6 +15,7 @@ static int walk_own(struct volume *v, uint64_t stream, uint64_t offset, struct w
 {
 	sqlite3_stmt *q = volume_stmt(v, V_CHUNK_AT);
 	struct chunk_row *r = &w->row;
+	bool damaged = false;
 	int rc;
 
 	volume_bind_u64(q, 1, stream);
@@ -35,9 +37,13 @@ static int walk_own(struct volume *v, uint64_t stream, uint64_t offset, struct w
 			rc = SQLITE_NOMEM;
 		r->marks = sl_buf_slice(&v->row_marks);
 		r->data = r->segment ? SL_SLICE(NULL, 0) : sl_buf_slice(&v->row_data);
+		/* What is copied would have a good checksum where it is copied to. */
+		damaged = w->want_data && !r->segment && sqlite3_column_type(q, 13) != SQLITE_NULL &&
+		          sqlite3_column_int64(q, 13) != sl_row_crc(r->marks, r->data);
 	}
 	sqlite3_reset(q);
-	return se_of_sqlite(rc);
+	rc = se_of_sqlite(rc);
+	return rc == SE_OK && damaged ? SE_DAMAGED : rc;
 }
 
 int walk_at(struct volume *v, const struct stream *s, uint64_t offset, struct walk *w)
@@ -94,7 +100,7 @@ static int walk_row(const struct walk *w, bool by_pos, uint64_t where, struct wa
 		int rc = sl_marks_next(&c, &m);
 
 		if (rc != 1)
-			return rc == 0 ? SE_OK : SE_CORRUPT;
+			return rc == 0 ? SE_OK : SE_DAMAGED;
 		if (at >= w->cap)
 			return SE_OK;
 		if (by_pos ? where < w->row.pos + bytes + m.bytes : where < at + m.bytes + SLUICE_RECORD_OVERHEAD) {

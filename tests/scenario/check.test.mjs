@@ -117,6 +117,47 @@ describe('sluicectl check', () => {
 		assert.match(err, /is damaged; restore a backup/);
 	});
 
+	it('what is damaged is not served as if it were good: up to it, behind it and elsewhere all is', async () => {
+		// The third of five: "record 1".
+		const { findings, dir } = await damaged(
+			"UPDATE chunk SET data = CAST(replace(CAST(data AS TEXT), 'record 1', 'record 7') AS BLOB)" +
+				" WHERE stream = (SELECT id FROM stream WHERE name = 'logs/app') AND start = 6010",
+		);
+		assert.deepEqual(
+			findings.map(({ finding, stream, offset }) => [finding, stream, offset]),
+			[['payload', 'logs/app', 6010]],
+		);
+		const daemon = await startSluice({ dataDir: dir, allow: [/read_failed stream="(logs\/app|fork)"/, /record_damaged stream="logs\/app"/] });
+		const client = connect('HTTP/1.1', daemon.url);
+		const log = new Stream(client, 'logs/app');
+		const at = (offset) => String(offset).padStart(16, '0');
+		for (const s of [log, new Stream(client, 'fork')]) {
+			const good = await s.get();
+			assert.equal(good.status, 200);
+			assert.equal(good.text, wide('first') + wide('record 0'), 'what comes before it');
+			const next = good.headers['stream-next-offset'];
+			assert.match(next, new RegExp(at(6010)));
+			assert.notEqual(good.headers['stream-up-to-date'], 'true');
+			const bad = await s.get({ offset: next });
+			assert.equal(bad.status, 500, bad.text);
+			assert.ok(!bad.text.includes('record 7'));
+		}
+		const { headers } = await new Stream(client, 'things').get();
+		assert.equal(headers['stream-up-to-date'], 'true', 'another stream');
+		const behind = await log.get({ offset: (await log.head()).headers['stream-next-offset'].replace(at(15025), at(9015)) });
+		assert.equal(behind.text, wide('record 2') + wide('record 3'), 'what comes after it');
+		const cut = await new Stream(client, 'cut').put({
+			type: null,
+			headers: forkOf(log, { 'stream-fork-offset': (await log.get()).headers['stream-next-offset'], 'stream-fork-sub-offset': '10' }),
+		});
+		assert.equal(cut.status, 500, 'nor is it copied');
+		assert.equal((await log.post('more')).status, 204);
+		await daemon.waitLine(/read_failed stream="logs\/app" offset=6010 action="sluicectl check names what is damaged; restore a backup"/);
+		await daemon.waitLine(/record_damaged stream="logs\/app"/);
+		client.close();
+		await daemon.stop();
+	});
+
 	for (const [what, damage, wanted] of [
 		['a segment that is gone', (dir) => truncateSync(join(dir, segment()), 10), { finding: 'segment', file: true }],
 		['a fork without its source', "UPDATE stream SET fork_of = 900 WHERE name = 'fork'", { finding: 'fork', stream: 'fork' }],

@@ -339,7 +339,7 @@ static void test_damaged_marks(void)
 	fixture_open_bare(&sick);
 	s = fixture_client(&sick);
 	create(&sick, s, "m", "text/plain", "abc");
-	damage("UPDATE chunk SET marks = x'7f01'");
+	damage("UPDATE chunk SET marks = x'7f01', crc = NULL");
 	is_out(fork_at(&sick, s, "cut", "m", 0, 50), SLUICE_EINVAL, SLUICE_WHY_FORK_SUB,
 	       "the writer cuts no prefix off a damaged row");
 	damage("UPDATE chunk SET marks = x'7f01', stop = 132, bytes = 127");
@@ -362,17 +362,77 @@ static void test_damaged_chain(void)
 	fixture_client(&sick);
 }
 
-/* Decide finds the volume damaged in the middle of a list: all of the batch is lost, also what the list had done. */
-static void test_broken_list(void)
+/* Other bytes of the right length: their checksum tells, and neither a reader nor a fork gets them as if they were good. Whatever does not
+ * need them goes on. */
+static void test_damaged_row(void)
+{
+	struct client *s = &sick.c[0];
+
+	create(&sick, s, "rot", "text/plain", "abcdef");
+	create(&sick, s, "fine", "text/plain", "abcdef");
+	damage("UPDATE chunk SET data = CAST('abXdef' AS BLOB) WHERE stream = (SELECT id FROM stream WHERE name = 'rot')");
+	is_str(contents(&sick, "rot"), "(-13)", "a reader says that it is damaged");
+	is_out(fork_at(&sick, s, "rot2", "rot", 0, 4), SLUICE_EINTERNAL, 0, "no fork copies it");
+	is_str(contents(&sick, "fine"), "abcdef|", "another stream is read");
+	is_out(fork_at(&sick, s, "fine2", "fine", 0, 4), SLUICE_OK, 0, "and copied");
+	is_str(contents(&sick, "fine2"), "abcd|", "as it is");
+	is_int(sick.store->fatal, 0, "the writer goes on");
+	damage("UPDATE chunk SET data = CAST('abcdef' AS BLOB) WHERE stream = (SELECT id FROM stream WHERE name = 'rot')");
+	is_str(contents(&sick, "rot"), "abcdef|", "what was written is what is read");
+}
+
+/* An operation of a list meets a damaged record: it is refused, with the list, and nobody else. */
+static void test_damaged_list(void)
 {
 	struct client *s = &sick.c[0];
 	struct sl_store_op ops[2] = {op_of(SLUICE_OP_APPEND, "well"), op_of(SLUICE_OP_CREATE, "cut")};
 
 	create(&sick, s, "well", "text/plain", "before");
 	damage("UPDATE chunk SET marks = x'ff' WHERE stream = (SELECT id FROM stream WHERE name = 'm')");
-	ops[0].data = SL_STR("lost");
+	ops[0].data = SL_STR("undone");
 	ops[1].flags = SLUICE_A_FORK | SLUICE_A_FORK_AT;
 	ops[1].fork_of = SL_STR("m");
+	is_out(run_list(&sick, s, ops, 2), SLUICE_ECANCELED, 0, "a list that meets a damaged record");
+	is_out(s->out[1], SLUICE_EINTERNAL, 0, "says where");
+	is_int(sick.store->fatal, 0, "and the writer goes on");
+	is_str(contents(&sick, "well"), "before|", "nothing of the list is left");
+}
+
+/* Retention meets one: that stream keeps what it has, the next one is trimmed. */
+static void test_damaged_retention(void)
+{
+	struct client *s = &sick.c[0];
+	struct sl_store_rule rule = {.prefix = SL_STR("keep/"), .max_bytes = 20};
+
+	for (int i = 0; i < 2; i++) {
+		const char *name = i ? "keep/b" : "keep/a";
+
+		create(&sick, s, name, "text/plain", "0123456789");
+		append(&sick, s, name, "0123456789");
+		append(&sick, s, name, "last");
+	}
+	damage("UPDATE chunk SET marks = x'ff' WHERE stream = (SELECT id FROM stream WHERE name = 'keep/a')");
+	sl_put_store_retention(&s->ipc, &(struct sl_store_retention){.rules = {.n = 1, .v = &rule}});
+	client_pump(&sick, s);
+	fixture_pass(&sick, 5000);
+	fixture_pass(&sick, 5000);
+	is_int(sick.store->fatal, 0, "the writer goes on");
+	is_int(sql_int(&sick, "SELECT earliest FROM stream WHERE name = 'keep/a'"), 0, "what cannot be told apart is kept");
+	is_str(contents(&sick, "keep/b"), "last|", "others are trimmed");
+}
+
+/* Decide finds the volume damaged in the middle of a list: all of the batch is lost, also what the list had done. */
+static void test_broken_list(void)
+{
+	struct client *s = &sick.c[0];
+	struct sl_store_op ops[2] = {op_of(SLUICE_OP_APPEND, "well"), op_of(SLUICE_OP_CREATE, "cut")};
+
+	damage("UPDATE stream SET fork_of = id WHERE name = 'ring'");
+	fixture_kill(&sick); /* it knew the row from before */
+	s = fixture_client(&sick);
+	ops[0].data = SL_STR("lost");
+	ops[1].flags = SLUICE_A_FORK | SLUICE_A_FORK_AT;
+	ops[1].fork_of = SL_STR("ring");
 	is_out(run_list(&sick, s, ops, 2), SLUICE_EINTERNAL, 0, "a list that meets damage");
 	is_int(s->out[1].status, SLUICE_EINTERNAL, "all of it");
 	is_int(sick.store->fatal, 1, "ends the writer");
@@ -433,6 +493,9 @@ int main(void)
 	fixture_close(&f);
 	test_damaged_marks();
 	test_damaged_chain();
+	test_damaged_row();
+	test_damaged_list();
+	test_damaged_retention();
 	test_broken_list();
 	test_poisoned_clock();
 	fixture_shadow_ok(&f);
