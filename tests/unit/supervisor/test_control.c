@@ -422,6 +422,26 @@ static void test_paths(void)
 	rmdir(deep);
 }
 
+/* Nothing sets the mode later: there is no moment in which the file has another one. */
+static void test_bind_mode(void)
+{
+	static const mode_t masks[] = {0, 0022, 0077, 0777}, modes[] = {0600, 0660, 0666, 0777};
+
+	for (size_t i = 0; i < sizeof masks / sizeof *masks; i++) {
+		for (size_t k = 0; k < sizeof modes / sizeof *modes; k++) {
+			mode_t before = umask(masks[i]);
+			int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+			struct stat st;
+
+			ok(sl_unix_bind(fd, path, modes[k]) == 0 && lstat(path, &st) == 0, "bound");
+			is_int(st.st_mode & 07777, modes[k], "with its mode");
+			is_int(umask(before), masks[i], "the umask is what it was");
+			close(fd);
+			unlink(path);
+		}
+	}
+}
+
 int main(void)
 {
 	struct supervisor s;
@@ -445,6 +465,7 @@ int main(void)
 	super_fini(&s);
 	test_places();
 	test_paths();
+	test_bind_mode();
 	unlink(file);
 	rmdir(dir);
 	return tap_done();
