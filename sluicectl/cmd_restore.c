@@ -19,6 +19,8 @@
 #include "lib/store_renew.h"
 #include "sluicectl/ctl.h"
 
+enum { BEFORE_MAX = 99 };
+
 struct restore {
 	struct ctl *ctl;
 	const char *from;
@@ -419,35 +421,54 @@ static int restore_move_in(struct restore *r)
 	return rc == CTL_OK && files_sync(r->target) ? CTL_FAILED : rc;
 }
 
-/* Afterwards what was there has the name of the partial one. */
-static int restore_exchange(struct restore *r)
+/* A name beside the place for what was there, which nothing has yet; NULL: there is none. */
+static char *restore_before(const struct restore *r)
 {
-	char stamp[32], before[64];
+	char stamp[32], *name = NULL;
 	time_t now = time(NULL);
 	struct tm tm;
 
-	if (files_exchange(r->partial, r->target))
-		return CTL_FAILED;
-	if (!r->occupied)
-		return CTL_OK;
 	if (!gmtime_r(&now, &tm) || strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &tm) == 0)
 		snprintf(stamp, sizeof stamp, "%lld", (long long)now);
-	snprintf(before, sizeof before, ".before-%s", stamp);
-	r->old = malloc(strlen(r->target) + sizeof before);
-	if (r->old) {
-		memcpy(r->old, r->target, strlen(r->target) + 1);
-		memcpy(r->old + strlen(r->target), before, strlen(before) + 1);
-		if (files_place(r->partial, r->old) == 0) {
-			free(r->partial);
-			r->partial = NULL;
-			return CTL_OK;
-		}
+	for (unsigned n = 1; n <= BEFORE_MAX; n++) {
+		int len = n == 1 ? asprintf(&name, "%s.before-%s", r->target, stamp)
+		                 : asprintf(&name, "%s.before-%s-%u", r->target, stamp, n);
+
+		if (len < 0)
+			return NULL;
+		if (access(name, F_OK))
+			return name;
+		free(name);
 	}
-	/* It is in place; the old data keep the name they have. */
-	free(r->old);
+	return NULL;
+}
+
+/* Afterwards what was there has the name of the partial one, and from then on nothing may remove that. */
+static int restore_exchange(struct restore *r)
+{
+	char *before;
+	int rc;
+
+	if (files_exchange(r->partial, r->target))
+		return CTL_FAILED;
+	rc = files_sync_parent(r->target) ? CTL_FAILED : CTL_OK;
+	if (!r->occupied)
+		return rc;
 	r->old = r->partial;
 	r->partial = NULL;
-	return CTL_OK;
+	before = restore_before(r);
+	if (before && files_place(r->old, before))
+		rc = CTL_FAILED;
+	/* If that was not renamed the old data keep the name they have. */
+	if (before && access(r->old, F_OK)) {
+		free(r->old);
+		r->old = before;
+		before = NULL;
+	}
+	free(before);
+	if (rc)
+		ctl_error("%s is restored, but a power failure may take that back; what was there before is in %s", r->target, r->old);
+	return rc;
 }
 
 static int restore_put(struct restore *r)

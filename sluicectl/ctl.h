@@ -153,7 +153,7 @@ int files_sync_parent(const char *path); /* so that the name outlives a power fa
 int files_copy(int from, int to, void (*copied)(void *, uint64_t),
                void *arg);                           /* the bytes of a file; errno, nothing is told */
 int files_place(const char *from, const char *path); /* renames, unless something is there, and syncs */
-int files_exchange(const char *a, const char *b);    /* in one step where the file system can */
+int files_exchange(const char *a, const char *b);    /* in one step where the file system can; does not sync */
 char *files_join(const char *dir, const char *name); /* the caller's; NULL: told */
 int files_tar(const char *const argv[]);             /* runs tar, whose words are on standard error */
 

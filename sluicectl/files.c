@@ -170,20 +170,36 @@ int files_place(const char *from, const char *path)
 	return files_sync_parent(path);
 }
 
-int files_exchange(const char *a, const char *b)
+/* On a file system that cannot do it in one step, in three; what fails half-way is put back. */
+static int exchange_by_hand(const char *a, const char *b)
 {
 	char *aside;
+	int rc = -1, error;
+
+	if (asprintf(&aside, "%s.aside", a) < 0)
+		return -1;
+	if (rename(b, aside) == 0) {
+		rc = rename(a, b);
+		error = errno;
+		if (rc)
+			(void)rename(aside, b);
+		else
+			rc = rename(aside, a);
+		errno = rc ? error : errno;
+	}
+	free(aside);
+	return rc;
+}
+
+int files_exchange(const char *a, const char *b)
+{
 	int rc = renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE);
 
-	if (rc && errno == EINVAL && asprintf(&aside, "%s.aside", a) >= 0) {
-		rc = rename(b, aside) || rename(a, b) || rename(aside, a) ? -1 : 0;
-		free(aside);
-	}
-	if (rc) {
+	if (rc && errno == EINVAL)
+		rc = exchange_by_hand(a, b);
+	if (rc)
 		ctl_error("%s: %s", b, strerror(errno));
-		return -1;
-	}
-	return files_sync_parent(b);
+	return rc;
 }
 
 int files_tar(const char *const argv[])

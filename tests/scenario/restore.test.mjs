@@ -127,6 +127,38 @@ describe('sluicectl restore', { concurrency: 3 }, () => {
 		await session(join(place, kept), async (client) => assert.equal((await new Stream(client, 'mine').get()).text, 'mine'));
 	});
 
+	it('two within a second keep what each of them found', async () => {
+		const place = temporary();
+		const data = join(place, 'data');
+		for (let i = 0; i < 3; i++) {
+			cpSync(backup, data, { recursive: true, force: true });
+			writeFileSync(join(data, `mark${i}`), '');
+			await restore('--force', backup, data);
+		}
+		const kept = readdirSync(place).filter((name) => name !== 'data');
+		for (const name of kept) assert.match(name, /^data\.before-\d{8}T\d{6}Z(-[23])?$/);
+		assert.deepEqual(kept.flatMap((name) => readdirSync(join(place, name)).filter((file) => /^mark/.test(file))).sort(), ['mark0', 'mark1', 'mark2']);
+	});
+
+	// The directory above may be one that we can write, but not open; then what was exchanged cannot be synced.
+	it('an error behind the exchange takes nothing away', async () => {
+		const place = temporary();
+		const data = join(place, 'data');
+		cpSync(backup, data, { recursive: true });
+		writeFileSync(join(data, 'mine'), 'mine');
+		chmodSync(place, 0o333);
+		const words = [join(BUILD, 'sluicectl', 'sluicectl'), 'restore', '--force', backup, data];
+		if (process.geteuid() === 0) words.unshift('setpriv', '--bounding-set', '-dac_override,-dac_read_search');
+		const { code, stderr } = await run(words[0], words.slice(1)).catch((e) => e);
+		chmodSync(place, 0o755);
+		assert.equal(code, 1);
+		assert.match(stderr, /Permission denied[^]*data is restored, but a power failure may take that back; what was there before is in /);
+		const kept = readdirSync(place).filter((name) => name !== 'data');
+		assert.equal(kept.length, 1);
+		assert.equal(readFileSync(join(place, kept[0], 'mine'), 'utf8'), 'mine');
+		assert.deepEqual(await bodies(data), ['one,two,', LARGE.length]);
+	});
+
 	it('the place comes from the configuration, and an empty directory is filled', async () => {
 		const place = temporary();
 		const file = join(place, 'sluice.yaml');
