@@ -71,15 +71,15 @@ static int restore_look(struct restore *r)
 	return CTL_OK;
 }
 
-/* *lock -1 and CTL_OK: there is no lock file, so no server has it open. */
-static int restore_lock(const char *dir, int how, int *lock)
+/* *lock -1 and CTL_OK: there is no lock file, so no server has it open. make: O_CREAT, so that none opens it from now on either. */
+static int restore_lock(const char *dir, int how, int make, int *lock)
 {
 	char *path = files_join(dir, SL_LOCK_FILE);
 	int rc = CTL_OK;
 
 	if (!path)
 		return CTL_FAILED;
-	*lock = open(path, O_RDONLY | O_CLOEXEC);
+	*lock = open(path, O_RDONLY | make | O_CLOEXEC, 0600);
 	if (*lock < 0 && errno != ENOENT && errno != ENOTDIR) {
 		rc = restore_errno(path);
 	} else if (*lock >= 0 && flock(*lock, how | LOCK_NB)) {
@@ -114,7 +114,7 @@ static int restore_place(struct restore *r)
 		ctl_error("%s is not a directory", r->target);
 		return CTL_FAILED;
 	}
-	rc = restore_lock(r->target, LOCK_EX, &r->lock);
+	rc = restore_lock(r->target, LOCK_EX, 0, &r->lock);
 	if (rc == CTL_OK)
 		rc = restore_look(r);
 	if (rc)
@@ -333,7 +333,7 @@ static int restore_fill(struct restore *r)
 		r->was.st_uid = st.st_uid;
 		r->was.st_gid = st.st_gid;
 	}
-	rc = restore_lock(r->from, LOCK_SH, &r->from_lock);
+	rc = restore_lock(r->from, LOCK_SH, 0, &r->from_lock);
 	return rc ? rc : restore_files(r);
 }
 
@@ -471,10 +471,22 @@ static int restore_exchange(struct restore *r)
 	return rc;
 }
 
+/* No server has opened the place while the new directory was made, and none does before it is there. */
+static int restore_close_place(struct restore *r)
+{
+	int rc = r->lock < 0 ? restore_lock(r->target, LOCK_EX, O_CREAT, &r->lock) : CTL_OK;
+
+	if (rc == CTL_OK && geteuid() == 0 && fchown(r->lock, r->was.st_uid, r->was.st_gid))
+		rc = restore_errno(r->target);
+	return rc;
+}
+
 static int restore_put(struct restore *r)
 {
-	int rc;
+	int rc = r->exists ? restore_close_place(r) : CTL_OK;
 
+	if (rc)
+		return rc;
 	if (stop_asked()) {
 		ctl_error("given up");
 		return CTL_FAILED;

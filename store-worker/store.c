@@ -84,27 +84,38 @@ static int refuse(const char **why, bool *final, bool is_final, const char *text
 	return SLUICE_EINTERNAL;
 }
 
-/* The lock dies with its holder. A writer that is finishing gets time for it. */
-static int store_take_lock(struct store *st, const char **why, bool *final)
+/* Whether the lock file still has its name: a restore exchanges whole directories, and may have had the lock until now. */
+static bool store_lock_named(const struct store *st, const char *path)
 {
-	struct sl_buf path;
-	struct timespec step = {.tv_nsec = LOCK_STEP_MS * 1000000L};
+	struct stat ours, named;
 
-	sl_buf_init(&path);
-	if (sl_buf_addf(&path, "%s/%s", st->data_dir, SL_LOCK_FILE)) {
-		sl_buf_fini(&path);
-		return refuse(why, final, false, "out of memory");
-	}
-	st->lock = open((const char *)path.data, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	sl_buf_fini(&path);
-	if (st->lock < 0)
-		return refuse(
-			why, final, true,
-			"the data directory cannot be written; check that it exists, its owner and its permissions");
-	for (unsigned waited = 0;; waited += LOCK_STEP_MS) {
-		if (flock(st->lock, LOCK_EX | LOCK_NB) == 0)
+	return fstat(st->lock, &ours) == 0 && stat(path, &named) == 0 && ours.st_dev == named.st_dev &&
+	       ours.st_ino == named.st_ino;
+}
+
+static int store_open_lock(struct store *st, const char *path, const char **why, bool *final)
+{
+	if (st->lock >= 0)
+		close(st->lock);
+	st->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (st->lock >= 0)
+		return 0;
+	return refuse(why, final, true,
+	              "the data directory cannot be written; check that it exists, its owner and its permissions");
+}
+
+/* The lock dies with its holder. A writer that is finishing gets time for it. */
+static int store_wait_lock(struct store *st, const char *path, const char **why, bool *final)
+{
+	struct timespec step = {.tv_nsec = LOCK_STEP_MS * 1000000L};
+	int rc = store_open_lock(st, path, why, final);
+
+	for (unsigned waited = 0; rc == 0; waited += LOCK_STEP_MS) {
+		bool locked = flock(st->lock, LOCK_EX | LOCK_NB) == 0;
+
+		if (locked && store_lock_named(st, path))
 			return 0;
-		if (errno != EWOULDBLOCK && errno != EINTR)
+		if (!locked && errno != EWOULDBLOCK && errno != EINTR)
 			return refuse(
 				why, final, true,
 				"the lock file of the data directory cannot be locked; the file system may not support it");
@@ -116,7 +127,24 @@ static int store_take_lock(struct store *st, const char **why, bool *final)
 			sl_log(SLUICE_LOG_WARN, "waiting_for_lock data_dir=%s action=\"another server has it open; it may be finishing\"",
 			       st->data_dir);
 		nanosleep(&step, NULL);
+		if (!store_lock_named(st, path))
+			rc = store_open_lock(st, path, why, final);
 	}
+	return rc;
+}
+
+static int store_take_lock(struct store *st, const char **why, bool *final)
+{
+	struct sl_buf path;
+	int rc;
+
+	sl_buf_init(&path);
+	if (sl_buf_addf(&path, "%s/%s", st->data_dir, SL_LOCK_FILE))
+		rc = refuse(why, final, false, "out of memory");
+	else
+		rc = store_wait_lock(st, (const char *)path.data, why, final);
+	sl_buf_fini(&path);
+	return rc;
 }
 
 static int store_open_volume(struct store *st, const char **why, bool *final)

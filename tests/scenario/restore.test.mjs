@@ -192,6 +192,23 @@ describe('sluicectl restore', { concurrency: 3 }, () => {
 		assert.deepEqual(readdirSync(place), ['data']);
 	});
 
+	it('nor is one that has begun while the copy was made', async () => {
+		const place = temporary();
+		const data = join(place, 'data');
+		mkdirSync(data);
+		const ctl = new Ctl(['restore', '--force', '-', data], { input: null });
+		await until('tar to wait', () => readdirSync(place).some((name) => readdirSync(join(place, name)).includes('archive')));
+		await session(data, async (client) => {
+			await new Stream(client, 'mine').create();
+			ctl.process.stdin.end(readFileSync(archive));
+			const { code, err } = await ctl.end();
+			assert.equal(code, 1);
+			assert.match(err, /a server has the data open/);
+			assert.equal((await new Stream(client, 'mine').get()).status, 200);
+		});
+		assert.deepEqual(readdirSync(place), ['data']);
+	});
+
 	it('a damaged backup is refused, and nothing has changed', async () => {
 		const place = temporary();
 		const bad = join(place, 'bad');
@@ -269,7 +286,7 @@ describe('sluicectl restore', { concurrency: 3 }, () => {
 		if (!(await run('unshare', inside('true')).then(() => true, () => false))) return t.skip('no name spaces here');
 		const ctl = join(BUILD, 'sluicectl', 'sluicectl');
 		const { stdout, stderr } = await run('unshare', inside(`${ctl} restore ${backup} ${place} && ls ${place} && ${ctl} check ${place} && ${ctl} restore --force ${backup} ${place}; echo "status $?"`));
-		assert.match(stdout, /: restored, 2 streams.*\nsegments\nvolume0\.db\n[^]*status 1\n$/);
+		assert.match(stdout, /: restored, 2 streams.*\nlock\nsegments\nvolume0\.db\n[^]*status 1\n$/);
 		assert.match(stderr, /is not empty, and cannot be moved/);
 	});
 });

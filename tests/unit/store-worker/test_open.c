@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -185,6 +186,63 @@ static void test_successor(void)
 	fixture_remove(dir);
 	close(ready[0]);
 	close(ready[1]);
+}
+
+/* Whether a process has a file open, by its name. */
+static bool has_open(pid_t pid, const char *path)
+{
+	char name[64], to[128];
+	bool has = false;
+
+	for (int fd = 0; fd < 64 && !has; fd++) {
+		ssize_t n;
+
+		snprintf(name, sizeof name, "/proc/%d/fd/%d", (int)pid, fd);
+		n = readlink(name, to, sizeof to - 1);
+		to[n > 0 ? n : 0] = '\0';
+		has = strcmp(to, path) == 0;
+	}
+	return has;
+}
+
+/* A restore has the lock, waits until a writer waits for it, and puts another directory into the place. */
+static void exchange(pid_t writer, const char *lock)
+{
+	const struct timespec step = {.tv_nsec = 1000000};
+	char aside[96];
+
+	snprintf(aside, sizeof aside, "%s.old", dir);
+	while (!has_open(writer, lock))
+		nanosleep(&step, NULL);
+	_exit(rename(dir, aside) || mkdir(dir, 0700));
+}
+
+/* Whoever waited while the directory was exchanged has the lock of the new one, not of the old. */
+static void test_exchanged(void)
+{
+	char lock[96], aside[96];
+	struct fixture f;
+	pid_t pid;
+	int low, fd, status;
+
+	new_dir();
+	snprintf(lock, sizeof lock, "%s/%s", dir, SL_LOCK_FILE);
+	snprintf(aside, sizeof aside, "%s.old", dir);
+	low = open(lock, O_RDWR | O_CREAT, 0600);
+	fd = fcntl(low, F_DUPFD, 100); /* where has_open() does not look */
+	close(low);
+	ok(fd >= 0 && flock(fd, LOCK_EX) == 0, "the lock is taken");
+	pid = fork();
+	if (pid == 0)
+		exchange(getppid(), lock);
+	close(fd);
+	fixture_open(&f, dir);
+	ok(waitpid(pid, &status, 0) == pid && status == 0, "and the directory was exchanged");
+	unsetenv("SLUICE_SHADOW");
+	refused("in use", "a second writer");
+	fixture_close(&f);
+	fixture_remove(dir);
+	fixture_remove(aside);
 }
 
 /* ---- kill -9 under load ---- */
@@ -472,6 +530,7 @@ int main(void)
 	test_refused();
 	test_modes();
 	test_successor();
+	test_exchanged();
 	test_kill();
 	test_control();
 	test_other_build();
