@@ -50,6 +50,7 @@ struct se {
 
 int engine_run(struct se *, enum engine_stmt); /* steps a statement without result to its end */
 int engine_prepare(struct se *);
+int engine_distrust(struct se *); /* engine_log.c; SQLITE_* */
 int engine_redo(struct se_batch *, uint16_t kind, uint16_t version, sl_slice effect, sl_slice payload);
 int engine_meta(struct se_batch *); /* position and clock of the batch */
 void engine_end(struct se_batch *); /* after COMMIT or ROLLBACK */

@@ -156,6 +156,10 @@ static int engine_setup(struct se *se, const struct se_config *c, const char **w
 	rc = engine_name(se, c);
 	if (rc)
 		return rc;
+	*why = "its log cannot be written and synced; check the disk";
+	rc = c->sync == SE_SYNC_OFF ? SE_OK : se_of_sqlite(engine_distrust(se));
+	if (rc)
+		return rc;
 	*why = "its tables are not what they should be (damaged); restore a backup (sluicectl restore)";
 	rc = engine_read_meta(se);
 	if (rc == SE_OK)
