@@ -125,10 +125,10 @@ describe('memory', { skip, concurrency: 2 }, () => {
 			tokens: [{ name: 'log', hash: `sha256:${createHash('sha256').update(token).digest('hex')}` }],
 			jwt: { keys: [{ secret: 'at least thirty-two bytes, as many as these' }] },
 		};
-		const faults = new Faults();
 		const dice = random(SEED);
+		const idle = Array.from({ length: LANES }, () => new Faults());
 		// Of a daemon of its own each time: who dies again and again is made to wait, for whatever reason.
-		const comesBack = async (n) => {
+		const comesBack = async (faults, n) => {
 			const daemon = await faults.start({ allow: NOISE, config: (c) => ((c.frontends[0].workers = 1), (c.auth = auth)) });
 			const [pid] = daemon.workers();
 			const from = daemon.mark();
@@ -142,18 +142,27 @@ describe('memory', { skip, concurrency: 2 }, () => {
 			assert.doesNotMatch(daemon.text(), /child_failed .*final=1|child_exit .*status=78/, `allocation ${n}`);
 			nobodyFell(daemon);
 			await daemon.stop();
-			return daemon.text();
+			failed ||= /child_failed name=streams#1 .*final=0/.test(daemon.text());
 		};
-		faults.write('programs', 4);
-		await comesBack(-1);
-		const count = faults.read('allocations');
+		let failed = false;
+		for (const faults of idle) {
+			faults.write('programs', 4);
+			await comesBack(faults, -1);
+		}
+		const count = idle[0].read('allocations');
 		assert.ok(count > 50, `${count} allocations`);
-		const told = [];
-		for (const n of some(dice, count, 12)) told.push(await comesBack(n));
-		const failed = () => /child_failed name=streams#1 .*final=0/.test(told.join(''));
-		for (let more = 0; more < 100 && !failed(); more++) told.push(await comesBack(dice.below(count)));
-		assert.ok(failed(), 'one of them was told that there is no memory for the configuration');
-		faults.close();
+		const all = async (list) =>
+			mapLimit(list, LANES, async (n) => {
+				const faults = idle.pop();
+				await comesBack(faults, n);
+				idle.push(faults);
+			});
+		const list = some(dice, count, 12);
+		await all(list);
+		console.log(`# a worker comes back: ${list.length} of ${count} allocations failed`);
+		for (let more = 0; more < 100 && !failed; more++) await all([dice.below(count)]);
+		assert.ok(failed, 'one of them was told that there is no memory for the configuration');
+		idle.forEach((faults) => faults.close());
 	});
 });
 
