@@ -82,10 +82,10 @@ static int load_check_file(const char *path, char *why, size_t size)
 }
 
 /* Who may write a directory can put another file in the place of ours. As with files, the group is left out: it is somebody whom the owner
- * has let in, and a build tree under umask 002 is writable by it. The sticky bit (/tmp) counts for the directories further up, where it keeps
- * what is ours in its place; in the plugin's own one anybody may still have made the name, as a link that leads elsewhere a moment later.
+ * has let in, and a build tree under umask 002 is writable by it. The sticky bit (/tmp) keeps what is ours in its place; but a link there
+ * may be anybody's, and lead elsewhere a moment later.
  * Owners further up are left out: who owns /home/x is trusted with what is below it, and in a user namespace / itself is nobody's. */
-static int load_check_one_dir(const char *plugin, const char *dir, bool own, char *why, size_t size)
+static int load_check_one_dir(const char *plugin, const char *dir, bool own, bool link, char *why, size_t size)
 {
 	struct stat st;
 
@@ -98,7 +98,7 @@ static int load_check_one_dir(const char *plugin, const char *dir, bool own, cha
 		         plugin, dir, (long)st.st_uid);
 		return -1;
 	}
-	if ((st.st_mode & S_IWOTH) && (own || !(st.st_mode & S_ISVTX))) {
+	if ((st.st_mode & S_IWOTH) && (link || !(st.st_mode & S_ISVTX))) {
 		snprintf(why, size, "plugin %s: the directory %s may be written by everybody; chmod o-w it, or put the plugin elsewhere", plugin,
 		         dir);
 		return -1;
@@ -110,12 +110,13 @@ static int load_check_one_dir(const char *plugin, const char *dir, bool own, cha
 static int load_check_dirs(const char *plugin, const char *path, char *why, size_t size)
 {
 	char dir[PATH_MAX];
-	bool own = true;
+	struct stat st;
+	bool own = true, link = lstat(path, &st) || !S_ISREG(st.st_mode);
 
 	snprintf(dir, sizeof dir, "%s", path);
-	for (char *slash = strrchr(dir, '/'); slash; slash = strrchr(dir, '/'), own = false) {
+	for (char *slash = strrchr(dir, '/'); slash; slash = strrchr(dir, '/'), own = link = false) {
 		*slash = '\0';
-		if (load_check_one_dir(plugin, *dir ? dir : "/", own, why, size))
+		if (load_check_one_dir(plugin, *dir ? dir : "/", own, link, why, size))
 			return -1;
 	}
 	return 0;

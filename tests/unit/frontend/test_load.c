@@ -108,7 +108,7 @@ static bool loads(const char *path, const char *needle)
 /* Each place is below the one before it; the innermost has the plugin. */
 static void test_places(void)
 {
-	char top[] = "/tmp/test_load.XXXXXX", in[PATH_MAX], path[PATH_MAX + 16], link[PATH_MAX + 16], far[PATH_MAX + 16];
+	char top[] = "/tmp/test_load.XXXXXX", in[PATH_MAX], path[PATH_MAX + 16], link[PATH_MAX + 16], far[PATH_MAX + 16], name[PATH_MAX + 16];
 
 	if (!mkdtemp(top))
 		abort();
@@ -124,7 +124,10 @@ static void test_places(void)
 	chmod(in, 0757);
 	ok(loads(path, "/in may be written by everybody; chmod o-w it"), "not in one that everybody may write");
 	chmod(in, 01777);
-	ok(loads(path, "/in may be written by everybody"), "nor in a sticky one");
+	ok(loads(path, NULL), "but in a sticky one, where nobody can put another one in its place");
+	snprintf(name, sizeof name, "%s/name.so", in);
+	ok(symlink("good.so", name) == 0 && loads(name, "/in may be written by everybody"), "not by a link there");
+	unlink(name);
 	chmod(in, 0755);
 	chmod(top, 0777);
 	ok(loads(path, " may be written by everybody"), "nor below one");
