@@ -58,6 +58,7 @@ static void access_free(struct store *st, struct access *a)
 	sl_link_del(&a->lru);
 	sl_link_del(&a->unsaved);
 	sl_link_del(&a->held);
+	sl_link_del(&a->saving);
 	sl_map_del(&st->accesses, &a->node);
 	free(a);
 }
@@ -100,6 +101,7 @@ void access_renew(struct store *st, const struct stream *s, uint64_t now_ms)
 		sl_link_init(&a->unsaved);
 		sl_link_init(&a->lru);
 		sl_link_init(&a->held);
+		sl_link_init(&a->saving);
 		sl_map_add(&st->accesses, &a->node, sl_hash_u64(s->id));
 	}
 	if (now_ms > a->touched_ms)
@@ -159,6 +161,27 @@ static int access_emit(struct txn *t, const struct stream *s, uint64_t accessed_
 	return txn_emit(t, EFFECT_ACCESS, effect_put_pair(&t->effect, &e), SL_SLICE(NULL, 0));
 }
 
+static void access_saves(struct store *st, struct access *a, uint64_t ms)
+{
+	a->saving_ms = ms;
+	sl_link_del(&a->saving);
+	sl_link_add(&st->access_saving, &a->saving);
+}
+
+void access_settle(struct store *st, bool committed)
+{
+	struct sl_link *l;
+
+	while ((l = sl_link_pop(&st->access_saving))) {
+		struct access *a = SL_OF(l, struct access, saving);
+
+		if (committed)
+			a->saved_ms = a->saving_ms;
+		else if (sl_link_alone(&a->unsaved))
+			sl_link_add(&st->access_unsaved, &a->unsaved);
+	}
+}
+
 int access_keep(struct txn *t, const struct stream *s)
 {
 	struct access *a = access_find(t->store, s->id);
@@ -168,21 +191,21 @@ int access_keep(struct txn *t, const struct stream *s)
 	if ((!a && !watch_live(t->store, s->id)) || last <= s->accessed_ms)
 		return SE_OK;
 	if (a && a->saved_ms < last)
-		a->saved_ms = last;
+		access_saves(t->store, a, last);
 	return access_emit(t, s, last);
 }
 
 static int access_save_one(struct txn *t, struct access *a)
 {
 	struct stream *s;
-	int rc = volume_by_id(t->volume, a->id, &s);
+	int rc;
 
+	access_saves(t->store, a, a->saved_ms); /* its turn comes again if this fails */
+	rc = volume_by_id(t->volume, a->id, &s);
 	if (rc || !s || s->state != SL_LIVE || a->touched_ms <= s->accessed_ms)
 		return rc;
-	rc = access_emit(t, s, a->touched_ms);
-	if (rc == SE_OK)
-		a->saved_ms = a->touched_ms;
-	return rc;
+	access_saves(t->store, a, a->touched_ms);
+	return access_emit(t, s, a->touched_ms);
 }
 
 int access_save(struct txn *t, unsigned max, bool all)

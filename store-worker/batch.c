@@ -332,6 +332,7 @@ static void batch_replies(struct store *st)
 void batch_end(struct store *st)
 {
 	batch_commit(st);
+	access_settle(st, !st->batch_failed);
 	batch_replies(st);
 	watch_notify(st);
 	volume_rest(&st->volume);

@@ -65,6 +65,7 @@ struct store *store_new(void)
 	sl_link_init(&st->access_lru);
 	sl_link_init(&st->access_unsaved);
 	sl_link_init(&st->access_held);
+	sl_link_init(&st->access_saving);
 	st->txn.store = st;
 	st->txn.volume = &st->volume;
 	st->epoll = epoll_create1(EPOLL_CLOEXEC);

@@ -497,7 +497,8 @@ struct held_part { /* one payload of a held request, filled in by the helper thr
 struct access { /* last access to a stream with a sliding TTL, newer than what its row says */
 	struct sl_map_node node;
 	struct sl_link lru, unsaved, held; /* held: a live reader stands behind the stream; by touched_ms */
-	uint64_t id, touched_ms, saved_ms;
+	struct sl_link saving;             /* written by the open batch: saved_ms is saving_ms once that has committed */
+	uint64_t id, touched_ms, saved_ms, saving_ms;
 };
 
 struct life { /* creation or removal in this commit, for prefix watches */
@@ -544,7 +545,7 @@ struct store {
 	bool lives_lost; /* no memory for one: every prefix watch is told to list again */
 	/* access times */
 	struct sl_map accesses;
-	struct sl_link access_lru, access_unsaved, access_held;
+	struct sl_link access_lru, access_unsaved, access_held, access_saving;
 	uint64_t started_ms;
 	/* sweep */
 	struct sweep *sweep;
@@ -631,6 +632,7 @@ void access_forget(struct store *, uint64_t id);
 int access_save(struct txn *, unsigned max, bool all);
 uint64_t access_deadline(uint64_t accessed_ms, uint64_t ttl_s);
 int access_keep(struct txn *, const struct stream *); /* its row says that it has expired, but memory knows better */
+void access_settle(struct store *, bool committed);   /* the batch is over */
 void access_fini(struct store *);
 
 /* sweep.c: when; expire, retention.c, reap.c: what. A slice says in *left whether another one should follow at once. */

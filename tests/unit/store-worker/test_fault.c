@@ -356,6 +356,28 @@ static void test_checkpoint(void)
 	is_out(append(&f, c, "cp", "more"), SLUICE_OK, 0, "and a new writer goes on");
 }
 
+/* An access whose row could not be written has its turn again: without that its stream would expire early after a crash. */
+static void test_access(void)
+{
+	struct sl_store_op op = op_of(SLUICE_OP_CREATE, "ttl");
+	int64_t touched;
+
+	op.flags = SLUICE_A_TTL;
+	op.ttl_s = 1000;
+	is_out(run(&f, c, op), SLUICE_OK, 0, "a stream with a TTL");
+	f.wall_ms += 31000;
+	is_out(append(&f, c, "ttl", "x"), SLUICE_OK, 0, "is used a while later");
+	touched = (int64_t)f.wall_ms;
+	fault.full = true;
+	fault.countdown = 0;
+	fixture_pass(&f, 2000);
+	fault.countdown = -1;
+	fault.full = false;
+	ok(sql_int(&f, "SELECT accessed_ms FROM stream WHERE name = 'ttl'") < touched, "which a full disk does not take");
+	fixture_pass(&f, 2000);
+	is_int(sql_int(&f, "SELECT accessed_ms FROM stream WHERE name = 'ttl'"), touched, "the next sweep writes it");
+}
+
 /* The log's file is made longer ahead of the commits: without room for that they go on without it. */
 static void test_ahead(bool full)
 {
@@ -385,6 +407,7 @@ int main(void)
 	test_sync();
 	test_full_sync();
 	test_checkpoint();
+	test_access();
 	test_ahead(true);
 	test_ahead(false);
 	is_int((int64_t)fault.retried, 0,
