@@ -203,7 +203,8 @@ void hold_done(struct store *st, struct held_part *part)
 			hold_free(h);
 		return;
 	}
-	if (h->waiting == 0 && sl_link_alone(&p->runnable))
+	/* One that has ended is freed at the end of the turn, and is in no list any more. */
+	if (h->waiting == 0 && !p->ended && sl_link_alone(&p->runnable))
 		sl_link_add(&st->runnable, &p->runnable);
 }
 
