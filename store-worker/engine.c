@@ -92,11 +92,29 @@ int engine_prepare(struct se *se)
 	return SE_OK;
 }
 
+/* A wall clock that was ahead and is set back is waited for at half its pace. Standing still until it has caught up, perhaps for
+ * years, nothing would expire and no space be given back. */
 uint64_t se_clock(const struct se *se)
 {
-	uint64_t now = se->wall_ms(se->wall_arg);
+	uint64_t now = se->wall_ms(se->wall_arg), slow;
 
-	return now > se->time_ms ? now : se->time_ms;
+	if (now >= se->time_ms)
+		return now;
+	slow = (se->mono_ms(se->wall_arg) - se->true_mono_ms) / 2;
+	slow = slow < INT64_MAX - se->true_ms ? se->true_ms + slow : INT64_MAX;
+	return slow > se->time_ms ? slow : se->time_ms;
+}
+
+void engine_committed(struct se *se, const struct se_record *head)
+{
+	bool behind = se->wall_ms(se->wall_arg) < head->time_ms;
+
+	se->position = head->position;
+	se->time_ms = head->time_ms;
+	if (behind)
+		return;
+	se->true_ms = head->time_ms;
+	se->true_mono_ms = se->mono_ms(se->wall_arg);
 }
 
 int se_begin(struct se *se, struct se_batch **out)
@@ -361,8 +379,7 @@ int se_commit(struct se_batch *b, enum se_level level, void (*done)(void *, int 
 		done(arg, rc, 0);
 		return SE_OK;
 	}
-	se->position = b->head.position;
-	se->time_ms = b->head.time_ms;
+	engine_committed(se, &b->head);
 	engine_tell(b);
 	engine_end(b);
 	done(arg, SE_OK, se->position);

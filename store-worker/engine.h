@@ -78,8 +78,8 @@ struct se_config {
 	/* Brings an open volume to `schema`, in a transaction of its own. have: user_version, 0 with an empty file. */
 	int (*migrate)(sqlite3 *, uint32_t have, const char **why);
 	const uint8_t *generation; /* 16 bytes for a new volume */
-	uint64_t (*wall_ms)(void *arg);
-	void *wall_arg;
+	uint64_t (*wall_ms)(void *arg), (*mono_ms)(void *arg);
+	void *wall_arg; /* of both */
 	void *volume;
 };
 

@@ -34,10 +34,11 @@ struct se {
 	sqlite3_stmt *stmt[STMTS];
 	const struct se_redo_table *table;
 	void *volume;
-	uint64_t (*wall_ms)(void *);
+	uint64_t (*wall_ms)(void *), (*mono_ms)(void *);
 	void *wall_arg;
 	se_pos position;
 	uint64_t time_ms;
+	uint64_t true_ms, true_mono_ms; /* of the last commit that the wall clock was not behind of, and when that was */
 	uint8_t generation[16];
 	int failed;
 	char error[256];
@@ -53,6 +54,7 @@ int engine_prepare(struct se *);
 int engine_distrust(struct se *); /* engine_log.c; SQLITE_* */
 int engine_redo(struct se_batch *, uint16_t kind, uint16_t version, sl_slice effect, sl_slice payload);
 int engine_meta(struct se_batch *); /* position and clock of the batch */
+void engine_committed(struct se *, const struct se_record *);
 void engine_end(struct se_batch *); /* after COMMIT or ROLLBACK */
 int engine_keep(struct se_batch *, uint16_t kind, uint16_t version, sl_slice effect, sl_slice payload);
 int engine_record(struct se_batch *, struct sl_buf *out);

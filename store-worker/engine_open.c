@@ -104,7 +104,8 @@ static int engine_read_meta(struct se *se)
 	    sqlite3_column_int64(s, 2) >= 0) {
 		memcpy(se->generation, sqlite3_column_blob(s, 0), 16);
 		se->position = (uint64_t)sqlite3_column_int64(s, 1);
-		se->time_ms = (uint64_t)sqlite3_column_int64(s, 2);
+		se->time_ms = se->true_ms = (uint64_t)sqlite3_column_int64(s, 2);
+		se->true_mono_ms = se->mono_ms(se->wall_arg);
 		rc = SE_OK;
 	} else {
 		rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? SE_CORRUPT : se_of_sqlite(rc);
@@ -182,6 +183,7 @@ int se_open(const struct se_config *c, const struct se_redo_table *table, struct
 	se->table = table;
 	se->volume = c->volume;
 	se->wall_ms = c->wall_ms;
+	se->mono_ms = c->mono_ms;
 	se->wall_arg = c->wall_arg;
 	se->batch.se = se;
 	rc = sqlite3_open_v2(c->path, &se->db, flags, NULL);

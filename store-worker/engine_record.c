@@ -86,8 +86,7 @@ int se_apply(struct se *se, sl_slice record)
 		se_abort(b);
 		return rc;
 	}
-	se->position = position;
-	se->time_ms = time_ms;
+	engine_committed(se, &b->head);
 	engine_end(b);
 	return SE_OK;
 }

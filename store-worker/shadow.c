@@ -66,6 +66,7 @@ int shadow_open(struct store *st, const char *dir, const char **why)
 	                      .migrate = volume_migrate,
 	                      .generation = se_generation(st->se),
 	                      .wall_ms = st->wall_ms,
+	                      .mono_ms = st->mono_ms,
 	                      .wall_arg = st->clock_arg};
 	struct sl_buf path;
 	int rc = SE_NOMEM;

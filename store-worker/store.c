@@ -160,6 +160,7 @@ static int store_open_volume(struct store *st, const char **why, bool *final)
 	                      .migrate = volume_migrate,
 	                      .generation = generation,
 	                      .wall_ms = st->wall_ms,
+	                      .mono_ms = st->mono_ms,
 	                      .wall_arg = st->clock_arg,
 	                      .volume = &st->volume};
 	int rc;

@@ -198,6 +198,38 @@ static void test_held_restart(void)
 	is_int(touch(o.incarnation, true), SLUICE_OK, "one with a reader has its window from the crash on");
 }
 
+/* The clock is set forward by years and back again: what was written meanwhile is of the future, but time goes on. */
+static void test_set_back(void)
+{
+	static const uint64_t years = UINT64_C(20) * 365 * 86400 * 1000;
+	struct sl_store_outcome o;
+
+	create(&f, c, "ahead", "text/plain", "x");
+	f.wall_ms += years;
+	append(&f, c, "ahead", "y");
+	f.wall_ms -= years;
+	removal(&f, c, "ahead");
+	o = create_ttl("brief", 100);
+	is_int(sql_int(&f, "SELECT created_ms FROM stream WHERE name = 'brief'"), (int64_t)(f.wall_ms + years), "it is years behind");
+	for (int i = 0; i < 130; i++) {
+		fixture_pass(&f, 1000);
+		append(&f, c, "brief", "z"); /* with commits all the time */
+	}
+	is_int(sql_int(&f, "SELECT count(*) FROM stream WHERE name = 'ahead'"), 0, "space is given back");
+	is_str(contents(&f, "ahead"), "(-6)", "of what was removed");
+	is_int(touch(o.incarnation, false), SLUICE_OK, "nothing expires early");
+	fixture_pass(&f, 300000);
+	is_int(touch(o.incarnation, false), SLUICE_ENOENT, "but in the end");
+	fixture_kill(&f);
+	c = fixture_client(&f);
+	o = create_ttl("brief", 100);
+	fixture_pass(&f, 300000);
+	is_int(touch(o.incarnation, false), SLUICE_ENOENT, "after a restart as well");
+	f.wall_ms += years + 3600000;
+	create(&f, c, "now", "text/plain", "x");
+	is_int(sql_int(&f, "SELECT created_ms FROM stream WHERE name = 'now'"), (int64_t)f.wall_ms, "and the clock is right when it has caught up");
+}
+
 static void test_retention(void)
 {
 	struct sl_store_rule rules[] = {{.prefix = SL_STR("ret/"), .max_bytes = 30},
@@ -250,6 +282,7 @@ int main(void)
 	test_restart();
 	test_held_restart();
 	test_retention();
+	test_set_back();
 	fixture_close(&f);
 	fixture_shadow_ok(&f);
 	return tap_done();
