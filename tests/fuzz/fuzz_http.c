@@ -26,6 +26,7 @@ enum {
 	MODE_DRAIN = 64,   /* the engine drains when half has been sent */
 	MODE_ANSWER = 128, /* held requests are answered at once, not after all bytes */
 	INPUT_MAX = 1 << 16,
+	REQUEST_MIN = 16, /* no request is shorter */
 	RECEIVE_MAX = 1 << 20 /* a client that has had so much leaves */
 };
 
@@ -152,8 +153,9 @@ static void run(struct fx *f, sl_slice input, size_t piece)
 	if (mode & (MODE_FIN | MODE_GONE))
 		shutdown(fd, mode & MODE_GONE ? SHUT_RDWR : SHUT_WR);
 	fx_run(f);
-	/* Until the longest of all timeouts is over, a reading client has got everything that it will get. */
-	for (uint64_t i = 1; i <= 8 && f->engine->n_conns; i++) {
+	/* Until the longest of all timeouts is over, a reading client has got everything that it will get. Requests that came one behind the other are
+	 * answered one a round. */
+	for (uint64_t i = 1; i <= 8 + input.len / REQUEST_MIN && f->engine->n_conns; i++) {
 		answer(f);
 		receive(f, fd);
 		fx_sweep(f, i * 70000);
