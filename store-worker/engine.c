@@ -354,9 +354,30 @@ static void engine_tell(struct se_batch *b)
 	sl_buf_fini(&record);
 }
 
+/* SQLite may have had the whole of a commit in the log, and synced, before memory was out. It has been refused and must not be found
+ * there after a crash: another one takes its place. */
+static int engine_displace(struct se_batch *b)
+{
+	struct se *se = b->se;
+	int rc = engine_run(se, BEGIN);
+
+	/* What does not change anything would not be written. */
+	b->head = (struct se_record){.position = se->position, .time_ms = se->time_ms + 1};
+	if (rc == SE_OK)
+		rc = engine_meta(b);
+	if (rc == SE_OK)
+		rc = engine_run(se, COMMIT);
+	if (rc == SE_OK)
+		se->time_ms = b->head.time_ms;
+	else if (!sqlite3_get_autocommit(se->db))
+		engine_run(se, ROLLBACK);
+	return rc;
+}
+
 int se_commit(struct se_batch *b, enum se_level level, void (*done)(void *, int rc, se_pos), void *arg)
 {
 	struct se *se = b->se;
+	bool committing = false;
 	int rc;
 
 	(void)level;
@@ -369,10 +390,13 @@ int se_commit(struct se_batch *b, enum se_level level, void (*done)(void *, int 
 	rc = se_settle(b);
 	if (rc == SE_OK)
 		rc = engine_meta(b);
-	if (rc == SE_OK)
+	committing = rc == SE_OK;
+	if (committing)
 		rc = engine_run(se, COMMIT);
 	if (rc) {
 		se_abort(b);
+		if (rc == SE_NOMEM && committing && engine_displace(b))
+			rc = SE_IO;
 		/* What a failed flush left on the disk is known after recovery only; no space is known now. */
 		if (rc != SE_FULL && rc != SE_NOMEM && rc != SE_BUSY)
 			se->failed = rc;
