@@ -167,6 +167,20 @@ static struct piece piece_first(const struct row *row)
 	return (struct piece){.stop = row->start};
 }
 
+/* The stream of the chain that the row of the walk under way is of. */
+static uint64_t row_stream(const struct sl_reader *r)
+{
+	return r->chain[r->n_chain - 1].id;
+}
+
+static bool row_suspected(const struct sl_reader *r, const struct row *row)
+{
+	for (int i = 0; i < READER_SUSPECTS; i++)
+		if (r->suspect[i].stream == row_stream(r) && r->suspect[i].start == row->start)
+			return true;
+	return false;
+}
+
 /* Adds records of a row to the plan. Returns 1 when the budget is used up. */
 static int plan_records(struct rows *w, const struct row *row, uint64_t budget, struct sl_plan *plan, bool *any)
 {
@@ -336,6 +350,14 @@ static int step_record(struct sl_reader *r, uint64_t end)
 	return 0;
 }
 
+/* A plan sums up many rows without their bytes. That it ends before those that are known to be damaged lets readers come up to the damage,
+ * and learn of it, instead of being cut off on the way again and again. It is a hint: whoever begins there has the row looked at. */
+static void row_suspect(struct sl_reader *r, const struct row *row)
+{
+	if (!row_suspected(r, row))
+		r->suspect[r->next_suspect++ % READER_SUSPECTS] = (struct reader_suspect){row_stream(r), row->start};
+}
+
 /* What was damaged on the disk is not handed out. Rows from before there were checksums have none; what is in a segment has one for the
  * whole payload, which is more than a step: both are for sluicectl check. */
 static bool row_good(sqlite3_stmt *q, const struct row *row)
@@ -348,8 +370,7 @@ static bool row_good(sqlite3_stmt *q, const struct row *row)
 	return sqlite3_column_int64(q, 9) == sl_row_crc(row->marks, data);
 }
 
-/* Adds records of a row to the step. Returns 1 when the step is full. */
-static int step_row(struct rows *w, const struct row *row, uint64_t until, struct sl_step *out)
+static int step_records(struct rows *w, const struct row *row, uint64_t until, struct sl_step *out)
 {
 	struct sl_reader *r = w->r;
 	struct sl_cur marks = sl_cur_of(row->marks);
@@ -387,6 +408,25 @@ static int step_row(struct rows *w, const struct row *row, uint64_t until, struc
 	return rc;
 }
 
+/* Adds records of a row to the step; all that it can, or none when it fails. Returns 1 when the step is full. */
+static int step_row(struct rows *w, const struct row *row, uint64_t until, struct sl_step *out)
+{
+	struct sl_reader *r = w->r;
+	const struct sl_step was = *out;
+	size_t len = r->data.len, n_message_end = r->n_message_end, n_record = r->n_record;
+	int rc = step_records(w, row, until, out);
+
+	if (rc < 0) {
+		*out = was;
+		r->data.len = len;
+		r->n_message_end = n_message_end;
+		r->n_record = n_record;
+	}
+	if (rc == SLUICE_EINTERNAL)
+		row_suspect(r, row);
+	return rc;
+}
+
 static void step_begin(struct sl_reader *r)
 {
 	sl_buf_drain(&r->data, SIZE_MAX);
@@ -402,9 +442,11 @@ static void step_end(struct sl_reader *r, struct sl_step *out)
 	out->n_record = r->n_record;
 }
 
-/* One row more in the plan: 1 when the budget is used up. */
+/* One row more in the plan: 1 when the budget is used up, or the row is known to be damaged. */
 static int plan_row(struct rows *w, const struct row *row, uint64_t budget, struct sl_plan *plan, bool *any)
 {
+	if (*any && row_suspected(w->r, row))
+		return 1;
 	if (!*any || row->start != w->at || row->stop > w->cap || plan->payload_bytes + row->bytes > budget)
 		return plan_records(w, row, budget, plan, any);
 	plan->end = w->at = row->stop;
@@ -439,6 +481,11 @@ int sl_reader_plan(struct sl_reader *r, const struct sl_facts *f, uint64_t from,
 		if (rc != 1)
 			break;
 		rc = plan_row(&w, &row, budget, plan, &any);
+		if (rc == SLUICE_EINTERNAL && before.end > before.from) {
+			*plan = before; /* up to the damage it is good */
+			rc = 1;
+			continue;
+		}
 		if (rc < 0 || full || !any)
 			continue;
 		/* While the row is at hand: looking it up again costs more than copying it. */
@@ -447,7 +494,7 @@ int sl_reader_plan(struct sl_reader *r, const struct sl_facts *f, uint64_t from,
 		step.cap = w.cap;
 		full = step_row(&step, &row, plan->end, first);
 		if (full == SLUICE_EINTERNAL && before.end > before.from) {
-			*plan = before; /* up to the damage it is good */
+			*plan = before;
 			rc = 1;
 		} else if (full < 0) {
 			rc = full;
@@ -481,7 +528,8 @@ int sl_reader_step(struct sl_reader *r, uint64_t incarnation, uint64_t from, uin
 			rc = SLUICE_EGONE;
 	}
 	rows_close(&w);
-	if (rc < 0)
+	/* What comes before the damage is good; the next step says it. */
+	if (rc < 0 && !(rc == SLUICE_EINTERNAL && (r->n_record > 0 || r->data.len > 0)))
 		return rc;
 	step_end(r, out);
 	return 0;

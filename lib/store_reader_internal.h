@@ -12,7 +12,10 @@
 
 enum reader_stmt { R_BEGIN, R_COMMIT, R_BY_NAME, R_BY_ID, R_TAIL, R_LIST, R_CHUNKS, R_ROW, R_SNAPSHOT, R_SNAPSHOT_BYTES, R_GENERATION, R_STMTS };
 
-enum { READER_SEGMENTS = 16 }; /* segment files kept open */
+enum {
+	READER_SEGMENTS = 16, /* segment files kept open */
+	READER_SUSPECTS = 16, /* damaged rows remembered */
+};
 
 struct reader_segment {
 	uint64_t id, used;
@@ -21,6 +24,10 @@ struct reader_segment {
 
 struct reader_level { /* a stream of a chain of forks, and below which offset it counts */
 	uint64_t id, cap;
+};
+
+struct reader_suspect { /* a row whose bytes could not be had */
+	uint64_t stream, start;
 };
 
 struct sl_reader {
@@ -38,6 +45,8 @@ struct sl_reader {
 	size_t n_chain, cap_chain;
 	struct sluice_record *record;
 	size_t n_record, cap_record;
+	struct reader_suspect suspect[READER_SUSPECTS]; /* the latest; stream 0: none */
+	unsigned next_suspect;
 };
 
 struct reader_stream {

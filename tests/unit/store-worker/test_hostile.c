@@ -381,6 +381,82 @@ static void test_damaged_row(void)
 	is_str(contents(&sick, "rot"), "abcdef|", "what was written is what is read");
 }
 
+/* Far behind the first step of an answer: the steps come up to it, and the next plan ends there instead of being cut off again. */
+static void test_damaged_far(void)
+{
+	static char text[100001];
+	struct client *s = &sick.c[0];
+	struct sl_reader *r;
+	struct sl_facts facts;
+	struct sl_plan plan;
+	struct sl_step step = {0};
+	const char *why;
+	uint64_t at = 0;
+	int rc = 0;
+
+	memset(text, 'x', sizeof text - 1);
+	create(&sick, s, "far", "text/plain", "");
+	for (int i = 0; i < 6; i++)
+		append(&sick, s, "far", text);
+	fork_at(&sick, s, "far2", "far", 500025, 0);
+	damage("UPDATE chunk SET data = CAST(replace(CAST(data AS TEXT), 'xx', 'xy') AS BLOB)"
+	       " WHERE stream = (SELECT id FROM stream WHERE name = 'far') AND start = 400020");
+	ok(sl_reader_open(sick.dir, SL_SCHEMA, 0, &r, &why) == 0 && sl_reader_begin(r) == 0 &&
+	           sl_reader_facts(r, SL_STR("far"), sick.wall_ms, &facts) == 0,
+	   "a reader");
+	is_int(sl_reader_plan(r, &facts, 0, UINT64_MAX, &plan, &step), 0, "a plan sums up rows without their bytes");
+	is_int((int64_t)plan.end, (int64_t)facts.tail, "the damaged one too");
+	for (at = step.next; rc == 0 && at < plan.end; at = step.next)
+		rc = sl_reader_step(r, facts.incarnation, at, 0, plan.end, &step);
+	is_int(rc, SLUICE_EINTERNAL, "its steps end");
+	is_int((int64_t)step.next, 400020, "at the damage");
+	is_int(sl_reader_plan(r, &facts, 0, UINT64_MAX, &plan, &step), 0, "the next plan");
+	is_int((int64_t)plan.end, 400020, "ends before it");
+	is_int((int64_t)plan.payload_bytes, 400000, "with what it has");
+	is_int(sl_reader_plan(r, &facts, 400020, UINT64_MAX, &plan, &step), SLUICE_EINTERNAL, "who begins there is told");
+	is_int(sl_reader_plan(r, &facts, 500025, UINT64_MAX, &plan, &step), 0, "who begins behind it");
+	is_int((int64_t)plan.end, (int64_t)facts.tail, "reads on");
+	sl_reader_facts(r, SL_STR("far2"), sick.wall_ms, &facts);
+	is_int(sl_reader_plan(r, &facts, 0, UINT64_MAX, &plan, &step), 0, "a fork shares the row");
+	is_int((int64_t)plan.end, 400020, "and what is known of it");
+	sl_reader_end(r);
+	sl_reader_close(r);
+}
+
+/* Marks of a row without a checksum that are good for its first record only: a plan's bounds are those of the step that comes with it. */
+static void test_damaged_half(void)
+{
+	static char text[3001];
+	struct client *s = &sick.c[0];
+	struct sl_reader *r;
+	struct sl_facts facts;
+	struct sl_plan plan;
+	struct sl_step step;
+	const char *why;
+
+	memset(text, 'x', sizeof text - 1);
+	create(&sick, s, "half", "text/plain", "");
+	for (int i = 0; i < 3; i++)
+		append(&sick, s, "half", text);
+	damage("UPDATE chunk SET marks = x'0a01ff', crc = NULL"
+	       " WHERE stream = (SELECT id FROM stream WHERE name = 'half') AND start = 3005");
+	ok(sl_reader_open(sick.dir, SL_SCHEMA, 0, &r, &why) == 0 && sl_reader_begin(r) == 0 &&
+	           sl_reader_facts(r, SL_STR("half"), sick.wall_ms, &facts) == 0,
+	   "a reader");
+	for (int i = 0; i < 2; i++) { /* the second time it is known */
+		step = (struct sl_step){0};
+		is_int(sl_reader_plan(r, &facts, 0, UINT64_MAX, &plan, &step), 0, "a plan");
+		is_int((int64_t)plan.end, 3005, "up to the damage");
+		is_int((int64_t)step.next, 3005, "its step too");
+		is_int((int64_t)step.data.len, 3000, "with as many bytes");
+		is_int((int64_t)step.n_record, 1, "and records");
+	}
+	is_int(sl_reader_plan(r, &facts, 0, 4000, &plan, &step), 0, "a budget that ends inside of the row");
+	is_int((int64_t)plan.end, 3005, "ends before it");
+	sl_reader_end(r);
+	sl_reader_close(r);
+}
+
 /* An operation of a list meets a damaged record: it is refused, with the list, and nobody else. */
 static void test_damaged_list(void)
 {
@@ -494,6 +570,8 @@ int main(void)
 	test_damaged_marks();
 	test_damaged_chain();
 	test_damaged_row();
+	test_damaged_far();
+	test_damaged_half();
 	test_damaged_list();
 	test_damaged_retention();
 	test_broken_list();
