@@ -52,7 +52,7 @@ static bool fork_cut(struct fork_point *f, const struct walk *w, const struct wa
 
 static int fork_place(struct txn *t, struct fork_point *f, const struct sl_store_op *m, struct sl_store_outcome *r)
 {
-	struct walk w = {.want_data = m->fork_sub != 0};
+	struct walk w = {0};
 	struct walk_record rec = {0};
 	const struct stream *s = f->source;
 	bool found = false;

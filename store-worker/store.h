@@ -188,7 +188,7 @@ int volume_last_row(struct volume *, struct stream *); /* reads s->row again; ga
 /* walk.c: chunks of a stream and of its fork ancestors. Settle first; the row is borrowed until the next call. */
 struct walk {
 	struct chunk_row row;
-	bool want_data;
+	bool want_data; /* and compared with its checksum; so is what walk_record() and walk_position() find */
 	uint64_t cap; /* records of this row count up to here: the lowest fork point below */
 	bool found;
 };

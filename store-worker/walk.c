@@ -37,7 +37,7 @@ static int walk_own(struct volume *v, uint64_t stream, uint64_t offset, struct w
 			rc = SQLITE_NOMEM;
 		r->marks = sl_buf_slice(&v->row_marks);
 		r->data = r->segment ? SL_SLICE(NULL, 0) : sl_buf_slice(&v->row_data);
-		/* What is copied would have a good checksum where it is copied to. */
+		/* What is copied would have a good checksum where it is copied to, and a boundary that is none would stay one. */
 		damaged = w->want_data && !r->segment && sqlite3_column_type(q, 13) != SQLITE_NULL &&
 		          sqlite3_column_int64(q, 13) != sl_row_crc(r->marks, r->data);
 	}
@@ -120,9 +120,11 @@ static int walk_row(const struct walk *w, bool by_pos, uint64_t where, struct wa
 int walk_record(struct volume *v, const struct stream *s, uint64_t offset, struct walk *w, struct walk_record *r,
                 bool *found)
 {
-	int rc = walk_at(v, s, offset, w);
+	int rc;
 
 	*found = false;
+	w->want_data = true;
+	rc = walk_at(v, s, offset, w);
 	return rc || !w->found ? rc : walk_row(w, false, offset, r, found);
 }
 
@@ -135,15 +137,20 @@ int walk_position(struct volume *v, const struct stream *s, uint64_t pos, struct
 	*found = false;
 	while (low < high) {
 		uint64_t middle = low + (high - low) / 2;
-		int rc = walk_at(v, s, middle, w);
+		int rc;
 
+		w->want_data = false;
+		rc = walk_at(v, s, middle, w);
 		if (rc)
 			return rc;
 		if (!w->found || w->row.pos > pos) {
 			high = w->found && w->row.start < middle ? w->row.start : middle;
 			continue;
 		}
-		if (pos - w->row.pos < w->row.bytes)
+		w->want_data = pos - w->row.pos < w->row.bytes;
+		if (w->want_data)
+			rc = walk_at(v, s, middle, w);
+		if (rc == SE_OK && w->want_data)
 			rc = walk_row(w, true, pos, r, found);
 		if (rc || *found)
 			return rc;

@@ -457,6 +457,27 @@ static void test_damaged_half(void)
 	sl_reader_close(r);
 }
 
+/* Marks that could be those of other records: a boundary that they tell is none. */
+static void test_damaged_boundary(void)
+{
+	struct client *s = &sick.c[0];
+	struct sl_store_op trim = op_of(SLUICE_OP_TRIM, "shape");
+
+	create(&sick, s, "shape", "text/plain", "abcdef");
+	append(&sick, s, "shape", "ghijkl");
+	is_str(contents(&sick, "shape"), "abcdef|ghijkl|", "two records of a row");
+	is_int(sql_int(&sick, "SELECT records FROM chunk WHERE stream = (SELECT id FROM stream WHERE name = 'shape')"), 2, "in one");
+	damage("UPDATE chunk SET marks = x'05010701' WHERE stream = (SELECT id FROM stream WHERE name = 'shape')");
+	is_out(fork_at(&sick, s, "shape2", "shape", 10, 0), SLUICE_EINTERNAL, 0, "no fork begins there");
+	trim.trim_to = 12;
+	is_out(run(&sick, s, trim), SLUICE_EINTERNAL, 0, "nothing is trimmed up to there");
+	trim.flags = SLUICE_A_AT_POS;
+	trim.trim_to = 6;
+	is_out(run(&sick, s, trim), SLUICE_EINTERNAL, 0, "nor by position");
+	is_int(sql_int(&sick, "SELECT earliest FROM stream WHERE name = 'shape'"), 0, "it keeps what it has");
+	is_int(sick.store->fatal, 0, "the writer goes on");
+}
+
 /* An operation of a list meets a damaged record: it is refused, with the list, and nobody else. */
 static void test_damaged_list(void)
 {
@@ -572,6 +593,7 @@ int main(void)
 	test_damaged_row();
 	test_damaged_far();
 	test_damaged_half();
+	test_damaged_boundary();
 	test_damaged_list();
 	test_damaged_retention();
 	test_broken_list();
