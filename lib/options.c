@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "lib/address.h"
 
@@ -365,6 +366,10 @@ static bool origin_is_sane(const char *origin)
 	if (n > strlen(host) || !host_is_sane(host, n))
 		return false;
 	port = host + n;
+	/* The scheme's own is what a browser leaves out. */
+	if ((scheme == 4 && strncasecmp(origin, "http", 4) == 0 && strcmp(port, ":80") == 0) ||
+	    (scheme == 5 && strncasecmp(origin, "https", 5) == 0 && strcmp(port, ":443") == 0))
+		return false;
 	return !*port || strcmp(port, ":*") == 0 || (*port == ':' && port[1] && !port[1 + strspn(port + 1, "0123456789")]);
 }
 

@@ -50,7 +50,8 @@ static const char *load_element(const char *key, const char *element)
 static void test_pages(void)
 {
 	static const char *const origins[] = {"a",      "http://",    "://a",       "http:/a",    "http://a/",    "http://a:", "http://a:x",
-	                                      "http://a:1*", "http://*", "http://a b", "http://[::1", "http://[]", "http://[::1]x", "http://x@a"};
+	                                      "http://a:1*", "http://*", "http://a b", "http://[::1", "http://[]", "http://[::1]x", "http://x@a",
+	                                      "http://a:80", "HTTPS://a:443", "https://[::1]:443"};
 	static const char *const hosts[] = {"a:1", "::1", "http://a", "*.a", "[::1]:80", "[]", "a b"};
 	char want[256];
 
@@ -158,7 +159,7 @@ static void test_across(void)
 	         "1:77: frontends[0].plugins[0].mount: expected a path such as \"/v1/stream\", got \"/a/../b\"\n"
 	         "1:107: frontends[0].plugins[1].prefix: expected a name such as \"team/a\", got \"/x\""},
 	        {"frontends: [{name: a, listen: ['127.0.0.1:0'], plugins: [{plugin: s}], origins: []}]", ""},
-	        {"frontends: [{name: a, listen: ['127.0.0.1:0'], plugins: [{plugin: s}], origins: ['*', 'null', 'http://a', 'http://a:1', "
+	        {"frontends: [{name: a, listen: ['127.0.0.1:0'], plugins: [{plugin: s}], origins: ['*', 'null', 'http://a', 'http://a:1', 'http://a:443', "
 	         "'http://a:*', 'app+x://a-b.c', 'http://[::1]', 'http://[::1]:*'], hosts: [localhost, 127.0.0.1, '[::1]']}]",
 	         ""},
 	        {"frontends: [{name: a, listen: ['127.0.0.1:0'], plugins: [{plugin: s}], hosts: []}]",
