@@ -141,6 +141,12 @@ describe('sluicectl check', () => {
 			const bad = await s.get({ offset: next });
 			assert.equal(bad.status, 500, bad.text);
 			assert.ok(!bad.text.includes('record 7'));
+			// Live readers come up to it and are told, they do not go round in circles.
+			const live = await client.request('GET', `${s.path}?offset=-1&live=sse`, {});
+			assert.equal(live.status, 200);
+			assert.ok(live.text.includes('record 0') && !live.text.includes('record 7'), 'what comes before it, and the end');
+			for (const how of ['sse', 'long-poll'])
+				assert.equal((await client.request('GET', `${s.path}?offset=${next}&live=${how}`, {})).status, 500, how);
 		}
 		const { headers } = await new Stream(client, 'things').get();
 		assert.equal(headers['stream-up-to-date'], 'true', 'another stream');
