@@ -38,15 +38,15 @@ static bool origin_fits(const char *pattern, sl_slice origin)
 	return text_fits(pattern, n, origin);
 }
 
-/* A page that was got here: the console, or what a plugin serves. */
+/* A page that was got here: the console, or what a plugin serves. Behind a proxy that speaks TLS it may be of either scheme; where we speak it
+ * ourselves, a page that came in clear could be anybody's in between. */
 static bool origin_own(const struct sluice_http_req *r, sl_slice origin)
 {
+	bool clear = !r->conn || r->conn->transport == &transport_plain;
 	const char *p = origin.data;
+	size_t n = sl_slice_prefix(origin, SL_STR("https://")) ? 8 : clear && sl_slice_prefix(origin, SL_STR("http://")) ? 7 : 0;
 
-	for (size_t i = 0; i + 3 <= origin.len; i++)
-		if (memcmp(p + i, "://", 3) == 0)
-			return text_fits(p + i + 3, origin.len - i - 3, r->authority) && r->authority.len > 0;
-	return false;
+	return n > 0 && r->authority.len > 0 && text_fits(p + n, origin.len - n, r->authority);
 }
 
 static bool origin_may(const struct sluice_http_req *r, sl_slice origin)

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { newCertificate } from '../lib/certificate.mjs';
 import { connect } from '../lib/http.mjs';
 import { Raw } from '../lib/raw.mjs';
 import { startSluice } from '../lib/sluice.mjs';
@@ -117,3 +118,18 @@ for (const via of ['HTTP/1.1', 'h2c'])
 				twice.close();
 			});
 	});
+
+describe('origins over TLS', () => {
+	it('the own page is one that came by TLS', async () => {
+		const files = newCertificate();
+		const daemon = await start({ listen: [{ address: '127.0.0.1:0', tls: { cert: files.cert, key: files.key } }], origins: [] });
+		const { host } = new URL(daemon.url);
+		for (const via of ['HTTP/1.1', 'h2c']) {
+			const client = connect(via, daemon.url, { ca: files.ca });
+			for (const [origin, status] of [[`https://${host}`, 200], [`http://${host}`, 403], [`wss://${host}`, 403], ['https://other', 403]])
+				assert.equal((await client.request('GET', '/health', { headers: { [via === 'h2c' ? ':authority' : 'host']: host, origin } })).status, status, `${via}: ${origin}`);
+			client.close();
+		}
+		await daemon.stop();
+	});
+});
