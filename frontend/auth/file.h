@@ -9,8 +9,7 @@
 enum { FILE_MAX = 1 << 20 };
 
 /* A whole file of at most FILE_MAX bytes, NUL-terminated behind its bytes; the caller frees it. Otherwise an error at `path` of conf,
- * and NULL. */
-/* The file decides who may do what, or shows who we are: one that everybody may write is refused. */
+ * and NULL. Such files decide who may do what, or show who we are: one that everybody may write is refused. */
 char *auth_file(const struct sluice_conf *conf, const char *path, size_t *len, struct sl_conf_errors *);
 
 /* Tells of a secret in a file that everybody can read, or that belongs to somebody else. */
