@@ -239,10 +239,10 @@ int store_open(struct store *st, const char *data_dir, const char **why, bool *f
 	st->data_dir = sl_slice_dup(sl_slice_str(data_dir));
 	if (!st->data_dir)
 		return refuse(why, final, false, "out of memory");
-	/* The supervisor makes it; by hand it may be missing. */
-	if (mkdir(data_dir, 0700) && errno != EEXIST)
+	/* The supervisor has made it. One that is gone was moved, or its disk is not mounted: beginning with an empty one would hide the data. */
+	if (access(data_dir, F_OK))
 		return refuse(why, final, true,
-		              "the data directory cannot be made; check the path and the permissions");
+		              "the data directory is not there; see whether it was moved, or its disk is not mounted");
 	rc = store_check_files(st, why, final);
 	if (rc == 0)
 		rc = store_take_lock(st, why, final);

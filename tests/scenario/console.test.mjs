@@ -218,7 +218,7 @@ describe('health and the writer', () => {
 		process.kill(writer, 'SIGCONT');
 		await becomes(200, 'ok');
 		renameSync(dataDir, `${dataDir}-away`);
-		writeFileSync(dataDir, ''); // the next writer finds no directory there, and can make none
+		writeFileSync(dataDir, ''); // the next writer finds no directory there
 		process.kill(writer, 'SIGKILL');
 		await becomes(503, 'the store-writer is not running');
 		await until('the metrics say so, and what the dead process counted is not told as the present', async () => {

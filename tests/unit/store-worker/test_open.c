@@ -155,7 +155,11 @@ static void test_refused(void)
 	}
 	snprintf(dir, sizeof dir, "/proc/nonexistent/store");
 	snprintf(volume, sizeof volume, "%s/x", dir);
-	refused("cannot be made", "a directory that cannot be made");
+	refused("is not there", "a directory that is not there");
+	new_dir();
+	fixture_remove(dir);
+	refused("is not there", "a directory that was removed");
+	is_int(access(dir, F_OK), -1, "is not made again");
 }
 
 /* A writer waits for one that is finishing. */
