@@ -36,7 +36,8 @@ enum {
 	LWS_READ = 2048,      /* one read and one piece of a message; each connection owns a buffer of this size */
 	LWS_RUNS = 8,         /* rounds of libuv a turn, as long as it says that there is more to do at once */
 	LWS_SPARE_FDS = 4096, /* beside two descriptors for each connection: HTTP has as many */
-	LWS_HEAD_MAX = 512
+	LWS_HEAD_MAX = 512,
+	LWS_LAST_RUNS = 10000 /* of libuv, for what is still open at the end */
 };
 
 struct ws_lws {
@@ -408,26 +409,35 @@ struct ws_lws *ws_lws_new(struct ws_engine *engine)
 	return l;
 }
 
-/* Handles are closed asynchronously: libuv has to run until none is left, and libwebsockets to be asked a second
- * time. */
+/* Runs libuv until no handle is left; false: after so many turns there still is one. */
+static bool lws_run_out(struct ws_lws *l)
+{
+	for (int turn = 0; turn < LWS_LAST_RUNS; turn++)
+		if (uv_run(&l->loop, UV_RUN_NOWAIT) == 0)
+			return true;
+	return false;
+}
+
+/* Handles are closed asynchronously, and libwebsockets is to be asked a second time. Where memory was short it may have forgotten one,
+ * which stays open for ever; then the rest is left to the end of the process. */
 void ws_lws_free(struct ws_lws *l)
 {
+	bool settled = true;
+
 	if (l->ev_poll)
 		event_free(l->ev_poll);
 	if (l->ev_timer)
 		event_free(l->ev_timer);
 	if (l->context) {
 		lws_context_destroy(l->context);
-		while (l->context && uv_run(&l->loop, UV_RUN_NOWAIT))
-			;
-		if (l->context)
+		settled = !l->context || lws_run_out(l);
+		if (l->context && settled)
 			lws_context_destroy(l->context);
 	}
-	if (l->loop_open) {
-		while (uv_run(&l->loop, UV_RUN_NOWAIT))
-			;
+	if (l->loop_open && settled && lws_run_out(l))
 		uv_loop_close(&l->loop);
-	}
+	if (!settled)
+		return;
 	free(l->scratch);
 	l->magic = 0;
 	free(l);
