@@ -25,7 +25,7 @@ export default async function* report(source) {
 		}
 		if (own) {
 			const cause = data.details.error.cause ?? data.details.error;
-			totals.failures.push(`${basename(path)}: ${data.name}`);
+			totals.failures.push(`${basename(path)}: ${data.name}: ${first(cause)}`);
 			yield `\nFAILED ${basename(path)}: ${data.name}\n${indent(describe(cause))}\n\n`;
 		}
 	}
@@ -37,6 +37,14 @@ export default async function* report(source) {
 			);
 	yield `#totals ${JSON.stringify(totals)}\n`;
 }
+
+// The summary is all that is left of some runs, and a name alone does not say what to look for.
+const first = (error) =>
+	String(error?.message ?? error)
+		.split('\n')
+		.slice(0, 4)
+		.join(' ')
+		.slice(0, 400);
 
 // The harness adds the daemon's log to messages, which a stack that was taken before does not show.
 function describe(error) {

@@ -226,16 +226,18 @@ class Daemon {
 			.map((child) => child.pid);
 	}
 
-	// Kills a child and waits until the supervisor has put another in its place.
+	// Kills a child and waits until the supervisor has put another of its name in its place. How many there are says nothing: those of
+	// an older generation may be ending.
 	async killChild(pid, { signal = 'SIGKILL' } = {}) {
-		const program = this.children().find((child) => child.pid === pid)?.program;
-		assert.ok(program, `no child ${pid}`);
-		const count = this.children().filter((child) => child.program === program).length;
+		const before = this.children();
+		const { program, args } = before.find((child) => child.pid === pid) ?? assert.fail(`no child ${pid}`);
 		process.kill(pid, signal);
-		await until(`a successor of ${program} ${pid}`, () => {
-			const now = this.children().filter((child) => child.program === program);
-			return now.length === count && !now.some((child) => child.pid === pid);
-		});
+		await until(`a successor of ${program} ${pid}`, () =>
+			this.children().some(
+				(child) =>
+					child.program === program && child.args[1] === args[1] && !before.some((old) => old.pid === child.pid),
+			),
+		);
 	}
 
 	// Rewrites the file, sends SIGHUP and waits for the line that says how it ended.
