@@ -86,6 +86,7 @@ static int on_presence_link(void *arg, const struct sl_control_presence_link *m)
 {
 	struct worker *w = arg;
 
+	w->presence_links++;
 	if (w->state == WORKER_SETUP) {
 		if (w->presence_link >= 0)
 			close(w->presence_link);
@@ -152,6 +153,7 @@ static int on_ping(void *arg, const struct sl_control_ping *m)
 {
 	struct worker *w = arg;
 
+	eph_server_relink(w);
 	return sl_put_control_pong(&w->control, &(struct sl_control_pong){.n = m->n});
 }
 
@@ -306,6 +308,14 @@ void control_store_lost(struct worker *w)
 {
 	if (w->control.fd >= 0)
 		(void)sl_put_control_store_lost(&w->control, &(struct sl_control_store_lost){.links = w->links});
+	control_flush(w, false);
+}
+
+/* Likewise of the presence worker. */
+void control_presence_lost(struct worker *w)
+{
+	if (w->control.fd >= 0)
+		(void)sl_put_control_presence_lost(&w->control, &(struct sl_control_presence_lost){.links = w->presence_links});
 	control_flush(w, false);
 }
 

@@ -261,6 +261,7 @@ struct worker {
 	int link;          /* store_link that came before setup_done */
 	uint32_t links;    /* how many came */
 	int presence_link; /* likewise */
+	uint32_t presence_links;
 	struct sl_metrics *metrics;
 	struct sl_board *board; /* of the workers of this frontend; NULL: it is the only one */
 	uint32_t slot;
@@ -313,6 +314,7 @@ void control_close(struct worker *);
 void control_ready(struct worker *);
 void control_roster_wanted(struct worker *);
 void control_store_lost(struct worker *);
+void control_presence_lost(struct worker *);
 void control_failed(struct worker *, const char *why, bool final);
 void control_check_error(struct worker *, unsigned line, unsigned column, const char *text);
 void control_check_warning(void *worker, const char *text);
@@ -446,6 +448,7 @@ struct eph_registry_limits eph_server_limits(const struct sluice_conf *presence)
 int eph_server_new(struct worker *, const struct eph_registry_limits *);
 void eph_server_free(struct worker *);
 int eph_server_peer(struct worker *, int fd); /* takes the descriptor over */
+void eph_server_relink(struct worker *);      /* a connection of the worker to itself that was lost is made anew */
 void eph_server_turn(struct worker *);
 
 #endif

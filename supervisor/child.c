@@ -149,6 +149,17 @@ static int child_on_store_lost(void *arg, const struct sl_control_store_lost *m)
 	return 0;
 }
 
+/* Likewise: the next owner gives everybody another connection, while this one lives it is given with the next ping. */
+static int child_on_presence_lost(void *arg, const struct sl_control_presence_lost *m)
+{
+	struct child *c = child_of(arg);
+
+	if (c->kind != CHILD_WORKER || m->links > c->presence_links)
+		return SLUICE_EINVAL;
+	c->presence_unlinked = m->links == c->presence_links;
+	return 0;
+}
+
 static int child_on_roster_wanted(void *arg, const struct sl_control_roster_wanted *m)
 {
 	struct child *c = child_of(arg);
@@ -228,6 +239,7 @@ static const struct sl_control_handlers child_handlers = {
         .failed = child_on_failed,
         .pong = child_on_pong,
         .store_lost = child_on_store_lost,
+        .presence_lost = child_on_presence_lost,
         .roster_wanted = child_on_roster_wanted,
         .check_error = child_on_check_error,
         .check_warning = child_on_check_warning,
@@ -368,6 +380,8 @@ void child_start(struct child *c)
 	c->ping = 0;
 	c->links = 0;
 	c->unlinked = false;
+	c->presence_links = 0;
+	c->presence_unlinked = false;
 	c->roster = false;
 	c->memory_told = 0;
 	c->ready_at = -1;
@@ -500,6 +514,8 @@ void child_ping(struct child *c)
 	}
 	if (c->unlinked && c->super->store && c->super->store->state == CHILD_READY)
 		setup_link(c);
+	if (c->presence_unlinked)
+		presence_link(c);
 	if (sl_put_control_ping(&c->channel.ipc, &m))
 		return;
 	c->ping++;

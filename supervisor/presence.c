@@ -38,6 +38,7 @@ void presence_link(struct child *worker)
 	/* The worker that will own the channels next is a member of nobody else. */
 	if (!owner || owner->state != CHILD_READY || worker->presence)
 		return;
+	worker->presence_unlinked = true;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair)) {
 		sl_log_errno(SLUICE_LOG_ERR, "presence_link name=%s", worker->name);
 		return;
@@ -45,8 +46,11 @@ void presence_link(struct child *worker)
 	to_worker.socket = pair[0];
 	to_owner.socket = pair[1];
 	/* An end that does not get through is closed, which the other one sees. */
-	if (sl_put_control_presence_link(&worker->channel.ipc, &to_worker) ||
-	    sl_put_control_presence_peer(&owner->channel.ipc, &to_owner))
+	if (sl_put_control_presence_link(&worker->channel.ipc, &to_worker) == 0) {
+		worker->presence_links++;
+		worker->presence_unlinked = false;
+	}
+	if (worker->presence_unlinked || sl_put_control_presence_peer(&owner->channel.ipc, &to_owner))
 		sl_log(SLUICE_LOG_ERR, "presence_link name=%s error=\"out of memory or descriptors\"", worker->name);
 	close(pair[0]); /* the queues hold copies */
 	close(pair[1]);

@@ -177,6 +177,8 @@ struct child {
 	bool presence;             /* worker: mounts presence, so it owns every ephemeral channel */
 	uint32_t links;            /* worker: connections to the writer given to this process */
 	bool unlinked;             /* worker: the newest of them is lost; it gets another with the next ping */
+	uint32_t presence_links;   /* worker: likewise to the presence worker */
+	bool presence_unlinked;
 	int peer_fd;               /* worker: the writer's end of the connection, while there is no writer to take it; -1 */
 	struct child_plugin plugins[CHILD_PLUGINS_MAX];
 	size_t n_plugins;

@@ -413,8 +413,10 @@ static int on_looked(void *arg, const struct sl_presence_looked *m)
 	                                     .flags = m->written ? SLUICE_CHANNEL_WRITTEN : 0,
 	                                     .n_kept = me->n_kept};
 
-	if (!r || (r->kind != CHAN_LOOK && r->kind != CHAN_SUBSCRIBE) || member_joined(w, m->state, &state.state))
+	if (!r || (r->kind != CHAN_LOOK && r->kind != CHAN_SUBSCRIBE))
 		return SLUICE_EINVAL;
+	if (member_joined(w, m->state, &state.state))
+		return SLUICE_ENOMEM;
 	member_place_kept(me);
 	state.kept = me->kept;
 	if (r->kind == CHAN_LOOK)
@@ -531,13 +533,17 @@ static void member_readable(evutil_socket_t fd, short what, void *arg)
 	while ((rc = sl_ipc_next(&m->ipc, &id, &body)) > 0) {
 		rc = sl_presence_dispatch(&member_handlers, SL_TO_MEMBER, w, &m->ipc, id, body);
 		if (rc) {
-			sl_log(SLUICE_LOG_ERR, "presence_message_refused message=%s status=%d", sl_presence_name(id),
-			       rc);
+			sl_log(SLUICE_LOG_ERR, "presence_message_refused message=%s why=\"%s\"", sl_presence_name(id),
+			       rc == SLUICE_ENOMEM ? "out of memory" : "it is not what was expected");
 			break;
 		}
 	}
-	if (rc || lost)
-		member_lost(w, SLUICE_LOG_WARN, rc ? "a message was refused" : "the presence worker ended the connection");
+	if (rc == 0 && !lost)
+		return;
+	member_lost(w, SLUICE_LOG_WARN, rc ? "a message was refused" : "the presence worker ended the connection");
+	/* It may live, and only this connection have failed. */
+	if (!w->ephemeral)
+		control_presence_lost(w);
 }
 
 static void member_writable(evutil_socket_t fd, short what, void *arg)

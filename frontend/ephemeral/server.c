@@ -211,7 +211,8 @@ static void peer_readable(evutil_socket_t fd, short what, void *arg)
 			rc = sl_presence_dispatch(&server_handlers, SL_TO_REGISTRY, p, &p->ipc, id, body);
 		if (rc == 0)
 			continue;
-		sl_log(SLUICE_LOG_ERR, "presence_member_refused message=%s status=%d", sl_presence_name(id), rc);
+		sl_log(SLUICE_LOG_ERR, "presence_member_refused message=%s why=\"%s\"", sl_presence_name(id),
+		       rc == SLUICE_ENOMEM ? "out of memory" : "it is not what was expected");
 		p->ended = true;
 	}
 	if (lost)
@@ -345,6 +346,12 @@ static int server_link_self(struct worker *w)
 		return rc;
 	}
 	return member_link(w, pair[1]);
+}
+
+void eph_server_relink(struct worker *w)
+{
+	if (w->ephemeral && w->state == WORKER_RUNNING && !w->member.linked)
+		(void)server_link_self(w); /* or with the next ping */
 }
 
 struct eph_registry_limits eph_server_limits(const struct sluice_conf *presence)

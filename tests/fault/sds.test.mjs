@@ -53,6 +53,9 @@ async function everything(daemon, id) {
 	peers.forEach((peer) => peer.ws.terminate());
 }
 
+const presence = async (daemon, id) =>
+	(await ask(`${daemon.url}/api/presence/${id}`, { headers: { authorization: `Bearer ${token(id, 'admin')}` } })).status === 200;
+
 describe('SDS and faults', { skip, concurrency: 2 }, () => {
 	it('a full disk: the sender is closed with 1011 and nobody hears of his patch; when there is room, it comes', async () => {
 		const faults = new Faults();
@@ -99,7 +102,10 @@ describe('SDS and faults', { skip, concurrency: 2 }, () => {
 			const text = daemon.text();
 			assert.doesNotMatch(text, /child_exit .*signal=/, `allocation ${n}`);
 			// It may leave in order; its successor finds as little memory, and is put off. Another daemon is quicker.
-			if (!/child_exit/.test(text)) continue;
+			if (!/child_exit/.test(text)) {
+				await until(`presence, after allocation ${n}`, () => presence(daemon, store('presence')));
+				continue;
+			}
 			daemon.killAll();
 			await daemon.exited;
 			daemon.cleanUp();
@@ -113,6 +119,7 @@ describe('SDS and faults', { skip, concurrency: 2 }, () => {
 		await until('health', async () => (await ask(`${daemon.url}/healthz`)).status === 200);
 		await Promise.all([a.close(), b.close()]);
 		await daemon.stop();
+		assert.doesNotMatch(daemon.text(), /did not finish in time/);
 		faults.close();
 	});
 });

@@ -22,7 +22,7 @@ static struct {
 	struct sl_ipc ipc;
 	char name[64], mode[32];
 	bool check, over;
-	int fds, listeners, links;
+	int fds, listeners, links, presence_links;
 } fake;
 
 static __attribute__((format(printf, 1, 2))) void fake_log(const char *fmt, ...)
@@ -102,6 +102,22 @@ static int on_store_link(void *arg, const struct sl_control_store_link *m)
 	(void)arg;
 	close(m->socket);
 	fake_log("store_link %d", ++fake.links);
+	return 0;
+}
+
+static int on_presence_link(void *arg, const struct sl_control_presence_link *m)
+{
+	(void)arg;
+	close(m->socket);
+	fake_log("presence_link %d", ++fake.presence_links);
+	return 0;
+}
+
+static int on_presence_peer(void *arg, const struct sl_control_presence_peer *m)
+{
+	(void)arg;
+	close(m->socket);
+	fake_log("presence_peer %.*s", (int)m->name.len, (const char *)m->name.data);
 	return 0;
 }
 
@@ -209,6 +225,15 @@ static int on_setup_done(void *arg, const struct sl_control_setup_done *m)
 	return sl_put_control_ready(&fake.ipc, &ready);
 }
 
+/* off: how far it is wrong about how many connections it was given. */
+static void say_lost(int off)
+{
+	if (fake.links < 3)
+		sl_put_control_store_lost(&fake.ipc, &(struct sl_control_store_lost){.links = (uint32_t)(fake.links + off)});
+	if (fake.presence_links < 3)
+		sl_put_control_presence_lost(&fake.ipc, &(struct sl_control_presence_lost){.links = (uint32_t)(fake.presence_links + off)});
+}
+
 static int on_ping(void *arg, const struct sl_control_ping *m)
 {
 	struct sl_control_pong pong = {.n = m->n};
@@ -216,6 +241,14 @@ static int on_ping(void *arg, const struct sl_control_ping *m)
 	(void)arg;
 	if (mode_is("hang"))
 		return 0;
+	if (mode_is("lossy"))
+		say_lost(0);
+	if (mode_is("late") && m->n == 2)
+		say_lost(-1);
+	if (mode_is("late") && m->n == 4)
+		fake_log("late over");
+	if (mode_is("liar") && m->n == 2)
+		say_lost(1);
 	return sl_put_control_pong(&fake.ipc, &pong);
 }
 
@@ -246,7 +279,7 @@ static int on_settings(void *arg, const struct sl_control_settings *m)
 static const struct sl_control_handlers handlers = {
         .hello = on_hello, .setup = on_setup, .listener = on_listener, .store_link = on_store_link, .peer = on_peer,
         .metrics = on_metrics, .board = on_board, .setup_done = on_setup_done, .ping = on_ping, .drain = on_drain, .log_level = on_log_level,
-        .settings = on_settings, .roster = on_roster, .roster_memory = on_roster_memory,
+        .presence_link = on_presence_link, .presence_peer = on_presence_peer, .settings = on_settings, .roster = on_roster, .roster_memory = on_roster_memory,
 };
 
 int main(int argc, char **argv)

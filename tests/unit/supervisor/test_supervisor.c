@@ -355,6 +355,32 @@ static void test_roster(void)
 	forget("web#1");
 }
 
+/* Whoever lost a connection while its other end lives gets another, unless a newer one is on its way already. */
+static void test_lost(void)
+{
+	write_file("sluice.yaml", "data_dir: temporary\nfrontends:\n  - name: web\n    listen: [127.0.0.1:0]\n    workers: 3\n    plugins: [{plugin: fake}]\n"
+	                          "  - name: owner\n    listen: [127.0.0.1:0]\n    plugins: [{plugin: presence}]\n");
+	write_file("web#1", "lossy");
+	write_file("web#2", "late");
+	write_file("web#3", "liar");
+	start_mode(super_run, 20);
+	wait_for("sluiced ready");
+	ok(wait_count("store_link 3", 1) && wait_count("presence_link 3", 1), "a lost connection is made anew");
+	ok(wait_count("late over", 1), "pings go on");
+	is_int(lines_of("web#1 ", "store_link"), 3, "to the writer");
+	is_int(lines_of("web#1 ", "presence_link"), 3, "and to the presence worker");
+	is_int(lines_of("owner#1 ", "presence_peer web#1"), 3, "which gets the other ends");
+	is_int(lines_of("web#2 ", "_link 2"), 0, "of an older one nobody needs another");
+	ok(wait_for("child_exit name=web#3"), "who speaks of connections that were never made is not served");
+	is_int(lines_of("owner#1 ", "_link"), 1, "the presence worker has one to the writer, and none to itself");
+	stop();
+	for (int i = 1; i <= 3; i++) {
+		char name[] = {'w', 'e', 'b', '#', (char)('0' + i), '\0'};
+
+		forget(name);
+	}
+}
+
 static void test_final(void)
 {
 	config("127.0.0.1:0", "");
@@ -691,6 +717,7 @@ int main(void)
 	test_final();
 	test_final_while_running();
 	test_roster();
+	test_lost();
 	test_hang();
 	test_reload();
 	test_orphans();
