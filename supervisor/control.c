@@ -260,8 +260,12 @@ static void client_give_up(struct client *c)
 
 static int client_on_cancel(void *arg, const struct sl_admin_cancel *m)
 {
+	struct client *c = client_of(arg);
+
 	(void)m;
-	client_give_up(client_of(arg));
+	client_give_up(c);
+	if (c->backup)
+		sl_log(SLUICE_LOG_INFO, "control pid=%ld request=cancel number=%u", (long)c->pid, c->backup);
 	return 0;
 }
 

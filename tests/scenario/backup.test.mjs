@@ -215,6 +215,7 @@ describe('sluicectl backup, interrupted', () => {
 			const dir = temporary();
 			const { writer, ctlRun, from } = await begin(dir);
 			ctlRun.process.kill(signal);
+			await daemon.waitLine(/request=cancel/, { from });
 			process.kill(writer, 'SIGCONT');
 			const { code, err } = await ctlRun.end();
 			assert.equal(code, 1);
