@@ -56,7 +56,7 @@ const char *se_text(int rc)
 	static const char *const text[] = {
 		[SE_OK] = "ok",
 		[SE_BUSY] = "the database is locked by another process",
-		[SE_FULL] = "no space left on the disk",
+		[SE_FULL] = "no space left on the disk, or in a quota of it",
 		[SE_IO] = "the disk reported an error",
 		[SE_CORRUPT] = "the database is damaged",
 		[SE_FORMAT] = "the data was written by a newer version",

@@ -134,6 +134,7 @@ void se_fail(struct se *, int rc, const char *detail); /* a flush outside of a b
 int se_apply(struct se *, sl_slice record);
 sqlite3 *se_handle(struct se *); /* for checkpoints and for reading between batches */
 int se_of_sqlite(int rc);
+void se_quota(void); /* engine_quota.c; for the whole process, before a volume is opened: a quota that is used up is SE_FULL */
 const char *se_text(int rc);
 
 #define SE_RECORD_MAGIC 0x534c5243u /* "SLRC" */

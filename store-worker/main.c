@@ -23,5 +23,6 @@ int main(int argc, char **argv)
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
+	se_quota();
 	return control_run(CONTROL_FD);
 }

@@ -39,33 +39,35 @@ const withDaemon = (work) => async () => {
 };
 
 describe('the disk', { skip, concurrency: 3 }, () => {
-	it(
-		'full: writes are answered 507, reads go on, the writer stays and takes writes as soon as there is room',
-		withDaemon(async (faults, log, daemon) => {
-			const writer = daemon.writer();
-			faults.set('full');
-			for (let n = 0; n < 5; n++) {
-				assert.equal(await log.try(), 507);
-				assert.equal(await log.try(LARGE), 507);
-				await log.verify();
-			}
-			assert.ok(faults.read('hits') >= 10);
-			faults.clear();
-			assert.ok([200, 204].includes(await log.try()), 'the first one afterwards is taken');
-			assert.equal(daemon.writer(), writer, 'no process ended');
-		}),
-	);
+	for (const kind of ['full', 'quota']) {
+		it(
+			`${kind}: writes are answered 507, reads go on, the writer stays and takes writes as soon as there is room`,
+			withDaemon(async (faults, log, daemon) => {
+				const writer = daemon.writer();
+				faults.set(kind);
+				for (let n = 0; n < 5; n++) {
+					assert.equal(await log.try(), 507);
+					assert.equal(await log.try(LARGE), 507);
+					await log.verify();
+				}
+				assert.ok(faults.read('hits') >= 10);
+				faults.clear();
+				assert.ok([200, 204].includes(await log.try()), 'the first one afterwards is taken');
+				assert.equal(daemon.writer(), writer, 'no process ended');
+			}),
+		);
 
-	it(
-		'full while the log is copied into the volume: the log grows, nobody notices',
-		withDaemon(async (faults, log, daemon) => {
-			const writer = daemon.writer();
-			faults.set('full', { files: 'volume' });
-			for (let n = 0; n < 60; n++) assert.ok([200, 204].includes(await log.try(3000)));
-			await until('a try to copy', () => faults.read('hits') > 0);
-			assert.equal(daemon.writer(), writer, 'no process ended');
-		}),
-	);
+		it(
+			`${kind} while the log is copied into the volume: the log grows, nobody notices`,
+			withDaemon(async (faults, log, daemon) => {
+				const writer = daemon.writer();
+				faults.set(kind, { files: 'volume' });
+				for (let n = 0; n < 60; n++) assert.ok([200, 204].includes(await log.try(3000)));
+				await until('a try to copy', () => faults.read('hits') > 0);
+				assert.equal(daemon.writer(), writer, 'no process ended');
+			}),
+		);
+	}
 
 	for (const files of ['wal', 'volume', 'segment'])
 		it(

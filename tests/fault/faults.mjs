@@ -9,7 +9,7 @@ import { JSON_TYPE, Stream, freshName, producer } from '../lib/streams.mjs';
 import { until } from '../lib/wait.mjs';
 
 const SLOTS = ['kind', 'programs', 'files', 'skip', 'count', 'hits', 'retried', 'clock_ms', 'allocations'];
-const KINDS = ['nothing', 'full', 'io', 'short', 'sync', 'alloc'];
+const KINDS = ['nothing', 'full', 'io', 'short', 'sync', 'alloc', 'quota'];
 const PROGRAMS = { sluiced: 1, store: 2, frontend: 4 };
 const FILES = { wal: 1, volume: 2, segment: 4, other: 8, all: 15 };
 const ALWAYS = 1 << 30;

@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { NOTHING, WRITE_FULL, WRITE_IO, WRITE_SHORT, SYNC_IO, ALLOC };
+enum { NOTHING, WRITE_FULL, WRITE_IO, WRITE_SHORT, SYNC_IO, ALLOC, WRITE_QUOTA };
 enum { WAL = 1, VOLUME = 2, SEGMENT = 4, OTHER = 8 };
 enum { SLUICED = 1, STORE = 2, FRONTEND = 4 };
 
@@ -115,10 +115,10 @@ static int shim_open(int dir, const char *name, int flags, mode_t mode)
 	int fd;
 
 	/* A new file needs room, too. */
-	if ((flags & O_CREAT) && strstr(name, "segment") && faccessat(dir, name, F_OK, 0) &&
-	    shim_hit(WRITE_FULL, SEGMENT)) {
-		errno = ENOSPC;
-		return -1;
+	if ((flags & O_CREAT) && strstr(name, "segment") && faccessat(dir, name, F_OK, 0)) {
+		errno = shim_hit(WRITE_FULL, SEGMENT) ? ENOSPC : shim_hit(WRITE_QUOTA, SEGMENT) ? EDQUOT : 0;
+		if (errno)
+			return -1;
 	}
 	fd = REAL(openat)(dir, name, flags, mode);
 	if (fd < 0 || fd >= FDS || !shim.c)
@@ -204,6 +204,7 @@ static int shim_write(int fd)
 		return 0;
 	shim_touched(fd);
 	return shim_hit(WRITE_FULL, file)    ? ENOSPC
+	       : shim_hit(WRITE_QUOTA, file) ? EDQUOT
 	       : shim_hit(WRITE_IO, file)    ? EIO
 	       : shim_hit(WRITE_SHORT, file) ? -1
 	                                     : 0;
