@@ -23,5 +23,8 @@ mode_t sl_options_mode(const struct sluice_conf *listen); /* of a Unix socket */
 const struct sluice_conf *sl_options_frontend(const struct sluice_conf *root, const char *name);
 /* The frontend whose worker owns every ephemeral channel, or NULL: the one that mounts the plugin `presence`. */
 const struct sluice_conf *sl_options_presence(const struct sluice_conf *root);
+bool sl_options_mounts_presence(const struct sluice_conf *plugin); /* an entry of plugins: */
+/* The part of sl_options_load() that compares keys with each other, once the tables have been applied. */
+void sl_options_check(struct sluice_conf *root, struct sl_conf_errors *);
 
 #endif
