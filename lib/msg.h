@@ -16,7 +16,7 @@
 #include "lib/ipc.h"
 
 #define SL_STORE_PROTOCOL 3u
-#define SL_CONTROL_PROTOCOL 7u
+#define SL_CONTROL_PROTOCOL 8u
 #define SL_PRESENCE_PROTOCOL 1u
 #define SL_ADMIN_PROTOCOL 1u
 

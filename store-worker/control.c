@@ -74,6 +74,7 @@ static int on_setup(void *arg, const struct sl_control_setup *m)
 	rc = settings_read(&c->store->settings, m->config, why, sizeof why);
 	if (rc)
 		return control_fail(c, why, rc != SLUICE_ENOMEM);
+	c->store->begun = m->begun;
 	c->data_dir = sl_slice_dup(m->data_dir);
 	return c->data_dir ? 0 : SLUICE_ENOMEM;
 }

@@ -246,6 +246,8 @@ int store_open(struct store *st, const char *data_dir, const char **why, bool *f
 	rc = store_check_files(st, why, final);
 	if (rc == 0)
 		rc = store_take_lock(st, why, final);
+	if (rc == 0 && (rc = store_may_begin(st)) != 0)
+		rc = rc == SLUICE_ENOMEM ? refuse(why, final, false, "out of memory") : refuse(why, final, true, st->why);
 	if (rc == 0)
 		rc = store_open_volume(st, why, final);
 	if (rc)

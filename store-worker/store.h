@@ -519,6 +519,7 @@ struct store {
 	char *data_dir, *why; /* owned; why: of a failed opening */
 	int epoll, lock;
 	unsigned lock_wait_ms;
+	bool begun; /* by an earlier process: the volume has to be there */
 	struct settings settings;
 	struct volume volume;
 	struct se *se;
@@ -563,6 +564,9 @@ struct store {
 	uint64_t (*mono_ms)(void *);
 	void *clock_arg;
 };
+
+/* store_begin.c; 0, SLUICE_ENOMEM, or SLUICE_EINTERNAL: a volume is missing where none may be made, and st->why says so */
+int store_may_begin(struct store *);
 
 /* store.c: the object and the loop */
 struct store *store_new(void);

@@ -101,8 +101,10 @@ static int child_on_ready(void *arg, const struct sl_control_ready *m)
 	c->missed = 0;
 	child_arm(c, -1);
 	child_move(c, CHILD_READY, "started");
-	if (c->kind == CHILD_STORE)
+	if (c->kind == CHILD_STORE) {
+		c->super->begun = true;
 		setup_peers(c->super);
+	}
 	if (c == presence_owner(c->super))
 		presence_links(c->super);
 	return 0;

@@ -163,6 +163,7 @@ int setup_send(struct child *c)
 	        .data_dir = sl_slice_str(c->super->data.path ? c->super->data.path : ""),
 	        .log_level = (uint8_t)sl_log_level_get(),
 	        .check = c->kind == CHILD_CHECK,
+	        .begun = c->super->begun,
 	};
 	struct sl_control_setup_done done = {};
 	int rc = sl_put_control_hello(&c->channel.ipc, &hello);

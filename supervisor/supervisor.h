@@ -341,6 +341,7 @@ struct supervisor {
 	int exit_code;
 	struct config *config; /* what runs */
 	struct datadir data;
+	bool begun;            /* a writer has opened the data */
 	struct sl_link children, listeners, old;
 	struct child *store;
 	struct generation *gen, *next; /* next: of a reload that is not ready yet */

@@ -1,7 +1,7 @@
 // What the data directory keeps, and what it refuses: section 22 and row 32 of section 24 of the protocol digest.
 
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, readdirSync, readlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, readlinkSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { connect } from '../lib/http.mjs';
@@ -118,6 +118,16 @@ describe('a data directory that must not be touched', { concurrency: 2 }, () => 
 		Buffer.from(bytes).copy(content, at);
 		writeFileSync(file, content);
 	};
+	async function refused(dataDir, says) {
+		const daemon = await startSluice({ dataDir, allow: [/./], ready: false });
+		const end = await within('the refusal', daemon.exited);
+		assert.equal(end.code, 1, daemon.text());
+		assert.match(daemon.text(), says);
+		await until('no process left', () => !daemon.alive());
+		daemon.checkLog();
+		daemon.killAll();
+		daemon.cleanUp();
+	}
 	const cases = [
 		['a newer schema', (file) => patch(file, 60, [0, 0, 0x27, 0x0f]), /newer|9999/i],
 		[
@@ -145,16 +155,48 @@ describe('a data directory that must not be touched', { concurrency: 2 }, () => 
 			);
 			damage(file);
 			const before = readFileSync(file);
-			const daemon = await startSluice({ dataDir, allow: [/./], ready: false });
-			const end = await within('the refusal', daemon.exited);
-			assert.equal(end.code, 1, daemon.text());
-			assert.match(daemon.text(), says);
-			await until('no process left', () => !daemon.alive());
-			daemon.checkLog();
-			daemon.killAll();
-			daemon.cleanUp();
+			await refused(dataDir, says);
 			assert.ok(readFileSync(file).equals(before), 'the file is as it was');
 		});
+
+	for (const [what, size, end] of [
+		['segments', 900_000],
+		['log', 9, crash],
+	])
+		it(`a volume that is missing beside its ${what}: refused, and whole again when it is back`, async () => {
+			const dataDir = temporary();
+			const file = join(dataDir, MAIN);
+			const body = Buffer.alloc(size, 7);
+			const binary = { type: 'application/octet-stream', body };
+			const s = await session(dataDir, (client) => new Stream(client, freshName()).create(binary), end);
+			for (const emptied of [false, true]) {
+				renameSync(file, `${file}.away`);
+				if (emptied) writeFileSync(file, '');
+				await refused(dataDir, /volume0\.db is not there, but (volume0\.db-wal|segments\/\w+\.seg), which is part of it: put it back/);
+				assert.equal(existsSync(file), emptied, 'none is made');
+				renameSync(`${file}.away`, file);
+			}
+			await session(dataDir, async (client) => assert.ok((await s.on(client).readAll()).body.equals(body)));
+		});
+
+	it('an empty directory in its place: a writer that is started again makes no new volume there', async () => {
+		const dataDir = temporary();
+		const daemon = await startSluice({ dataDir, allow: [/store/] });
+		const client = connect('HTTP/1.1', daemon.url);
+		const s = await new Stream(client, freshName()).create({ body: 'a' });
+		renameSync(dataDir, `${dataDir}-away`);
+		mkdirSync(dataDir, { mode: 0o700 });
+		const from = daemon.mark();
+		process.kill(daemon.writer(), 'SIGKILL');
+		await daemon.waitLine(/volume0\.db is not there any more; see whether it was moved, or its disk is not mounted/, { from });
+		assert.ok(!existsSync(join(dataDir, MAIN)));
+		rmSync(dataDir, { recursive: true });
+		renameSync(`${dataDir}-away`, dataDir);
+		await until('a writer', async () => (await s.post('b')).status === 204);
+		assert.equal((await s.get()).text, 'ab');
+		client.close();
+		await daemon.stop();
+	});
 
 	it('a write-ahead log cut at any place costs what lies behind the cut, never the start', async () => {
 		const dataDir = temporary();

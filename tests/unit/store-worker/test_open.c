@@ -17,6 +17,7 @@
 #include "tests/unit/store-worker/fixture.h"
 
 static char dir[64], volume[96];
+static bool begun; /* what refused() tells the store */
 
 static void new_dir(void)
 {
@@ -61,6 +62,7 @@ static void refused(const char *says, const char *what)
 	int rc;
 
 	st->lock_wait_ms = 100;
+	st->begun = begun;
 	rc = store_open(st, dir, &why, &final);
 	ok(rc != 0 && final, "refused, and a restart would not help");
 	ok(strstr(why, says) != NULL, "with a sentence that says why");
@@ -160,6 +162,58 @@ static void test_refused(void)
 	fixture_remove(dir);
 	refused("is not there", "a directory that was removed");
 	is_int(access(dir, F_OK), -1, "is not made again");
+}
+
+/* No new volume beside what is left of an old one, or where one was open before. */
+static void test_missing(void)
+{
+	static const char *const left[] = {SL_VOLUME_FILE "-wal", SL_SEGMENT_DIR "/00000000000000a1.seg"};
+	struct fixture f;
+	char path[128], away[112];
+
+	unsetenv("SLUICE_SHADOW");
+	new_dir();
+	fixture_open(&f, dir);
+	fixture_close(&f);
+	snprintf(away, sizeof away, "%s.away", volume);
+	for (size_t i = 0; i < 4; i++) {
+		snprintf(path, sizeof path, "%s/%s", dir, left[i / 2]);
+		ok(rename(volume, away) == 0, "moved");
+		if (i % 2)
+			file(volume, "", 0);
+		file(path, "x", 1);
+		chmod(path, 0600);
+		refused(left[i / 2], "a volume that is missing");
+		is_int(access(path, F_OK), 0, "what is left is left");
+		is_int(access(volume, F_OK), i % 2 ? 0 : -1, "none was made");
+		ok(rename(away, volume) == 0 && unlink(path) == 0, "moved back");
+	}
+	file(path, "x", 1);
+	snprintf(path, sizeof path, "%s/%s", dir, SL_SEGMENT_DIR);
+	chmod(path, 0);
+	ok(rename(volume, away) == 0, "moved");
+	if (geteuid() != 0)
+		refused("cannot be read", "segments that cannot be read");
+	chmod(path, 0700);
+	refused("00000000000000a1.seg", "segments that can");
+	snprintf(path, sizeof path, "%s/%s/00000000000000a1.seg", dir, SL_SEGMENT_DIR);
+	unlink(path);
+	begun = true;
+	refused("any more", "a volume that was there before");
+	is_int(access(volume, F_OK), -1, "none was made");
+	begun = false;
+	fixture_open(&f, dir);
+	fixture_close(&f);
+	{
+		struct store *st = store_new();
+		const char *why = "";
+		bool final;
+
+		st->begun = true;
+		is_int(store_open(st, dir, &why, &final), 0, "one that is there still is opened");
+		store_free(st);
+	}
+	fixture_remove(dir);
 }
 
 /* A writer waits for one that is finishing. */
@@ -532,6 +586,7 @@ int main(void)
 {
 	sl_log_init("test", SLUICE_LOG_ERR);
 	test_refused();
+	test_missing();
 	test_modes();
 	test_successor();
 	test_exchanged();
