@@ -2,6 +2,7 @@
  * test_segment.c - payloads that come as descriptors: order, refusals, rotation, accounting, files that go.
  */
 #include <dirent.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,14 +23,19 @@ static struct sl_store_op big_op(uint8_t kind, const char *stream, uint64_t data
 	return op;
 }
 
-static uint64_t send_big(const char *stream, size_t n)
+static uint64_t send_big_of(struct client *from, const char *stream, size_t n)
 {
 	int fd = memfd(big, n);
 	struct sl_store_op op = big_op(SLUICE_OP_APPEND, stream, n, 0);
-	uint64_t req = send_ops(c, &op, 1, &fd, 1);
+	uint64_t req = send_ops(from, &op, 1, &fd, 1);
 
 	close(fd);
 	return req;
+}
+
+static uint64_t send_big(const char *stream, size_t n)
+{
+	return send_big_of(c, stream, n);
 }
 
 static int files(void)
@@ -235,6 +241,50 @@ static void test_death(void)
 	c = fixture_client(&f);
 }
 
+static void gate_wait(void *gate)
+{
+	while (!atomic_load((atomic_bool *)gate))
+		usleep(1000);
+}
+
+static void gate_open(void *gate)
+{
+	atomic_store((atomic_bool *)gate, true);
+}
+
+/* A peer ends in the turn in which its payload comes back, and a full batch keeps its turn from coming. */
+static void test_ended(void)
+{
+	uint32_t ops = f.store->settings.max_batch_ops;
+	struct client *other = fixture_client(&f);
+	atomic_bool gate = false, over = false;
+	uint64_t req = 0;
+
+	create(&f, c, "goes on", "x/y", "");
+	create(&f, c, "ends", "x/y", "");
+	ok(payloads_do(f.store, gate_wait, &gate), "the helper thread stands still");
+	for (int i = 0; i < 3; i++)
+		req = send_big("goes on", 1 << 18);
+	send_big_of(other, "ends", 1 << 18);
+	sl_ipc_flush(&c->ipc);
+	sl_ipc_flush(&other->ipc);
+	fixture_turns(&f, 3);
+	/* As one that reads no answers: it is not read either, so that its end is seen at once. */
+	SL_OF(f.store->peers.prev, struct peer, all)->paused = true;
+	client_end(other);
+	gate_open(&gate);
+	/* Payloads come first, so this runs when all of them are written; the store has not looked yet. */
+	while (!payloads_do(f.store, gate_open, &over))
+		usleep(1000);
+	gate_wait(&over);
+	f.store->settings.max_batch_ops = 1;
+	store_turn(f.store, 0);
+	ok(!sl_link_alone(&f.store->runnable) && f.store->runnable.next->next == &f.store->runnable, "one peer has more to run");
+	wait_result(&f, c, req);
+	is_out(c->out[0], SLUICE_OK, 0, "it goes on");
+	f.store->settings.max_batch_ops = ops;
+}
+
 static void test_reaping(void)
 {
 	struct sl_reader *holder;
@@ -312,6 +362,7 @@ int main(void)
 	test_list();
 	test_many();
 	test_death();
+	test_ended();
 	test_reaping();
 	test_restart();
 	fixture_close(&f);
